@@ -1,0 +1,140 @@
+# danelaw: one Makefile, no recursion. `make help` lists the targets.
+#
+#   make                    build/danelaw
+#   make CC=clang           build/clang/danelaw, beside it
+#   make SAN=address,undefined   build/san/danelaw
+
+VERSION := 0.1.0
+PREFIX  ?= /usr/local
+SBINDIR ?= $(PREFIX)/sbin
+DOCDIR  ?= $(PREFIX)/share/doc/danelaw
+SAN     ?=
+DESTDIR ?=
+FUZZ_SECONDS ?= 60
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+flavour := $(if $(SAN),san)$(if $(filter-out gcc cc,$(notdir $(CC))),$(if $(SAN),-)$(notdir $(CC)))
+OUT     := build$(if $(flavour),/$(flavour))
+PYTHON  := /usr/bin/python3
+
+# What building needs, and what only the tests need beside it (packages of Debian 12).
+BUILD_PACKAGES := pkg-config libev-dev libssl-dev libunbound-dev libinih-dev libidn2-dev dns-root-data
+TEST_PACKAGES  := libcmocka-dev clang libclang-rt-14-dev python3-pytest python3-dnspython iproute2 openssl
+
+SOURCES := $(wildcard conf/*.c dnsval/*.c tls/*.c policy/*.c proxy/*.c)
+LIBRARY := $(filter-out proxy/main.c,$(SOURCES))
+UNITS   := $(wildcard tests/unit/test_*.c)
+FUZZERS := $(wildcard tests/fuzz/fuzz_*.c)
+
+OPTIMISE ?= -O2 -g
+WARN    := -Wall -Wextra -Wshadow -Wpointer-arith -Wwrite-strings -Wmissing-prototypes \
+           -Wstrict-prototypes -Wformat=2 -Wundef -Wvla -Wimplicit-fallthrough -Werror
+HARDEN  := -fstack-protector-strong -fPIE -fcf-protection
+ifeq ($(SAN),)
+HARDEN  += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+else
+SANFLAGS := -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
+endif
+COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo release)
+CPPFLAGS += -I. -D_GNU_SOURCE
+CFLAGS  += -std=gnu11 $(OPTIMISE) $(WARN) $(HARDEN) $(SANFLAGS)
+LDFLAGS += -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(SANFLAGS)
+LDLIBS  := -lev -lssl -lcrypto -lunbound -linih -lidn2 -lresolv -lm
+
+.PHONY: all deps test-deps run check unit lab demo fuzz fuzz-build install uninstall clean dist help
+.DELETE_ON_ERROR:
+
+all: $(OUT)/danelaw
+
+help:
+	@echo "make            build $(OUT)/danelaw"
+	@echo "make run        install what building needs, build, serve with the defaults on port 2525"
+	@echo "make check      get what the tests need, build, run all tests"
+	@echo "make demo       a small signed internet in a namespace, and what danelaw does with it"
+	@echo "make fuzz       all fuzzers, FUZZ_SECONDS=$(FUZZ_SECONDS) each"
+	@echo "make install    into DESTDIR$(PREFIX); uninstall, clean, dist, deps"
+
+# The version text depends on the commit; main.o is rebuilt when it changes.
+$(OUT)/version.h: FORCE
+	@mkdir -p $(@D)
+	@printf '#define DANELAW_VERSION "%s"\n#define DANELAW_COMMIT "%s"\n' '$(VERSION)' '$(COMMIT)' > $@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+FORCE:
+
+$(OUT)/proxy/main.o: $(OUT)/version.h
+$(OUT)/proxy/main.o: CPPFLAGS += -I$(OUT)
+
+$(OUT)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(OUT)/libdanelaw.a: $(LIBRARY:%.c=$(OUT)/%.o)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(OUT)/danelaw: $(OUT)/proxy/main.o $(OUT)/libdanelaw.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+# ---- dependencies ----
+
+deps:
+	@packaging/install-packages $(BUILD_PACKAGES)
+
+test-deps:
+	@packaging/install-packages $(BUILD_PACKAGES) $(TEST_PACKAGES)
+
+run: deps
+	@$(MAKE) --no-print-directory all
+	$(OUT)/danelaw
+
+# ---- tests ----
+
+check: test-deps
+	@$(MAKE) --no-print-directory all fuzz-replay units
+	@tests/run $(OUT)
+
+units: $(UNITS:%.c=$(OUT)/%)
+
+$(UNITS:%.c=$(OUT)/%): $(OUT)/%: $(OUT)/%.o $(OUT)/libdanelaw.a
+	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+
+# The replayer runs seeds through a fuzzer's entry without libFuzzer: any compiler, any sanitizer.
+fuzz-replay: $(FUZZERS:%.c=$(OUT)/%-replay)
+$(OUT)/tests/fuzz/%-replay: $(OUT)/tests/fuzz/%.o $(OUT)/tests/fuzz/replay.o $(OUT)/libdanelaw.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+FUZZ_CFLAGS := -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+fuzz-build: $(FUZZERS:%.c=build/fuzz/%)
+build/fuzz/tests/fuzz/%: tests/fuzz/%.c $(LIBRARY) $(wildcard */*.h)
+	@mkdir -p $(@D)
+	clang $(CPPFLAGS) $(FUZZ_CFLAGS) -o $@ $< $(LIBRARY) $(LDLIBS)
+
+fuzz: test-deps
+	@$(MAKE) --no-print-directory fuzz-build
+	@tests/fuzz/run build/fuzz/tests/fuzz $(FUZZ_SECONDS)
+
+demo: deps
+	@$(MAKE) --no-print-directory all test-deps
+	@tests/lab/demo $(OUT)/danelaw
+
+# ---- installing ----
+
+install: all
+	install -D -m 755 $(OUT)/danelaw $(DESTDIR)$(SBINDIR)/danelaw
+	install -D -m 644 packaging/danelaw.conf $(DESTDIR)$(DOCDIR)/danelaw.conf
+	install -D -m 644 README.md $(DESTDIR)$(DOCDIR)/README.md
+
+uninstall:
+	rm -f $(DESTDIR)$(SBINDIR)/danelaw $(DESTDIR)$(DOCDIR)/danelaw.conf $(DESTDIR)$(DOCDIR)/README.md
+	-rmdir $(DESTDIR)$(DOCDIR)
+
+dist:
+	@mkdir -p build
+	git archive --format=tar.gz --prefix=danelaw-$(VERSION)/ -o build/danelaw-$(VERSION).tar.gz HEAD
+
+clean:
+	rm -rf build
+
+-include $(shell find $(OUT) -name '*.d' 2>/dev/null)

@@ -1,0 +1,167 @@
+/*
+ * conf.h - every setting, read once from INI into one constant structure.
+ *
+ * One table in conf.c names each setting, its type, its default and where it goes; packaging's manual page and
+ * sample file are compared with it by a test. Times are seconds, sizes octets. The reader gives back every mistake
+ * with FILE:LINE, not only the first. Owner: main; const for everybody else, for as long as any session lives.
+ */
+#ifndef CONF_CONF_H
+#define CONF_CONF_H
+
+#include "conf/addr.h"
+#include "conf/domain.h"
+#include "conf/log.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+enum level { LEVEL_NONE, LEVEL_MAY, LEVEL_ENCRYPT, LEVEL_DANE, LEVEL_DANE_ONLY, LEVEL_SECURE };
+enum ip_choice { IP_ANY, IP_ONLY_V4, IP_ONLY_V6, IP_PREFER_V4, IP_PREFER_V6 };
+enum tls_version { TLS_VERSION_1_0, TLS_VERSION_1_1, TLS_VERSION_1_2, TLS_VERSION_1_3 };
+enum bare_newline { BARE_NEWLINE_REJECT, BARE_NEWLINE_NORMALIZE };
+enum long_lines { LONG_LINES_PASS, LONG_LINES_REFUSE };
+
+struct conf_addrs {
+	size_t count;
+	struct addr *items;
+};
+
+/* next_hop = host | host:port (MX lookup) | [host]:port (none) | [10.0.0.5]:25 | [IPv6:...]:25 */
+struct conf_next_hop {
+	bool set;
+	bool lookup_mx;
+	bool is_address;
+	char host[DOMAIN_SIZE];         /* unless is_address */
+	struct addr address;            /* if is_address, with port */
+	uint16_t port;
+};
+
+struct conf_policy {
+	enum level level;
+	enum level insecure_mx;         /* LEVEL_DANE, LEVEL_ENCRYPT or LEVEL_MAY */
+	enum level fallback;            /* LEVEL_MAY or LEVEL_ENCRYPT */
+	bool enforce;
+	struct cidr_list allow_addresses;
+	struct conf_next_hop next_hop;
+	enum ip_choice ip;
+	enum tls_version min_tls;
+};
+
+/* [domain example.org], or [domain .example.org] for all below it */
+struct conf_domain {
+	char name[DOMAIN_SIZE];         /* without the leading dot */
+	bool below;
+	struct conf_policy policy;      /* [policy] with what this section changes */
+	time_t until;                   /* end of the last day, UTC; 0: no end */
+	char *reason;                   /* "" where none was given */
+};
+
+struct conf_listener {
+	char *name;
+	struct conf_addrs listen;
+	bool skip_missing_family;       /* built-in defaults: [::1] only where IPv6 exists */
+	struct cidr_list clients;
+	enum bare_newline bare_newline;
+	enum long_lines long_lines;
+	unsigned max_sessions;
+	unsigned max_sessions_per_client;
+};
+
+/* [dns] has name ""; [dns NAME] is a view for NAME and all below it */
+struct conf_dns_view {
+	char name[DOMAIN_SIZE];
+	struct conf_addrs forward;      /* port 53 unless @port was given */
+	bool is_signed;
+};
+
+/* A line of [unbound], already checked against what must not be weakened */
+struct conf_unbound_option {
+	char *name;
+	char *value;
+};
+
+struct conf {
+	struct {
+		char *hostname;         /* "": address literal of the connection */
+		char *greeting_name;
+		char *user;             /* "": default; danelaw if it exists, else nobody */
+		char *state_dir;
+	} server;
+
+	size_t listener_count;
+	struct conf_listener *listeners;
+
+	struct {
+		size_t view_count;      /* views[0] is [dns] itself */
+		struct conf_dns_view *views;
+		char *root_hints;       /* "": built in */
+		char *trust_anchor;     /* "": the distribution's root key, else built in, kept up by RFC 5011 */
+		double timeout;
+		double total;
+		char *probe_name;       /* "": off */
+		char *probe_type;       /* as text, "SOA" */
+		char *probe_bogus;      /* "": not tested */
+	} dns;
+
+	size_t unbound_count;
+	struct conf_unbound_option *unbound;
+
+	struct conf_policy policy;
+	size_t domain_count;
+	struct conf_domain *domains;
+
+	struct {
+		char *ca_file;
+	} tls;
+
+	struct {
+		double rcpt, connect, greeting, handshake, command;
+		double data_start, data_block, data_end;
+		double idle_client, shutdown;
+	} timeouts;
+
+	struct {
+		uint64_t message_size;
+		unsigned recipients;
+		unsigned received_headers;
+		unsigned next_hop_connections;
+		unsigned connection_messages;
+		double connection_idle;
+	} limits;
+
+	struct {
+		enum log_target target;
+		enum log_format format;
+		enum log_level level;
+	} log;
+};
+
+/* What is wrong, and what an operator should know though it is not wrong; "FILE:LINE: message" each. */
+struct conf_report {
+	size_t error_count, warning_count;
+	char **errors, **warnings;
+};
+
+#define CONF_DEFAULT_PATH "/etc/danelaw/danelaw.conf"
+
+/*
+ * Reads path; NULL: CONF_DEFAULT_PATH if it is there, else the built-in defaults. Then the options
+ * ("section.key=value", in order). NULL if there was any error. The caller frees both results.
+ */
+struct conf *conf_load(const char *path, const char *const *options, size_t option_count,
+    struct conf_report *report);
+void conf_free(struct conf **conf);
+void conf_report_free(struct conf_report *report);
+
+/*
+ * What applies to a destination: the section of exactly this name, else that of the longest name it lies below,
+ * else [policy]; a section whose `until` has passed does not count. *section is the section used, or NULL.
+ */
+const struct conf_policy *conf_policy_for(const struct conf *conf, const char *domain, time_t now,
+    const struct conf_domain **section);
+
+const char *conf_level_name(enum level level);
+
+#endif

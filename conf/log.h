@@ -1,0 +1,44 @@
+/*
+ * log.h - the log: levels, targets, key=value or JSON.
+ *
+ * A line is an event name and keys in a fixed order (interface section 4). Whatever came from a peer goes in as
+ * a value and is escaped here, so that no caller can forget it: controls, quotes, backslash and invalid UTF-8
+ * never reach a terminal or a log parser (R-SMTP-20). Writing never blocks: a full syslog socket drops and counts.
+ */
+#ifndef CONF_LOG_H
+#define CONF_LOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+enum log_target { LOG_TO_STDERR, LOG_TO_SYSLOG };
+enum log_format { LOG_AS_TEXT, LOG_AS_JSON };
+
+/* May be called again (reload). Before the first call: stderr, text, info. */
+void log_open(enum log_target target, enum log_format format, enum log_level level);
+void log_close(void);
+bool log_wants(enum log_level level);
+
+/* One message in words, without newline. The whole text is escaped. */
+void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));      /* the operator must act */
+void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));    /* refused, weakened, exception */
+void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* One event with keys: log_begin, any number of values, log_end. Values are truncated at 2 KiB, the line at 8 KiB. */
+struct log_line {
+	enum log_level level;
+	size_t len;
+	char text[8192];
+};
+void log_begin(struct log_line *line, enum log_level level, const char *event);
+void log_value(struct log_line *line, const char *key, const char *value);          /* "" or NULL: - */
+void log_number(struct log_line *line, const char *key, int64_t value);
+void log_end(struct log_line *line);
+
+/* Escapes as a value is escaped, quotes not added; for texts that go elsewhere. Returns out. */
+const char *log_escape(char *out, size_t size, const char *text, size_t len);
+
+#endif

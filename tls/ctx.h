@@ -1,0 +1,29 @@
+/*
+ * ctx.h - one SSL_CTX for each class of connection (R-TLSSEC-09): what is opportunistic is never loosened from,
+ * nor shared with, what must prove something. Levels, versions and ciphers are set explicitly; no file or environment
+ * variable of OpenSSL can change them (R-TLSSEC-16).
+ */
+#ifndef TLS_CTX_H
+#define TLS_CTX_H
+
+#include "tls/rule.h"
+
+#include <stdbool.h>
+
+struct tls_contexts;
+
+/* Once per process, before any other use of OpenSSL; ignores openssl.cnf. */
+void tls_library_init(void);
+
+/*
+ * ca_file serves TLS_PKIX alone; one that cannot be read is no error here: tls_contexts_ca_error() tells it, and every
+ * TLS_PKIX handshake fails with TLS_FAIL_CHAIN naming it. NULL: *error (malloc'd), out of memory or a broken library.
+ */
+struct tls_contexts *tls_contexts_new(const char *ca_file, char **error);
+void tls_contexts_free(struct tls_contexts **contexts);
+const char *tls_contexts_ca_error(const struct tls_contexts *contexts);         /* "": the CA file is in use */
+
+/* A client handle of the class that the need belongs to; NULL: the library has no memory. TLS_NONE is our bug. */
+SSL *tls_contexts_handle(struct tls_contexts *contexts, enum tls_need need);
+
+#endif
