@@ -1,11 +1,12 @@
 /*
  * policy.h - which next hops a recipient domain has, in which order, and what each must prove.
  *
- * Precedence lives here alone: configuration (level, overrides, next_hop), then DANE, then MTA-STS (its place is
- * marked in route_decide()), then the fallback. Two requests: the destination (MX), once for each transaction; then a
- * route (addresses, TLSA, decision) host by host, asked for only when it is that host's turn, so that a worse
- * preference is never waited for while a better one is untried. All lookups for one destination share
- * [dns] total. Whatever a callback gets is const and borrowed for the call unless said otherwise.
+ * Precedence lives here alone: configuration (level, overrides, next_hop), then DANE, then MTA-STS
+ * (its place is marked in route_decide()), then the fallback. Two requests: the destination (MX),
+ * once for each transaction; then a route (addresses, TLSA, decision) host by host, asked for only
+ * when it is that host's turn, so that a worse preference is never waited for while a better one is
+ * untried. All lookups for one destination share [dns] total. Whatever a callback gets is const and
+ * borrowed for the call unless said otherwise.
  */
 #ifndef POLICY_POLICY_H
 #define POLICY_POLICY_H
@@ -23,10 +24,13 @@ struct policy;
 
 /* Owner: main. */
 struct policy *policy_new(struct ev_loop *loop, const struct conf *conf, struct resolver *resolver,
-    struct probe *probe);
+			  struct probe *probe);
 void policy_free(struct policy **policy);
 
-/* Where our own listeners accept: an MX host found here is ourselves (R-DNS-28). After binding. Addresses are copied. */
+/*
+ * Where our own listeners accept, with ports: an MX host found here is ourselves (R-DNS-28). A
+ * wildcard stands for each local address. After binding. Addresses are copied.
+ */
 void policy_set_own(struct policy *policy, const struct addr *listeners, size_t count);
 
 enum verdict { POLICY_CONNECT, POLICY_DEFER, POLICY_REFUSE };
@@ -35,63 +39,75 @@ enum verdict { POLICY_CONNECT, POLICY_DEFER, POLICY_REFUSE };
 
 struct destination {
 	enum verdict verdict;
-	struct refusal refusal;                 /* unless POLICY_CONNECT */
-	char domain[DOMAIN_SIZE];               /* of the recipient, normal form */
-	const struct conf_policy *conf;         /* what applies to it */
-	const struct conf_domain *exception;    /* the [domain] section in force, or NULL */
-	char next_hop[DOMAIN_SIZE];             /* next-hop domain: the recipient's, or that of next_hop */
-	char expanded[DOMAIN_SIZE];             /* after CNAME (R-DNS-22) */
+	struct refusal refusal;              /* unless POLICY_CONNECT */
+	char domain[DOMAIN_SIZE];            /* of the recipient, normal form */
+	const struct conf_policy *conf;      /* what applies to it */
+	const struct conf_domain *exception; /* the [domain] section in force, or NULL */
+	char next_hop[DOMAIN_SIZE]; /* next-hop domain: the recipient's, or that of next_hop */
+	char expanded[DOMAIN_SIZE]; /* after CNAME (R-DNS-22) */
 	enum dns_state mx_state;
-	bool is_mx;                             /* hosts come from MX records */
-	bool is_fixed;                          /* next_hop written without MX lookup */
+	bool is_mx;    /* hosts come from MX records */
+	bool is_fixed; /* next_hop written without MX lookup */
 	uint16_t port;
-	size_t host_count;                      /* ascending preference, random order within one (R-DNS-25) */
+	size_t host_count; /* ascending preference, random order within one (R-DNS-25) */
 	struct destination_host {
 		uint16_t preference;
-		char name[DOMAIN_SIZE];         /* "" where next_hop is an address */
+		char name[DOMAIN_SIZE]; /* "" where next_hop is an address */
 	} hosts[DNS_MX_MAX];
-	double dns_seconds;                     /* spent waiting for DNS so far; routes add to it */
+	double dns_seconds;   /* spent waiting for DNS so far; routes add to it */
+	size_t address_count; /* given out by routes so far; never more than ROUTE_ADDR_MAX */
 };
 
 typedef void destination_fn(struct destination *destination, void *arg);
 
-/* domain: normal form. Handed over to the callback, which frees it with destination_free(). */
+/*
+ * domain: normal form. Exactly one callback, on a later turn. The destination is handed over to it;
+ * destination_free(). At levels dane and dane-only this waits for the DNSSEC probe first, within
+ * the caller's own deadline (R-DNS-37).
+ */
 struct destination_lookup *destination_lookup_start(struct policy *policy, const char *domain,
-    destination_fn *callback, void *arg);
+						    destination_fn *callback, void *arg);
 void destination_lookup_cancel(struct destination_lookup **lookup);
 void destination_free(struct destination **destination);
 
 /* ---- a route: one host of it ---- */
 
-enum { ROUTE_ADDR_MAX = DNS_ADDR_MAX };
+enum { ROUTE_ADDR_MAX = DNS_ADDR_MAX }; /* of one destination, over all its hosts (R-DNS-30) */
 
 struct route {
 	enum verdict verdict;
-	struct refusal refusal;                 /* unless POLICY_CONNECT */
-	bool is_self;                           /* this preference and worse are discarded; reason mx-loop */
-	char host[DOMAIN_SIZE];                 /* as in the MX record; "" for an address */
+	struct refusal refusal; /* unless POLICY_CONNECT */
+	bool is_self;           /* this preference and worse are discarded; reason mx-loop */
+	char host[DOMAIN_SIZE]; /* as in the MX record; "" for an address */
 	uint16_t preference;
 	uint16_t port;
-	size_t address_count;                   /* in the order to try: families interleaved as `ip` says (R-NET-16) */
-	struct addr addresses[ROUTE_ADDR_MAX];
-	struct tls_rule rule;                   /* what must be proven before MAIL; owned by the route */
-	bool may_report_only;                   /* enforce = no applies: a TLS refusal is delivered as `may` */
-	bool secures_domain;                    /* proof means "verified" in the log (R-TLSSEC-17) */
-	const char *policy_label;               /* log's policy=: "dane", "half-dane", "dane-unusable", "may", ... */
+	size_t address_count;
+	struct addr addresses[ROUTE_ADDR_MAX]; /* in the order to try: families interleaved */
+	struct tls_rule rule;     /* what must be proven before MAIL; owned by the route */
+	bool may_report_only;     /* enforce = no applies: a TLS refusal is delivered as `may` */
+	bool secures_domain;      /* proof means "verified" in the log (R-TLSSEC-17) */
+	const char *policy_label; /* log's policy=: "dane", "half-dane", "may", ...; never NULL */
 	enum dns_state mx_state;
-	char tlsa_base[DOMAIN_SIZE];            /* for texts: _25._tcp.BASE; "" without DANE */
+	char tlsa_base[DOMAIN_SIZE]; /* for texts: _25._tcp.BASE; "" without DANE */
 };
 
 typedef void route_fn(struct route *route, void *arg);
 
-/* index < destination->host_count. The destination must outlive the lookup. The route is handed over; route_free(). */
-struct route_lookup *route_lookup_start(struct policy *policy, struct destination *destination, size_t index,
-    route_fn *callback, void *arg);
+/*
+ * index < destination->host_count. The destination must outlive the lookup, and have only one at a
+ * time. Exactly one callback, on a later turn. The route is handed over to it; route_free().
+ */
+struct route_lookup *route_lookup_start(struct policy *policy, struct destination *destination,
+					size_t index, route_fn *callback, void *arg);
 void route_lookup_cancel(struct route_lookup **lookup);
 void route_free(struct route **route);
 
-/* The refusal that a failed proof or a missing STARTTLS means under this route, in the words of interface section 3. */
+/*
+ * The refusal that a failed proof or a missing STARTTLS means under this route, in the words of
+ * interface section 3. proof NULL: no handshake was begun (STARTTLS was not offered, or offered and
+ * then refused).
+ */
 void route_explain_tls(const struct route *route, const struct addr *address, bool starttls_offered,
-    const struct tls_proof *proof, struct refusal *refusal);
+		       const struct tls_proof *proof, struct refusal *refusal);
 
 #endif

@@ -1,0 +1,43 @@
+/*
+ * budget.c - see budget.h. A clock that is set (fault F-03) must not lengthen or end a lookup:
+ * monotonic time.
+ */
+#include "policy/budget.h"
+
+#include <time.h>
+
+static double monotonic_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+void budget_open(struct budget *budget, struct ev_loop *loop, double total, double *spent,
+		 void (*on_expired)(struct ev_loop *loop, ev_timer *timer, int events), void *arg)
+{
+	double left = total > *spent ? total - *spent : 0;
+
+	budget->is_open = true;
+	budget->loop = loop;
+	budget->opened = monotonic_now();
+	budget->spent = spent;
+	/*
+	 * libev counts from the start of this turn: without the update a long turn shortens the
+	 * timer.
+	 */
+	ev_now_update(loop);
+	ev_timer_init(&budget->timer, on_expired, left, 0);
+	budget->timer.data = arg;
+	ev_timer_start(loop, &budget->timer);
+}
+
+void budget_close(struct budget *budget)
+{
+	if (!budget->is_open)
+		return;
+	budget->is_open = false;
+	ev_timer_stop(budget->loop, &budget->timer);
+	*budget->spent += monotonic_now() - budget->opened;
+}
