@@ -1,7 +1,7 @@
 /*
- * ctx.h - one SSL_CTX for each class of connection (R-TLSSEC-09): what is opportunistic is never loosened from,
- * nor shared with, what must prove something. Levels, versions and ciphers are set explicitly; no file or environment
- * variable of OpenSSL can change them (R-TLSSEC-16).
+ * ctx.h - one SSL_CTX for each class of connection (R-TLSSEC-09): what is opportunistic is never
+ * loosened from, nor shared with, what must prove something. Levels, versions and ciphers are set
+ * explicitly; no file or environment variable of OpenSSL can change them (R-TLSSEC-16).
  */
 #ifndef TLS_CTX_H
 #define TLS_CTX_H
@@ -9,6 +9,7 @@
 #include "tls/rule.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 
 struct tls_contexts;
 
@@ -16,14 +17,29 @@ struct tls_contexts;
 void tls_library_init(void);
 
 /*
- * ca_file serves TLS_PKIX alone; one that cannot be read is no error here: tls_contexts_ca_error() tells it, and every
- * TLS_PKIX handshake fails with TLS_FAIL_CHAIN naming it. NULL: *error (malloc'd), out of memory or a broken library.
+ * ca_file serves TLS_PKIX alone; one that cannot be read is no error here: tls_contexts_ca_error()
+ * tells it, and every TLS_PKIX handshake fails with TLS_FAIL_CHAIN naming it. NULL: *error
+ * (malloc'd), out of memory or a broken library.
  */
 struct tls_contexts *tls_contexts_new(const char *ca_file, char **error);
 void tls_contexts_free(struct tls_contexts **contexts);
-const char *tls_contexts_ca_error(const struct tls_contexts *contexts);         /* "": the CA file is in use */
 
-/* A client handle of the class that the need belongs to; NULL: the library has no memory. TLS_NONE is our bug. */
+/* "": the CA file is in use */
+const char *tls_contexts_ca_error(const struct tls_contexts *contexts);
+
+/*
+ * A client handle of the class that the need belongs to; the contexts must outlive it. NULL: the
+ * library has no memory. TLS_NONE is our bug.
+ */
 SSL *tls_contexts_handle(struct tls_contexts *contexts, enum tls_need need);
+
+/* The same as tls_contexts_ca_error(), of the contexts that the handle came from. */
+const char *tls_handle_ca_error(const SSL *ssl);
+
+/*
+ * The oldest error of OpenSSL's queue in words ("tlsv1 alert protocol version"), which is emptied;
+ * "" if there is none. Returns out.
+ */
+const char *tls_library_error(char *out, size_t size);
 
 #endif

@@ -1,9 +1,10 @@
 /*
  * stream.h - a non-blocking socket that connects, can become TLS, and reports five events.
  *
- * SSL_get_error is handled here and nowhere else. A stream has no timers (but for stream_finish): each state of the conversation above
- * it has one. No callback runs inside a call of this interface; none after stream_close(). Input and output are bounded;
- * a full input queue stops reading, a consumer that takes from it starts it again.
+ * A stream has no timers (but for stream_finish): each state of the conversation above it has one.
+ * No callback runs inside a call of this interface; none after stream_close(). Input and output are
+ * bounded; a full input queue stops reading, a consumer that takes from it starts it again.
+ * SSL_get_error is handled below it, in channel.c, and nowhere else. SIGPIPE must be ignored.
  */
 #ifndef TLS_STREAM_H
 #define TLS_STREAM_H
@@ -20,23 +21,27 @@ struct stream;
 struct tls_contexts;
 
 enum stream_event {
-	STREAM_CONNECTED,       /* TCP is up; first event of stream_connect() */
-	STREAM_SECURED,         /* handshake completed and judged: see stream_proof(); only ever with a proof that meets the rule */
-	STREAM_READABLE,        /* new octets in the input, or its end was reached (stream_at_eof) */
-	STREAM_DRAINED,         /* all output was handed to the kernel, after there was some */
-	STREAM_FAILED,          /* the last event: see stream_error(), and stream_proof() if a handshake had begun */
+	STREAM_CONNECTED, /* TCP is up; first event of stream_connect() */
+	STREAM_SECURED,   /* handshake completed, and its proof meets the rule */
+	STREAM_READABLE,  /* new octets in the input, or its end was reached (stream_at_eof) */
+	STREAM_DRAINED,   /* all output was handed to the kernel, after there was some */
+	STREAM_FAILED, /* the last event: see stream_error(), and stream_proof() if TLS had begun */
 };
 
 typedef void stream_fn(struct stream *stream, enum stream_event event, void *arg);
 
+/*
+ * Reading stops when as much as STREAM_INPUT_MAX waits. Under TLS the last record is still taken
+ * whole: up to STREAM_INPUT_MAX - 1 + 16384 octets may wait then.
+ */
 enum { STREAM_INPUT_MAX = 32768, STREAM_OUTPUT_MAX = 131072 };
 
 /*
  * Connects; source NULL: any. Errors of socket() and connect() come as STREAM_FAILED. Never NULL.
  * Linux delivers a first turn later in any case: no callback inside.
  */
-struct stream *stream_connect(struct ev_loop *loop, const struct addr *to, const struct addr *source,
-    stream_fn *callback, void *arg);
+struct stream *stream_connect(struct ev_loop *loop, const struct addr *to,
+			      const struct addr *source, stream_fn *callback, void *arg);
 
 /* Takes over a connected socket (accept). Non-blocking and close-on-exec are set here. */
 struct stream *stream_adopt(struct ev_loop *loop, int fd, stream_fn *callback, void *arg);
@@ -45,10 +50,12 @@ struct stream *stream_adopt(struct ev_loop *loop, int fd, stream_fn *callback, v
 void stream_set_callback(struct stream *stream, stream_fn *callback, void *arg);
 
 /*
- * Starts TLS as client. Fails (STREAM_FAILED, on the next turn) if an octet waits in the input: what came before the
- * handshake is never carried into it (R-TLSSEC-01). The output must be empty. The rule is copied.
+ * Starts TLS as client. Fails (STREAM_FAILED, on the next turn) if an octet waits in the input:
+ * what came before the handshake is never carried into it (R-TLSSEC-01). The output must be empty.
+ * The rule is copied. Until STREAM_SECURED nothing can be written.
  */
-void stream_start_tls(struct stream *stream, struct tls_contexts *contexts, const struct tls_rule *rule);
+void stream_start_tls(struct stream *stream, struct tls_contexts *contexts,
+		      const struct tls_rule *rule);
 
 /* The proof of the handshake; NULL while the stream is in clear. Valid until stream_close(). */
 const struct tls_proof *stream_proof(const struct stream *stream);
@@ -56,28 +63,37 @@ const struct tls_proof *stream_proof(const struct stream *stream);
 /* Input: what came and was not consumed yet. */
 const char *stream_input(const struct stream *stream, size_t *len);
 void stream_consume(struct stream *stream, size_t len);
-bool stream_at_eof(const struct stream *stream);        /* the peer sent its FIN or close_notify; input may still wait */
 
-/* Back-pressure: no reading, no STREAM_READABLE until resumed; input that waits then is reported again. Both idempotent. */
+/* The peer sent its FIN or close_notify; input may still wait. */
+bool stream_at_eof(const struct stream *stream);
+
+/*
+ * Back-pressure: no reading, no STREAM_READABLE until resumed; input that waits then is reported
+ * again. Both idempotent.
+ */
 void stream_pause(struct stream *stream);
 void stream_resume(struct stream *stream);
 
-/* Output: all or nothing. All writes of one turn leave together. false: no room; check stream_room() first. */
+/*
+ * Output: all or nothing. All writes of one turn leave together. false: no room; check
+ * stream_room() first.
+ */
 bool stream_write(struct stream *stream, const void *data, size_t len);
 size_t stream_room(const struct stream *stream);
-size_t stream_unsent(const struct stream *stream);      /* octets not yet handed to the kernel */
+size_t stream_unsent(const struct stream *stream); /* octets not yet handed to the kernel */
 
-const char *stream_error(const struct stream *stream);  /* "connection refused", "connection lost", ...; "" while fine */
+/* "connection refused", "connection lost", ...; "" while fine */
+const char *stream_error(const struct stream *stream);
 const struct addr *stream_peer(const struct stream *stream);
 bool stream_local(const struct stream *stream, struct addr *local);
 
 /*
- * Ends everything at once, with close_notify where TLS is up and healthy. Output that the kernel has not taken is
- * lost. The pointer is cleared; memory goes when the loop turns.
+ * Ends everything at once, with close_notify where TLS is up and healthy. Output that the kernel
+ * has not taken is lost. The pointer is cleared (NULL is welcome); memory goes when the loop turns.
  */
 void stream_close(struct stream **stream);
 
-/* Lets output leave first (at most `linger` seconds), ignores input, then closes. For a last reply. */
+/* For a last reply: lets output leave (at most `linger` seconds), ignores input, then closes. */
 void stream_finish(struct stream **stream, double linger);
 
 #endif

@@ -8,21 +8,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { TLSA_USAGE_TA = 2, TLSA_USAGE_EE = 3 };
+
 struct tlsa {
 	uint8_t usage, selector, matching;
 	size_t len;
-	const uint8_t *data;    /* borrowed, or owned by a tlsa_set */
+	const uint8_t *data; /* borrowed, or owned by a tlsa_set */
 };
 
-/* An ordered copy of records, all owned by the set. */
+/* An ordered copy of records, all owned by the set. Zeroed is empty. */
 struct tlsa_set {
 	size_t count;
 	struct tlsa *items;
 };
 
 /*
- * Whether SMTP may use the record: usage 2 or 3 (RFC 7672 3.1.3 makes 0 and 1 unusable), selector 0 or 1, matching
- * 0, 1 or 2, digest of exactly 32 or 64 octets, full data that parses to its end as certificate or key (R-DANE-04..06).
+ * Whether SMTP may use the record: usage 2 or 3 (RFC 7672 3.1.3 makes 0 and 1 unusable), selector 0
+ * or 1, matching 0, 1 or 2, digest of exactly 32 or 64 octets, full data that parses to its end as
+ * certificate or key (R-DANE-04..06).
  */
 bool tlsa_is_usable(const struct tlsa *t);
 
@@ -30,9 +33,9 @@ enum { TLSA_TEXT = 96 };
 /* "3 1 1 ab12cd34.." for people (first 8 hex digits where the data is longer). Returns out. */
 const char *tlsa_brief(const struct tlsa *t, char out[TLSA_TEXT]);
 
-void tlsa_set_add(struct tlsa_set *set, const struct tlsa *t);          /* copies the data */
-void tlsa_set_copy(struct tlsa_set *to, const struct tlsa_set *from);   /* `to` must be empty */
-void tlsa_set_sort(struct tlsa_set *set);                               /* one order for equal sets: keys and logs */
+void tlsa_set_add(struct tlsa_set *set, const struct tlsa *t);        /* copies the data */
+void tlsa_set_copy(struct tlsa_set *to, const struct tlsa_set *from); /* `to` must be empty */
+void tlsa_set_sort(struct tlsa_set *set); /* one order for equal sets: keys and logs */
 void tlsa_set_release(struct tlsa_set *set);
 
 #endif

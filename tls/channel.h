@@ -1,0 +1,63 @@
+/*
+ * channel.h - octets through a connected, non-blocking socket, in clear or through TLS: each call
+ * tries once and has one of five outcomes. No loop, no buffers, no events: those are stream.c's,
+ * its only user.
+ */
+#ifndef TLS_CHANNEL_H
+#define TLS_CHANNEL_H
+
+#include "tls/rule.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct tls_contexts;
+struct tls_session;
+
+enum channel_outcome {
+	CHANNEL_DONE,
+	CHANNEL_WANTS_READ,  /* again when the socket is readable ... */
+	CHANNEL_WANTS_WRITE, /* ... or writable, whichever way the call itself goes */
+	CHANNEL_EOF,         /* reading: FIN in clear, close_notify in TLS */
+	CHANNEL_FAILED,      /* for good; channel->error says why */
+};
+
+enum { CHANNEL_ERROR = 256 };
+
+struct channel {
+	int fd;                  /* -1: none */
+	struct tls_session *tls; /* NULL: in clear */
+	char error[CHANNEL_ERROR];
+};
+
+/* Takes every TLS record whole: no decrypted octet ever waits inside of OpenSSL. */
+enum { CHANNEL_READ_SIZE = 16384 };
+
+void channel_init(struct channel *channel, int fd);
+void channel_close(struct channel *channel); /* closes the socket; what TLS knew stays until ... */
+void channel_release(struct channel *channel); /* ... here */
+
+/* Notes a failure: an errno in words ("connection refused"), or the words themselves. */
+void channel_note_errno(struct channel *channel, int error);
+void channel_note(struct channel *channel, const char *words);
+
+/*
+ * Readies TLS as client; the rule is copied. Octets that came in clear and were not consumed:
+ * refused, they would be taken for something the peer said under TLS (R-TLSSEC-01). false: failed.
+ */
+bool channel_start_tls(struct channel *channel, struct tls_contexts *contexts,
+		       const struct tls_rule *rule, size_t unconsumed);
+enum channel_outcome channel_handshake(struct channel *channel); /* CHANNEL_DONE: the rule is met */
+const struct tls_proof *channel_proof(const struct channel *channel); /* NULL: no TLS was started */
+
+enum channel_outcome channel_read(struct channel *channel, void *data, size_t size, size_t *len);
+enum channel_outcome channel_write(struct channel *channel, const void *data, size_t size,
+				   size_t *len);
+
+/* The end of our side: close_notify where TLS is healthy, then FIN. */
+enum channel_outcome channel_shutdown(struct channel *channel);
+
+/* Reads from the socket, past TLS, and throws away. */
+enum channel_outcome channel_discard(struct channel *channel);
+
+#endif

@@ -1,0 +1,193 @@
+/*
+ * ctx.c - the SSL_CTX of each class of connection (ctx.h).
+ *
+ *   class            proof    OpenSSL level  TLS 1.2 ciphers
+ *   DANE, PKIX       demanded 1              ECDHE with AEAD
+ *   encrypt-only     none     0              strong ones
+ *   opportunistic    none     0              whatever the library still has, as clear text is the
+ * alternative
+ *
+ * Level 1 is our answer to R-DANE-28: a leaf with RSA-1024 that a published 3 1 1 matches is
+ * accepted (the domain's owner has vouched for that very key in DNSSEC, as Postfix sees it),
+ * anything weaker is refused, and so are SHA-1 and MD5 in a chain. The distribution's default,
+ * level 2, would refuse it by accident.
+ *
+ * No session is ever kept, hence none resumed: OpenSSL would take a resumed session's stored result
+ * for a proof, whatever TLSA records were set (R-TLSSEC-06).
+ */
+#include "tls/ctx.h"
+
+#include "conf/mem.h"
+
+#include <assert.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CIPHERS_AUTHENTICATED "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!eNULL:!PSK:!SRP:@SECLEVEL=1"
+#define CIPHERS_ENCRYPT       "HIGH:!aNULL:!eNULL:!PSK:!SRP:!RC4:!3DES:!EXPORT:@SECLEVEL=0"
+#define CIPHERS_OPPORTUNISTIC "ALL:!aNULL:!eNULL:!PSK:!SRP:@SECLEVEL=0"
+#define CIPHERS_TLS13         "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256"
+
+enum { CHAIN_DEPTH_MAX = 10, CERTIFICATES_MAX = 100 * 1024 };
+
+enum class { OPPORTUNISTIC, ENCRYPT_ONLY, PKIX, DANE, CLASS_COUNT };
+
+static const struct {
+	const char *ciphers;
+	int level;
+	int verify;
+} settings[CLASS_COUNT] = {
+    [OPPORTUNISTIC] = {CIPHERS_OPPORTUNISTIC, 0, SSL_VERIFY_NONE},
+    [ENCRYPT_ONLY] = {CIPHERS_ENCRYPT, 0, SSL_VERIFY_NONE},
+    [PKIX] = {CIPHERS_AUTHENTICATED, 1, SSL_VERIFY_PEER},
+    [DANE] = {CIPHERS_AUTHENTICATED, 1, SSL_VERIFY_PEER},
+};
+
+struct tls_contexts {
+	SSL_CTX *of[CLASS_COUNT];
+	char *ca_error;
+};
+
+void tls_library_init(void)
+{
+	OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_LOAD_SSL_STRINGS |
+			     OPENSSL_INIT_LOAD_CRYPTO_STRINGS,
+			 NULL);
+}
+
+const char *tls_library_error(char *out, size_t size)
+{
+	unsigned long error = ERR_peek_error();
+	const char *reason = "";
+
+	if (ERR_SYSTEM_ERROR(error))
+		reason = strerrordesc_np(ERR_GET_REASON(error));
+	else if (error)
+		reason = ERR_reason_error_string(error);
+	if (reason)
+		snprintf(out, size, "%s", reason);
+	else
+		snprintf(out, size, "error %08lx", error);
+	ERR_clear_error();
+	return out;
+}
+
+/* Everything said aloud, also what is the default: a default may change with the library's version.
+ */
+static void set_limits_and_options(SSL_CTX *ctx, enum class class)
+{
+	SSL_CTX_clear_options(ctx, SSL_CTX_get_options(ctx));
+	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+				     SSL_OP_ENABLE_MIDDLEBOX_COMPAT);
+	/* Without AUTO_RETRY a flood of post-handshake messages cannot keep us inside one SSL_read.
+	 */
+	SSL_CTX_clear_mode(ctx, SSL_MODE_AUTO_RETRY);
+	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+				  SSL_MODE_RELEASE_BUFFERS);
+	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+	SSL_CTX_set_read_ahead(ctx, 0);
+	SSL_CTX_set_max_cert_list(ctx, CERTIFICATES_MAX);
+	SSL_CTX_set_verify(ctx, settings[class].verify, NULL);
+	SSL_CTX_set_verify_depth(ctx, CHAIN_DEPTH_MAX);
+	SSL_CTX_set_security_level(ctx, settings[class].level);
+}
+
+static SSL_CTX *new_context(enum class class)
+{
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+
+	if (!ctx)
+		return NULL;
+	set_limits_and_options(ctx, class);
+	if (SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) &&
+	    SSL_CTX_set_max_proto_version(ctx, 0) &&
+	    SSL_CTX_set_cipher_list(ctx, settings[class].ciphers) &&
+	    SSL_CTX_set_ciphersuites(ctx, CIPHERS_TLS13) &&
+	    (class != DANE || SSL_CTX_dane_enable(ctx) > 0))
+		return ctx;
+	SSL_CTX_free(ctx);
+	return NULL;
+}
+
+/*
+ * All of the file or nothing: a broken certificate in its middle would otherwise leave a store that
+ * trusts whoever stands before it.
+ */
+static void load_ca_file(struct tls_contexts *contexts, const char *ca_file)
+{
+	X509_STORE *store = X509_STORE_new();
+	char reason[128] = "out of memory";
+
+	ERR_clear_error();
+	if (store && ca_file && *ca_file && X509_STORE_load_file(store, ca_file)) {
+		SSL_CTX_set_cert_store(contexts->of[PKIX], store);
+		contexts->ca_error = mem_strdup("");
+		return;
+	}
+	X509_STORE_free(store);
+	if (!ca_file || !*ca_file)
+		contexts->ca_error = mem_strdup("no CA file is set");
+	else
+		contexts->ca_error = mem_printf("CA file %s: %s", ca_file,
+						tls_library_error(reason, sizeof(reason)));
+}
+
+struct tls_contexts *tls_contexts_new(const char *ca_file, char **error)
+{
+	struct tls_contexts *contexts = mem_zero(1, sizeof(*contexts));
+	char reason[128];
+
+	ERR_clear_error();
+	for (int class = 0; class < CLASS_COUNT; class ++) {
+		contexts->of[class] = new_context(class);
+		if (!contexts->of[class]) {
+			*error =
+			    mem_printf("OpenSSL: %s", tls_library_error(reason, sizeof(reason)));
+			tls_contexts_free(&contexts);
+			return NULL;
+		}
+		SSL_CTX_set_app_data(contexts->of[class], contexts);
+	}
+	load_ca_file(contexts, ca_file);
+	return contexts;
+}
+
+void tls_contexts_free(struct tls_contexts **contexts)
+{
+	if (!*contexts)
+		return;
+	for (int class = 0; class < CLASS_COUNT; class ++)
+		SSL_CTX_free((*contexts)->of[class]);
+	free((*contexts)->ca_error);
+	free(*contexts);
+	*contexts = NULL;
+}
+
+const char *tls_contexts_ca_error(const struct tls_contexts *contexts)
+{
+	return contexts->ca_error;
+}
+
+const char *tls_handle_ca_error(const SSL *ssl)
+{
+	return tls_contexts_ca_error(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)));
+}
+
+static enum class class_of(enum tls_need need) {
+	switch (need){
+		case TLS_MAY : return OPPORTUNISTIC; case TLS_ENCRYPT : return ENCRYPT_ONLY;
+		case TLS_PKIX : return PKIX;
+		case TLS_DANE : return DANE;
+		case TLS_NONE : break;
+	}
+assert(!"no TLS where none is wanted");
+abort();
+}
+
+SSL *tls_contexts_handle(struct tls_contexts *contexts, enum tls_need need)
+{
+	return SSL_new(contexts->of[class_of(need)]);
+}

@@ -1,0 +1,553 @@
+/*
+ * stream.c - a channel on the loop: watchers, queues, five events (stream.h).
+ *
+ *   CONNECTING -> CLEAR -> HANDSHAKE -> SECURED      each but HANDSHAKE may go to FINISHING
+ * (stream_finish) any -> DOOMED    failed inside a call of the interface; told on the next turn any
+ * -> ENDED     STREAM_FAILED was told, or the stream is closed
+ *
+ * watch() alone starts and stops the watchers, from the state. A fed event runs in the same turn,
+ * after the callback that fed it; stopping a watcher takes back what was fed to it.
+ */
+#include "tls/stream.h"
+
+#include "conf/mem.h"
+#include "conf/reap.h"
+#include "tls/channel.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <ev.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+enum state { CONNECTING, CLEAR, HANDSHAKE, SECURED, FINISHING, DOOMED, ENDED };
+
+struct stream {
+	struct ev_loop *loop;
+	enum state state;
+	stream_fn *callback;
+	void *arg;
+	struct channel channel;
+	struct addr peer;
+	ev_io reader, writer;
+	ev_timer linger;
+	struct buf in, out;
+	/* What the last try in each direction waits for; TLS may have to read in order to write. */
+	enum channel_outcome read_wants, write_wants;
+	bool paused;
+	bool eof;
+	bool said_all; /* FINISHING: our FIN is out */
+};
+
+static void on_readable(struct ev_loop *loop, ev_io *watcher, int events);
+static void on_writable(struct ev_loop *loop, ev_io *watcher, int events);
+static void on_linger(struct ev_loop *loop, ev_timer *watcher, int events);
+
+/* ---- state and watchers ---- */
+
+static bool is_up(const struct stream *s)
+{
+	return s->state == CLEAR || s->state == SECURED;
+}
+
+static bool wants_input(const struct stream *s)
+{
+	return is_up(s) && !s->paused && !s->eof && buf_len(&s->in) < STREAM_INPUT_MAX;
+}
+
+static bool awaits(const struct stream *s, enum channel_outcome direction)
+{
+	switch (s->state) {
+	case CONNECTING:
+		return direction == CHANNEL_WANTS_WRITE;
+	case CLEAR:
+	case SECURED:
+		return s->write_wants == direction ||
+		       (wants_input(s) && s->read_wants == direction);
+	case HANDSHAKE:
+		return s->read_wants == direction;
+	case FINISHING:
+		return (direction == CHANNEL_WANTS_READ && !s->eof) || s->write_wants == direction;
+	case DOOMED:
+	case ENDED:
+		break;
+	}
+	return false;
+}
+
+static void watch_one(struct stream *s, ev_io *watcher, bool wanted)
+{
+	if (wanted && !ev_is_active(watcher))
+		ev_io_start(s->loop, watcher);
+	else if (!wanted && ev_is_active(watcher))
+		ev_io_stop(s->loop, watcher);
+}
+
+static void watch(struct stream *s)
+{
+	watch_one(s, &s->reader, awaits(s, CHANNEL_WANTS_READ));
+	watch_one(s, &s->writer, awaits(s, CHANNEL_WANTS_WRITE));
+}
+
+static void enter(struct stream *s, enum state state)
+{
+	s->state = state;
+	s->read_wants = CHANNEL_WANTS_READ;
+	s->write_wants = CHANNEL_DONE;
+	watch(s);
+}
+
+static void tell(struct stream *s, enum stream_event event)
+{
+	if (s->callback)
+		s->callback(s, event, s->arg);
+}
+
+/* For failures found in the loop; a finishing stream has nobody left to tell. */
+static void fail(struct stream *s)
+{
+	if (s->state == FINISHING) {
+		stream_close(&s);
+		return;
+	}
+	enter(s, ENDED);
+	tell(s, STREAM_FAILED);
+}
+
+/* For failures found inside a call of the interface: no callback may run there. */
+static void doom(struct stream *s)
+{
+	enter(s, DOOMED);
+	ev_feed_event(s->loop, &s->reader, EV_CUSTOM);
+}
+
+/* ---- birth ---- */
+
+static struct stream *new_stream(struct ev_loop *loop, int fd, stream_fn *callback, void *arg)
+{
+	struct stream *s = mem_zero(1, sizeof(*s));
+
+	s->loop = loop;
+	s->callback = callback;
+	s->arg = arg;
+	channel_init(&s->channel, fd);
+	ev_io_init(&s->reader, on_readable, fd, EV_READ);
+	ev_io_init(&s->writer, on_writable, fd, EV_WRITE);
+	/* After all other callbacks of the turn, so that what they write leaves in one piece. */
+	ev_set_priority(&s->writer, EV_MINPRI + 1);
+	ev_timer_init(&s->linger, on_linger, 0, 0);
+	s->reader.data = s->writer.data = s->linger.data = s;
+	buf_init(&s->in, STREAM_INPUT_MAX + CHANNEL_READ_SIZE);
+	buf_init(&s->out, STREAM_OUTPUT_MAX);
+	return s;
+}
+
+static void send_at_once(int fd)
+{
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+}
+
+/* The port of a bound source address is chosen by connect(), by what the whole connection leaves
+ * free. */
+static bool bind_source(int fd, const struct addr *source)
+{
+	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &(int){1}, sizeof(int));
+	return bind(fd, &source->sa, addr_len(source)) == 0;
+}
+
+static bool begin_connect(int fd, const struct addr *to, const struct addr *source)
+{
+	if (fd < 0 || (source && !bind_source(fd, source)))
+		return false;
+	send_at_once(fd);
+	return connect(fd, &to->sa, addr_len(to)) == 0 || errno == EINPROGRESS;
+}
+
+struct stream *stream_connect(struct ev_loop *loop, const struct addr *to,
+			      const struct addr *source, stream_fn *callback, void *arg)
+{
+	int fd = socket(to->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	bool begun = begin_connect(fd, to, source);
+	int error = errno;
+	struct stream *s = new_stream(loop, fd, callback, arg);
+
+	s->peer = *to;
+	if (begun) {
+		enter(s, CONNECTING);
+	} else {
+		channel_note_errno(&s->channel, error);
+		doom(s);
+	}
+	return s;
+}
+
+struct stream *stream_adopt(struct ev_loop *loop, int fd, stream_fn *callback, void *arg)
+{
+	struct stream *s = new_stream(loop, fd, callback, arg);
+	struct sockaddr_storage peer = {0};
+	socklen_t len = sizeof(peer);
+
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	send_at_once(fd);
+	if (getpeername(fd, (struct sockaddr *)&peer, &len) == 0)
+		addr_from_sockaddr(&s->peer, (struct sockaddr *)&peer);
+	enter(s, CLEAR);
+	return s;
+}
+
+void stream_set_callback(struct stream *s, stream_fn *callback, void *arg)
+{
+	s->callback = callback;
+	s->arg = arg;
+}
+
+/* ---- input ---- */
+
+static enum channel_outcome read_once(struct stream *s)
+{
+	size_t granted, len = 0;
+	char *place = buf_reserve(&s->in, CHANNEL_READ_SIZE, &granted);
+	enum channel_outcome outcome = channel_read(&s->channel, place, granted, &len);
+
+	buf_commit(&s->in, outcome == CHANNEL_DONE ? len : 0);
+	return outcome;
+}
+
+/* What came is told before the failure that followed it: a reply whose connection then broke still
+ * counts. */
+static void take_input(struct stream *s, bool repeat)
+{
+	enum channel_outcome outcome = CHANNEL_DONE;
+	enum state state = s->state;
+	bool news = repeat;
+
+	while (outcome == CHANNEL_DONE && wants_input(s)) {
+		outcome = read_once(s);
+		news = news || outcome == CHANNEL_DONE || outcome == CHANNEL_EOF;
+		s->eof = s->eof || outcome == CHANNEL_EOF;
+	}
+	s->read_wants = outcome == CHANNEL_WANTS_WRITE ? CHANNEL_WANTS_WRITE : CHANNEL_WANTS_READ;
+	watch(s);
+	if (news)
+		tell(s, STREAM_READABLE);
+	if (outcome == CHANNEL_FAILED && s->state == state)
+		fail(s);
+}
+
+const char *stream_input(const struct stream *s, size_t *len)
+{
+	*len = buf_len(&s->in);
+	return buf_data(&s->in);
+}
+
+void stream_consume(struct stream *s, size_t len)
+{
+	buf_consume(&s->in, len);
+	watch(s);
+}
+
+bool stream_at_eof(const struct stream *s)
+{
+	return s->eof;
+}
+
+void stream_pause(struct stream *s)
+{
+	s->paused = true;
+	watch(s);
+}
+
+void stream_resume(struct stream *s)
+{
+	if (!s->paused)
+		return;
+	s->paused = false;
+	watch(s);
+	if (is_up(s) && (buf_len(&s->in) || s->eof))
+		ev_feed_event(s->loop, &s->reader, EV_CUSTOM);
+}
+
+/* ---- output ---- */
+
+static enum channel_outcome write_all(struct stream *s)
+{
+	enum channel_outcome outcome = CHANNEL_DONE;
+	size_t len;
+
+	while (outcome == CHANNEL_DONE && buf_len(&s->out)) {
+		len = 0;
+		outcome = channel_write(&s->channel, buf_data(&s->out), buf_len(&s->out), &len);
+		if (outcome == CHANNEL_DONE)
+			buf_consume(&s->out, len);
+	}
+	return outcome;
+}
+
+/* In clear the peer's last words ("421 ...") may still wait in the kernel behind a failed write. */
+static void fail_after_input(struct stream *s)
+{
+	if (s->state == CLEAR && wants_input(s))
+		take_input(s, false);
+	if (is_up(s))
+		fail(s);
+}
+
+/*
+ * A producer that answers each STREAM_DRAINED with more must not keep the loop to itself: while it
+ * is told, the writer waits for the next turn, so that stream_write() does not feed this one.
+ */
+static void tell_drained(struct stream *s)
+{
+	enum state state = s->state;
+
+	s->write_wants = CHANNEL_WANTS_WRITE;
+	watch(s);
+	tell(s, STREAM_DRAINED);
+	if (s->state != state || buf_len(&s->out))
+		return;
+	s->write_wants = CHANNEL_DONE;
+	watch(s);
+}
+
+static void flush(struct stream *s)
+{
+	bool had_output = buf_len(&s->out) > 0;
+	enum channel_outcome outcome = write_all(s);
+
+	s->write_wants = outcome;
+	watch(s);
+	if (outcome == CHANNEL_FAILED)
+		fail_after_input(s);
+	else if (outcome == CHANNEL_DONE && had_output)
+		tell_drained(s);
+}
+
+bool stream_write(struct stream *s, const void *data, size_t len)
+{
+	if (len > stream_room(s) || !buf_append(&s->out, data, len))
+		return false;
+	if (is_up(s) && s->write_wants == CHANNEL_DONE)
+		ev_feed_event(s->loop, &s->writer, EV_WRITE);
+	return true;
+}
+
+size_t stream_room(const struct stream *s)
+{
+	return is_up(s) || s->state == CONNECTING ? buf_room(&s->out) : 0;
+}
+
+size_t stream_unsent(const struct stream *s)
+{
+	return buf_len(&s->out);
+}
+
+/* ---- TLS ---- */
+
+void stream_start_tls(struct stream *s, struct tls_contexts *contexts, const struct tls_rule *rule)
+{
+	assert(s->state == CLEAR && buf_len(&s->out) == 0);
+	if (!channel_start_tls(&s->channel, contexts, rule, buf_len(&s->in))) {
+		doom(s);
+		return;
+	}
+	enter(s, HANDSHAKE);
+	ev_feed_event(s->loop, &s->writer, EV_WRITE);
+}
+
+static void continue_handshake(struct stream *s)
+{
+	enum channel_outcome outcome = channel_handshake(&s->channel);
+
+	if (outcome == CHANNEL_FAILED) {
+		fail(s);
+	} else if (outcome == CHANNEL_DONE) {
+		enter(s, SECURED);
+		tell(s, STREAM_SECURED);
+	} else {
+		s->read_wants = outcome;
+		watch(s);
+	}
+}
+
+const struct tls_proof *stream_proof(const struct stream *s)
+{
+	return channel_proof(&s->channel);
+}
+
+/* ---- the loop ---- */
+
+static void finish_connect(struct stream *s)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	if (getsockopt(s->channel.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+		error = errno;
+	if (error) {
+		channel_note_errno(&s->channel, error);
+		fail(s);
+		return;
+	}
+	enter(s, CLEAR);
+	tell(s, STREAM_CONNECTED);
+	if (s->state == CLEAR && buf_len(&s->out))
+		flush(s);
+}
+
+static void finish_output(struct stream *s)
+{
+	enum channel_outcome outcome = write_all(s);
+
+	if (outcome == CHANNEL_DONE)
+		outcome = channel_shutdown(&s->channel);
+	s->said_all = outcome == CHANNEL_DONE;
+	s->write_wants = outcome;
+	if (outcome == CHANNEL_FAILED || (s->said_all && s->eof))
+		stream_close(&s);
+	else
+		watch(s);
+}
+
+/*
+ * The peer's input is read and dropped until its FIN: closing a socket with unread input sends a
+ * reset, which may destroy our last reply on its way.
+ */
+static void discard_input(struct stream *s)
+{
+	enum channel_outcome outcome = channel_discard(&s->channel);
+
+	s->eof = s->eof || outcome == CHANNEL_EOF;
+	if (outcome == CHANNEL_FAILED || (s->eof && s->said_all))
+		stream_close(&s);
+	else
+		watch(s);
+}
+
+static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
+{
+	struct stream *s = watcher->data;
+
+	(void)loop;
+	switch (s->state) {
+	case DOOMED:
+		fail(s);
+		break;
+	case HANDSHAKE:
+		continue_handshake(s);
+		break;
+	case FINISHING:
+		discard_input(s);
+		break;
+	case CLEAR:
+	case SECURED:
+		if (s->write_wants == CHANNEL_WANTS_READ)
+			flush(s);
+		if (is_up(s) && !s->paused)
+			take_input(s, events & EV_CUSTOM);
+		break;
+	case CONNECTING:
+	case ENDED:
+		break;
+	}
+}
+
+static void on_writable(struct ev_loop *loop, ev_io *watcher, int events)
+{
+	struct stream *s = watcher->data;
+
+	(void)loop, (void)events;
+	switch (s->state) {
+	case CONNECTING:
+		finish_connect(s);
+		break;
+	case HANDSHAKE:
+		continue_handshake(s);
+		break;
+	case FINISHING:
+		finish_output(s);
+		break;
+	case CLEAR:
+	case SECURED:
+		flush(s);
+		if (is_up(s) && s->read_wants == CHANNEL_WANTS_WRITE)
+			take_input(s, false);
+		break;
+	case DOOMED:
+	case ENDED:
+		break;
+	}
+}
+
+static void on_linger(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+	struct stream *s = watcher->data;
+
+	(void)loop, (void)events;
+	stream_close(&s);
+}
+
+/* ---- who it is, and the end ---- */
+
+const char *stream_error(const struct stream *s)
+{
+	return s->channel.error;
+}
+
+const struct addr *stream_peer(const struct stream *s)
+{
+	return &s->peer;
+}
+
+bool stream_local(const struct stream *s, struct addr *local)
+{
+	struct sockaddr_storage sa = {0};
+	socklen_t len = sizeof(sa);
+
+	return getsockname(s->channel.fd, (struct sockaddr *)&sa, &len) == 0 &&
+	       addr_from_sockaddr(local, (struct sockaddr *)&sa);
+}
+
+static void release(void *object)
+{
+	struct stream *s = object;
+
+	channel_release(&s->channel);
+	buf_release(&s->in);
+	buf_release(&s->out);
+	free(s);
+}
+
+void stream_close(struct stream **stream)
+{
+	struct stream *s = *stream;
+
+	if (!s)
+		return;
+	*stream = NULL;
+	s->callback = NULL;
+	enter(s, ENDED);
+	ev_timer_stop(s->loop, &s->linger);
+	ev_clear_pending(s->loop, &s->reader);
+	ev_clear_pending(s->loop, &s->writer);
+	channel_close(&s->channel);
+	reap_later(s->loop, s, release);
+}
+
+void stream_finish(struct stream **stream, double linger)
+{
+	struct stream *s = *stream;
+
+	if (!s || !is_up(s)) {
+		stream_close(stream);
+		return;
+	}
+	*stream = NULL;
+	s->callback = NULL;
+	enter(s, FINISHING);
+	ev_timer_set(&s->linger, linger, 0.);
+	ev_timer_start(s->loop, &s->linger);
+	ev_feed_event(s->loop, &s->writer, EV_WRITE);
+}
