@@ -1,0 +1,68 @@
+"""One world for the whole run, inside one namespace: tests/lab/inside pytest tests/lab.
+
+A test file declares its part of the world in declare(lab). Every test is bounded by an alarm.
+"""
+import os
+import signal
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from exim import EximClient  # noqa: E402
+from postfix import PostfixClient  # noqa: E402
+from program import PROGRAM, Danelaw, is_built  # noqa: E402
+from world import World  # noqa: E402
+
+TEST_SECONDS = 120
+
+
+def pytest_configure(config):
+    if os.environ.get("DANELAW_LAB") != "inside":
+        pytest.exit("the lab tests run inside a namespace: tests/lab/inside pytest tests/lab", 2)
+
+
+@pytest.fixture(scope="session")
+def lab(request):
+    world = World()
+    for module in {item.module for item in request.session.items}:
+        if hasattr(module, "declare"):
+            module.declare(world)
+    world.start()
+    yield world
+    world.stop()
+
+
+@pytest.fixture(scope="module")
+def danelaw(lab):
+    """One danelaw with the lab's settings for the tests of a file; its stop is checked too."""
+    assert is_built(), "no program at %s" % PROGRAM
+    with Danelaw(lab) as d:
+        yield d
+
+
+@pytest.fixture(scope="module")
+def postfix_client(lab):
+    client = PostfixClient(lab.folder + "/postfix-client")
+    client.start()
+    yield client
+    client.stop()
+
+
+@pytest.fixture(scope="module")
+def exim_client(lab):
+    client = EximClient(lab.folder + "/exim-client")
+    client.start()
+    yield client
+    client.stop()
+
+
+@pytest.fixture(autouse=True)
+def bounded():
+    def expired(number, frame):
+        raise TimeoutError("a test took longer than %d s" % TEST_SECONDS)
+    signal.signal(signal.SIGALRM, expired)
+    signal.alarm(TEST_SECONDS)
+    yield
+    signal.alarm(0)

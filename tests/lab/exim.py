@@ -1,0 +1,127 @@
+"""Real Exim (with GnuTLS): a receiver, and a sender whose smarthost is danelaw."""
+import os
+import shutil
+import socket
+import subprocess
+
+from maildir import Maildir
+from zones import wait, write
+
+BASE = """
+primary_hostname = {name}
+spool_directory = {folder}/spool
+log_file_path = {folder}/log/%slog
+local_interfaces = {address}
+daemon_smtp_ports = {port}
+acl_smtp_rcpt = accept
+acl_smtp_data = accept
+never_users = root
+host_lookup =
+rfc1413_query_timeout = 0s
+message_size_limit = 60M
+accept_8bitmime = true
+smtp_accept_max = 100
+split_spool_directory = false
+tls_require_ciphers = NORMAL
+"""
+
+RECEIVER = """
+tls_advertise_hosts = *
+tls_certificate = {cert.chain}
+tls_privatekey = {cert.key}
+
+begin routers
+all:
+  driver = accept
+  transport = maildir
+
+begin transports
+maildir:
+  driver = appendfile
+  directory = {folder}/mail
+  maildir_format
+  create_directory
+  user = Debian-exim
+  group = Debian-exim
+  envelope_to_add
+  return_path_add
+"""
+
+SENDER = """
+tls_advertise_hosts =
+
+begin routers
+smarthost:
+  driver = manualroute
+  route_list = * "{smarthost}"
+  transport = smtp
+  self = send
+
+begin transports
+smtp:
+  driver = smtp
+  port = {smarthost_port}
+  hosts_try_fastopen =
+
+begin retry
+* * F,1h,5m
+"""
+
+
+class Exim:
+    def __init__(self, folder, address, port, name, text, **values):
+        self.folder, self.address, self.port = folder, address, port
+        self.conf = folder + "/exim.conf"
+        for sub in ("spool", "log", "mail"):
+            os.makedirs("%s/%s" % (folder, sub))
+            shutil.chown("%s/%s" % (folder, sub), "Debian-exim", "Debian-exim")
+        write(self.conf, (BASE + text).format(folder=folder, address=address, port=port, name=name,
+                                              **values))
+        os.makedirs("/etc/exim4", exist_ok=True)
+        with open("/etc/exim4/trusted_configs", "a") as f:
+            f.write(self.conf + "\n")
+        self.process = None
+
+    def start(self):
+        self.process = subprocess.Popen(["exim4", "-C", self.conf, "-bdf", "-q10m"],
+                                        stdin=subprocess.DEVNULL)
+        wait(self._answers, 10, "Exim on %s:%d" % (self.address, self.port))
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(10)
+
+    def command(self, *words):
+        return subprocess.run(["exim4", "-C", self.conf, *words], check=True, capture_output=True,
+                              text=True, timeout=30).stdout
+
+    @property
+    def mainlog(self):
+        with open(self.folder + "/log/mainlog") as f:
+            return f.read()
+
+    def _answers(self):
+        try:
+            with socket.create_connection((self.address, self.port), 1):
+                return True
+        except OSError:
+            return False
+
+
+class EximReceiver(Exim):
+    def __init__(self, folder, address, name, cert):
+        super().__init__(folder, address, 25, name, RECEIVER, cert=cert)
+        self.maildir = Maildir(folder + "/mail", "Envelope-to")
+
+
+class EximClient(Exim):
+    """A stock sender: everything goes to danelaw as its smarthost; takes mail on port 2502."""
+
+    def __init__(self, folder, smarthost="127.0.0.1", smarthost_port=2525):
+        super().__init__(folder, "127.0.0.1", 2502, "sender.lab", SENDER, smarthost=smarthost,
+                         smarthost_port=smarthost_port)
+
+    def queue(self):
+        """The ids of the messages that wait."""
+        listing = self.command("-bp").splitlines()
+        return [line.split()[2] for line in listing if "<" in line]

@@ -1,0 +1,120 @@
+"""danelaw itself, as the tests start, read and stop it.
+
+    with Danelaw(lab, {"policy": {"fallback": "encrypt"}, "domain x.lab": {"level": "may"}}) as d:
+        ...
+        d.deliveries()[-1]["tls"]
+
+The program is $DANELAW, else build/danelaw. Leaving the block stops it with SIGTERM: it must exit
+with 0, in time, and a sanitizer must have found nothing.
+"""
+import itertools
+import os
+import re
+import signal
+import subprocess
+
+import smtp
+from zones import wait, write
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+PROGRAM = os.environ.get("DANELAW") or os.path.join(HERE, "../../build/danelaw")
+SANITIZER = re.compile(r"ERROR: \w+Sanitizer|runtime error:|SUMMARY: \w+Sanitizer")
+FIELD = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)')
+_runs = itertools.count(1)
+
+
+def is_built():
+    return os.access(PROGRAM, os.X_OK)
+
+
+def settings(lab, changes=None):
+    """The lab's configuration: {section: {key: value}}; a change to None removes the key."""
+    sections = {
+        "server": {"hostname": "danelaw.lab", "state_dir": lab.folder + "/state"},
+        "listener smarthost": {"listen": "127.0.0.1:2525", "clients": "127.0.0.0/8 198.18.0.0/15"},
+        "dns": {"root_hints": lab.dns.root_hints, "trust_anchor": lab.dns.trust_anchor},
+        "policy": {"allow_addresses": "198.18.0.0/15 2001:db8:25::/48"},
+        "tls": {"ca_file": lab.ca.pem},
+        "log": {"level": "debug"},
+    }
+    for section, keys in (changes or {}).items():
+        sections.setdefault(section, {}).update(keys)
+    return sections
+
+
+def ini(sections):
+    text = ""
+    for section, keys in sections.items():
+        text += "[%s]\n" % section
+        text += "".join("%s = %s\n" % item for item in keys.items() if item[1] is not None)
+    return text
+
+
+class Danelaw:
+    def __init__(self, lab, changes=None, options=()):
+        self.folder = "%s/danelaw-%d" % (lab.folder, next(_runs))
+        os.makedirs(self.folder)
+        self.conf, self.log_file = self.folder + "/danelaw.conf", self.folder + "/log"
+        write(self.conf, ini(settings(lab, changes)))
+        self.options = options
+        self.child = None
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, kind, *rest):
+        self.stop()
+
+    def start(self):
+        command = [PROGRAM, "serve", "-c", self.conf, *self.options]
+        with open(self.log_file, "ab") as log:
+            self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        wait(self._greets, 15, "danelaw serves")
+
+    def stop(self):
+        """Ends it and asserts that it ended well. The log stays readable."""
+        if not self.child:
+            return
+        child, self.child = self.child, None
+        child.send_signal(signal.SIGTERM)
+        try:
+            status = child.wait(20)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+            raise AssertionError("danelaw does not stop\n" + self.tail())
+        assert status == 0, "exit status %s\n%s" % (status, self.tail())
+        assert not SANITIZER.search(self.log), self.tail(100)
+
+    @property
+    def log(self):
+        with open(self.log_file, errors="backslashreplace") as f:
+            return f.read()
+
+    def tail(self, lines=40):
+        return "\n".join(self.log.splitlines()[-lines:])
+
+    def deliveries(self, **wanted):
+        """The `delivery` lines as dictionaries, those that have all the wanted values."""
+        found = [fields(line) for line in self.log.splitlines() if " status=" in line]
+        return [d for d in found if all(d.get(k) == v for k, v in wanted.items())]
+
+    def delivery_to(self, recipient, seconds=2):
+        """The last delivery line about this recipient; it may be written after the reply."""
+        def about():
+            return [d for d in self.deliveries() if "<%s>" % recipient in d.get("to", "")]
+        wait(about, seconds, "a delivery line for %s\n%s" % (recipient, self.tail()))
+        return about()[-1]
+
+    def _greets(self):
+        assert self.child.poll() is None, "danelaw ended at start\n" + self.tail()
+        try:
+            smtp.Smtp(timeout=5).close()
+            return True
+        except OSError:
+            return False
+
+
+def fields(line):
+    return {k: v[1:-1] if v[:1] == '"' else v for k, v in FIELD.findall(line)}
