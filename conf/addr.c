@@ -111,7 +111,7 @@ static bool parse_number(const char *text, unsigned max, unsigned *number)
 	return true;
 }
 
-static bool parse_port(const char *text, uint16_t *port)
+bool addr_parse_port(const char *text, uint16_t *port)
 {
 	unsigned number;
 
@@ -137,7 +137,7 @@ bool addr_parse(struct addr *a, const char *text, uint16_t default_port)
 	} else if (!addr_parse_ip(a, text, 0)) {
 		return false;
 	}
-	if (*after && (*after != ':' || !parse_port(after + 1, &port)))
+	if (*after && (*after != ':' || !addr_parse_port(after + 1, &port)))
 		return false;
 	addr_set_port(a, port);
 	return port != 0;

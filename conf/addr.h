@@ -19,8 +19,8 @@ struct addr {
 };
 
 struct cidr {
-	int family;             /* AF_INET or AF_INET6 */
-	uint8_t bytes[16];      /* network order, host bits zero */
+	int family;        /* AF_INET or AF_INET6 */
+	uint8_t bytes[16]; /* network order, host bits zero */
 	unsigned prefix;
 };
 
@@ -31,10 +31,10 @@ struct cidr_list {
 
 enum { ADDR_TEXT = INET6_ADDRSTRLEN + 8 };
 
-/* Raw address octets (4 or 16) as an answer to an address lookup carries them. IPv4-mapped IPv6 becomes IPv4. */
+/* Raw octets (4 or 16), as an answer from DNS carries them. IPv4-mapped IPv6 becomes IPv4. */
 void addr_from_bytes(struct addr *a, int family, const void *bytes, uint16_t port);
 
-/* From accept(), getsockname() and the like. IPv4-mapped IPv6 becomes IPv4. false: another family. */
+/* From accept(), getsockname() and so on. IPv4-mapped IPv6 becomes IPv4. false: another family. */
 bool addr_from_sockaddr(struct addr *a, const struct sockaddr *sa);
 
 /* "192.0.2.1", "[2001:db8::1]" or bare "2001:db8::1"; no port, no zone id. */
@@ -43,16 +43,19 @@ bool addr_parse_ip(struct addr *a, const char *text, uint16_t port);
 /* "192.0.2.1:25", "[::1]:25"; without a port, default_port (0: a port is required). */
 bool addr_parse(struct addr *a, const char *text, uint16_t default_port);
 
+/* "25": 1 to 65535, digits alone. */
+bool addr_parse_port(const char *text, uint16_t *port);
+
 socklen_t addr_len(const struct addr *a);
 uint16_t addr_port(const struct addr *a);
 void addr_set_port(struct addr *a, uint16_t port);
-bool addr_equal(const struct addr *a, const struct addr *b);       /* address and port */
-bool addr_equal_ip(const struct addr *a, const struct addr *b);    /* address alone */
+bool addr_equal(const struct addr *a, const struct addr *b);    /* address and port */
+bool addr_equal_ip(const struct addr *a, const struct addr *b); /* address alone */
 
 /* Text into out[ADDR_TEXT]; each returns out. */
-const char *addr_ip(const struct addr *a, char *out);              /* 192.0.2.1 or 2001:db8::1 */
-const char *addr_bracketed(const struct addr *a, char *out);       /* [192.0.2.1]:25 or [2001:db8::1]:25 */
-const char *addr_literal(const struct addr *a, char *out);         /* RFC 5321 4.1.3: [192.0.2.1] or [IPv6:2001:db8::1] */
+const char *addr_ip(const struct addr *a, char *out);        /* 192.0.2.1 or 2001:db8::1 */
+const char *addr_bracketed(const struct addr *a, char *out); /* [192.0.2.1]:25, [2001:db8::1]:25 */
+const char *addr_literal(const struct addr *a, char *out);   /* [192.0.2.1], [IPv6:2001:db8::1] */
 
 /* "10.0.0.0/8", "::1", "192.0.2.7"; host bits beyond the prefix are refused. */
 bool cidr_parse(struct cidr *c, const char *text);
@@ -62,8 +65,8 @@ bool cidr_list_contains(const struct cidr_list *list, const struct addr *a);
 /* What may be dialled (R-DNS-28, -29; IANA special-purpose address registries, RFC 6890). */
 enum addr_class {
 	ADDR_PUBLIC,
-	ADDR_SPECIAL,           /* loopback, private, link-local, documentation, ...: only where allowed */
-	ADDR_NEVER,             /* unspecified, multicast, broadcast: under no setting */
+	ADDR_SPECIAL, /* loopback, private, link-local, documentation, ...: only where allowed */
+	ADDR_NEVER,   /* unspecified, multicast, broadcast: under no setting */
 };
 enum addr_class addr_classify(const struct addr *a);
 

@@ -1,9 +1,10 @@
 /*
  * conf.h - every setting, read once from INI into one constant structure.
  *
- * One table in conf.c names each setting, its type, its default and where it goes; packaging's manual page and
- * sample file are compared with it by a test. Times are seconds, sizes octets. The reader gives back every mistake
- * with FILE:LINE, not only the first. Owner: main; const for everybody else, for as long as any session lives.
+ * One table in table.c names each setting, its type, its default and where it goes; the sample file
+ * is compared with it by a test. Times are seconds, sizes octets. The reader gives back every
+ * mistake with FILE:LINE, not only the first. Owner: main; const for everybody else, for as long as
+ * any session lives.
  */
 #ifndef CONF_CONF_H
 #define CONF_CONF_H
@@ -15,11 +16,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <time.h>
 
 enum level { LEVEL_NONE, LEVEL_MAY, LEVEL_ENCRYPT, LEVEL_DANE, LEVEL_DANE_ONLY, LEVEL_SECURE };
 enum ip_choice { IP_ANY, IP_ONLY_V4, IP_ONLY_V6, IP_PREFER_V4, IP_PREFER_V6 };
 enum tls_version { TLS_VERSION_1_0, TLS_VERSION_1_1, TLS_VERSION_1_2, TLS_VERSION_1_3 };
+enum protocol { PROTOCOL_SMTP };
 enum bare_newline { BARE_NEWLINE_REJECT, BARE_NEWLINE_NORMALIZE };
 enum long_lines { LONG_LINES_PASS, LONG_LINES_REFUSE };
 
@@ -33,15 +36,15 @@ struct conf_next_hop {
 	bool set;
 	bool lookup_mx;
 	bool is_address;
-	char host[DOMAIN_SIZE];         /* unless is_address */
-	struct addr address;            /* if is_address, with port */
+	char host[DOMAIN_SIZE]; /* unless is_address */
+	struct addr address;    /* if is_address, with port */
 	uint16_t port;
 };
 
 struct conf_policy {
 	enum level level;
-	enum level insecure_mx;         /* LEVEL_DANE, LEVEL_ENCRYPT or LEVEL_MAY */
-	enum level fallback;            /* LEVEL_MAY or LEVEL_ENCRYPT */
+	enum level insecure_mx; /* LEVEL_DANE, LEVEL_ENCRYPT or LEVEL_MAY */
+	enum level fallback;    /* LEVEL_MAY or LEVEL_ENCRYPT */
 	bool enforce;
 	struct cidr_list allow_addresses;
 	struct conf_next_hop next_hop;
@@ -51,17 +54,18 @@ struct conf_policy {
 
 /* [domain example.org], or [domain .example.org] for all below it */
 struct conf_domain {
-	char name[DOMAIN_SIZE];         /* without the leading dot */
+	char name[DOMAIN_SIZE]; /* without the leading dot */
 	bool below;
-	struct conf_policy policy;      /* [policy] with what this section changes */
-	time_t until;                   /* end of the last day, UTC; 0: no end */
-	char *reason;                   /* "" where none was given */
+	struct conf_policy policy; /* [policy] with what this section changes */
+	time_t until;              /* end of the last day, UTC; 0: no end */
+	char *reason;              /* "" where none was given */
 };
 
 struct conf_listener {
 	char *name;
 	struct conf_addrs listen;
-	bool skip_missing_family;       /* built-in defaults: [::1] only where IPv6 exists */
+	bool skip_missing_family; /* `listen` was not written: [::1] only where IPv6 exists */
+	enum protocol protocol;
 	struct cidr_list clients;
 	enum bare_newline bare_newline;
 	enum long_lines long_lines;
@@ -72,7 +76,7 @@ struct conf_listener {
 /* [dns] has name ""; [dns NAME] is a view for NAME and all below it */
 struct conf_dns_view {
 	char name[DOMAIN_SIZE];
-	struct conf_addrs forward;      /* port 53 unless @port was given */
+	struct conf_addrs forward; /* port 53 unless @port was given */
 	bool is_signed;
 };
 
@@ -84,9 +88,9 @@ struct conf_unbound_option {
 
 struct conf {
 	struct {
-		char *hostname;         /* "": address literal of the connection */
+		char *hostname; /* "": address literal of the connection */
 		char *greeting_name;
-		char *user;             /* "": default; danelaw if it exists, else nobody */
+		char *user; /* "": default; danelaw if it exists, else nobody */
 		char *state_dir;
 	} server;
 
@@ -94,15 +98,15 @@ struct conf {
 	struct conf_listener *listeners;
 
 	struct {
-		size_t view_count;      /* views[0] is [dns] itself */
+		size_t view_count; /* views[0] is [dns] itself */
 		struct conf_dns_view *views;
-		char *root_hints;       /* "": built in */
-		char *trust_anchor;     /* "": the distribution's root key, else built in, kept up by RFC 5011 */
+		char *root_hints;   /* "": built in */
+		char *trust_anchor; /* "": the distribution's root key, else built in; RFC 5011 */
 		double timeout;
 		double total;
-		char *probe_name;       /* "": off */
-		char *probe_type;       /* as text, "SOA" */
-		char *probe_bogus;      /* "": not tested */
+		char *probe_name;  /* "": off; "." is the root */
+		char *probe_type;  /* as text, "SOA" */
+		char *probe_bogus; /* "": not tested */
 	} dns;
 
 	size_t unbound_count;
@@ -138,7 +142,7 @@ struct conf {
 	} log;
 };
 
-/* What is wrong, and what an operator should know though it is not wrong; "FILE:LINE: message" each. */
+/* What is wrong, and what an operator should know all the same; "FILE:LINE: message" each. */
 struct conf_report {
 	size_t error_count, warning_count;
 	char **errors, **warnings;
@@ -151,17 +155,30 @@ struct conf_report {
  * ("section.key=value", in order). NULL if there was any error. The caller frees both results.
  */
 struct conf *conf_load(const char *path, const char *const *options, size_t option_count,
-    struct conf_report *report);
+		       struct conf_report *report);
+
+/* The same from an open file; name is FILE in the report. file NULL: the built-in defaults. */
+struct conf *conf_load_file(FILE *file, const char *name, const char *const *options,
+			    size_t option_count, struct conf_report *report);
 void conf_free(struct conf **conf);
 void conf_report_free(struct conf_report *report);
 
 /*
- * What applies to a destination: the section of exactly this name, else that of the longest name it lies below,
- * else [policy]; a section whose `until` has passed does not count. *section is the section used, or NULL.
+ * What applies to a destination: the section of exactly this name, else that of the longest name it
+ * lies below, else [policy]; a section whose `until` has passed does not count. *section is the
+ * section used, or NULL.
  */
 const struct conf_policy *conf_policy_for(const struct conf *conf, const char *domain, time_t now,
-    const struct conf_domain **section);
+					  const struct conf_domain **section);
 
 const char *conf_level_name(enum level level);
+
+/* The rows of the table, for who compares it with a document. false: no row of that index. */
+struct conf_setting {
+	const char *section; /* "server", "listener NAME", "domain DOMAIN" */
+	const char *key;
+	const char *fallback; /* the default as it would be written; "" for none */
+};
+bool conf_setting(size_t index, struct conf_setting *out);
 
 #endif

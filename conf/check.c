@@ -1,0 +1,228 @@
+/*
+ * check.c - what must hold between settings, once all have their values.
+ *
+ * Above all the nesting of timeouts (R-SMTP-39): each wait for the next hop must end before the
+ * client gives up its own (RFC 5321 4.5.3.2), or the client sends again what is already on its way.
+ * Each complaint stands at the setting it is about, if that was written. Called by conf.c.
+ */
+#include "conf/check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Where a setting of a section without a name was written, else the file as a whole. */
+static struct position where_is(const struct draft *draft, enum section_kind kind, const char *key)
+{
+	const struct draft_setting *setting = draft_find(draft, draft_section(draft, kind, 0), key);
+
+	return setting ? setting->where : (struct position){0};
+}
+
+/* The same, of a section with a name; the section itself where the setting was not written. */
+static struct position where_in(const struct draft *draft, const struct draft_section *section,
+				const char *key)
+{
+	const struct draft_setting *setting = draft_find(draft, section, key);
+
+	if (setting)
+		return setting->where;
+	return section ? section->where : (struct position){0};
+}
+
+/* ---- timeouts ---- */
+
+static void check_client_waits(const struct conf *conf, struct draft *draft)
+{
+	const struct {
+		const char *key;
+		double ours, client;
+		const char *rule;
+	} waits[] = {
+	    {"rcpt", conf->timeouts.rcpt, 300, "for the reply to RCPT, RFC 5321 4.5.3.2.3"},
+	    {"data_start", conf->timeouts.data_start, 120,
+	     "for the reply to DATA, RFC 5321 4.5.3.2.4"},
+	    {"data_block", conf->timeouts.data_block, 180,
+	     "for a block of data, RFC 5321 4.5.3.2.5"},
+	    {"data_end", conf->timeouts.data_end, 600, "for the final reply, RFC 5321 4.5.3.2.6"},
+	};
+
+	for (size_t i = 0; i < sizeof waits / sizeof *waits; i++)
+		if (waits[i].ours >= waits[i].client)
+			draft_error(draft, where_is(draft, SECTION_TIMEOUTS, waits[i].key),
+				    "timeouts.%s must be below the %gs that a client waits %s",
+				    waits[i].key, waits[i].client, waits[i].rule);
+}
+
+/* The inner wait is part of the outer one. */
+struct nesting {
+	enum section_kind section;
+	const char *key;
+	double wait;
+	enum section_kind outer_section;
+	const char *outer_key;
+	double outer_wait;
+};
+
+static void check_nesting(struct draft *draft, const struct nesting *n)
+{
+	if (n->wait <= n->outer_wait)
+		return;
+	struct position where = where_is(draft, n->section, n->key);
+
+	if (!where.line && !where.option)
+		where = where_is(draft, n->outer_section, n->outer_key);
+	draft_error(draft, where, "%s.%s (%gs) must not exceed %s.%s (%gs), of which it is a part",
+		    section_pattern(n->section), n->key, n->wait, section_pattern(n->outer_section),
+		    n->outer_key, n->outer_wait);
+}
+
+static void check_timeouts(const struct conf *conf, struct draft *draft)
+{
+	const double rcpt = conf->timeouts.rcpt;
+	const struct nesting nestings[] = {
+	    {SECTION_TIMEOUTS, "connect", conf->timeouts.connect, SECTION_TIMEOUTS, "rcpt", rcpt},
+	    {SECTION_TIMEOUTS, "greeting", conf->timeouts.greeting, SECTION_TIMEOUTS, "rcpt", rcpt},
+	    {SECTION_TIMEOUTS, "handshake", conf->timeouts.handshake, SECTION_TIMEOUTS, "rcpt",
+	     rcpt},
+	    {SECTION_TIMEOUTS, "command", conf->timeouts.command, SECTION_TIMEOUTS, "rcpt", rcpt},
+	    {SECTION_DNS, "timeout", conf->dns.timeout, SECTION_DNS, "total", conf->dns.total},
+	    {SECTION_DNS, "total", conf->dns.total, SECTION_TIMEOUTS, "rcpt", rcpt},
+	};
+
+	check_client_waits(conf, draft);
+	for (size_t i = 0; i < sizeof nestings / sizeof *nestings; i++)
+		check_nesting(draft, &nestings[i]);
+}
+
+/* ---- listeners ---- */
+
+static bool is_loopback(const struct addr *a)
+{
+	static const struct cidr ranges[] = {
+	    {AF_INET, {127}, 8},
+	    {AF_INET6, {[15] = 1}, 128},
+	};
+
+	return cidr_contains(&ranges[0], a) || cidr_contains(&ranges[1], a);
+}
+
+/* The default lets local clients in; who else may send is never guessed, or this is an open relay.
+ */
+static void check_clients(const struct conf_listener *listener, struct draft *draft,
+			  const struct draft_section *section)
+{
+	char text[ADDR_TEXT];
+
+	if (draft_find(draft, section, "clients"))
+		return;
+	for (size_t i = 0; i < listener->listen.count; i++) {
+		if (is_loopback(&listener->listen.items[i]))
+			continue;
+		draft_error(
+		    draft, where_in(draft, section, "listen"),
+		    "clients must be written in [listener %s]: %s is not a loopback address",
+		    listener->name, addr_bracketed(&listener->listen.items[i], text));
+		return;
+	}
+}
+
+/* Whether an address of this listener stands before the n-th, or in an earlier listener. */
+static const char *listed_before(const struct conf *conf, size_t index, size_t n)
+{
+	const struct addr *a = &conf->listeners[index].listen.items[n];
+
+	for (size_t i = 0; i <= index; i++) {
+		const struct conf_addrs *listen = &conf->listeners[i].listen;
+
+		for (size_t k = 0; k < (i == index ? n : listen->count); k++)
+			if (addr_equal(&listen->items[k], a))
+				return conf->listeners[i].name;
+	}
+	return NULL;
+}
+
+static void check_listeners(const struct conf *conf, struct draft *draft)
+{
+	char text[ADDR_TEXT];
+
+	for (size_t i = 0; i < conf->listener_count; i++) {
+		const struct conf_listener *listener = &conf->listeners[i];
+		const struct draft_section *section = draft_section(draft, SECTION_LISTENER, i);
+
+		check_clients(listener, draft, section);
+		for (size_t n = 0; n < listener->listen.count; n++) {
+			const char *other = listed_before(conf, i, n);
+
+			if (other)
+				draft_error(draft, where_in(draft, section, "listen"),
+					    "%s is already listed in [listener %s]",
+					    addr_bracketed(&listener->listen.items[n], text),
+					    other);
+		}
+	}
+}
+
+/* ---- DNS ---- */
+
+static void check_file(struct draft *draft, const char *key, const char *path)
+{
+	char octet;
+
+	if (!*path)
+		return;
+	/* A FIFO would block, and an empty anchor file makes everything insecure in silence. */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	ssize_t n = fd < 0 ? -1 : read(fd, &octet, 1);
+
+	if (n <= 0)
+		draft_error(draft, where_is(draft, SECTION_DNS, key), "%s %.200s: %s", key, path,
+			    n < 0 ? strerror(errno) : "is empty");
+	if (fd >= 0)
+		close(fd);
+}
+
+static void check_views(const struct conf *conf, struct draft *draft)
+{
+	for (size_t i = 1; i < conf->dns.view_count; i++) {
+		const struct draft_section *section = draft_section(draft, SECTION_DNS_VIEW, i - 1);
+
+		if (!draft_find(draft, section, "forward"))
+			draft_error(draft, section->where, "forward must be written in [dns %s]",
+				    section->name);
+	}
+}
+
+/* ---- exceptions that end ---- */
+
+enum { DAY = 86400, NOTICE = 7 * DAY };
+
+static void check_exceptions(const struct conf *conf, struct draft *draft, time_t now)
+{
+	for (size_t i = 0; i < conf->domain_count; i++) {
+		const struct draft_section *section = draft_section(draft, SECTION_DOMAIN, i);
+		const struct draft_setting *until = draft_find(draft, section, "until");
+		time_t end = conf->domains[i].until;
+
+		if (!until || !end || end - now > NOTICE)
+			continue;
+		if (end <= now)
+			draft_warning(draft, until->where,
+				      "[domain %s] ended on %.10s and no longer applies",
+				      section->name, until->value);
+		else
+			draft_warning(draft, until->where, "[domain %s] ends on %.10s",
+				      section->name, until->value);
+	}
+}
+
+void check_conf(const struct conf *conf, struct draft *draft, time_t now)
+{
+	check_listeners(conf, draft);
+	check_file(draft, "root_hints", conf->dns.root_hints);
+	check_file(draft, "trust_anchor", conf->dns.trust_anchor);
+	check_views(conf, draft);
+	check_timeouts(conf, draft);
+	check_exceptions(conf, draft, now);
+}
