@@ -159,6 +159,7 @@ server:
   access-control: 0.0.0.0/0 allow
   username: ""
   chroot: ""
+  directory: "/"
   pidfile: ""
   use-syslog: no
   do-ip6: no
