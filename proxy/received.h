@@ -11,21 +11,25 @@
 #include <time.h>
 
 struct received {
-	const char *helo;               /* as the client said it; sanitised here */
+	const char *helo; /* as the client said it; sanitised here */
 	const struct addr *client;
-	const char *by;                 /* our host name, or an address literal */
-	const char *session;            /* unique id */
-	bool esmtp, utf8;               /* with ESMTP, SMTP or UTF8SMTP */
-	const char *recipient;          /* the only one, or NULL */
+	const char *by;        /* our host name, or an address literal */
+	const char *session;   /* unique id, at most 64 octets */
+	bool esmtp, utf8;      /* with ESMTP, SMTP or UTF8SMTP */
+	const char *recipient; /* the only one, as smtp_path.address, or NULL */
 	time_t when;
 };
 
 enum { RECEIVED_SIZE = 2048 };
 
-/* "Received: from ... (...)\r\n\tby ... (danelaw) with ... id ...\r\n\tfor <...>; date\r\n". Returns the length. Lines below 998. */
+/*
+ * "Received: from ... (...)\r\n\tby ... (danelaw) with ... id ...\r\n\tfor <...>; date\r\n" with a
+ * final NUL. Returns the length. Lines below 998. What cannot be said safely is replaced (HELO) or
+ * left out (recipient).
+ */
 size_t received_format(char out[RECEIVED_SIZE], const struct received *received);
 
-/* What marks such a field as ours, for loop detection: "by NAME (danelaw)". */
+/* Marks such a field as ours, for loop detection: "by NAME (danelaw)". DOMAIN_SIZE + 30 suffice. */
 void received_mark(char *out, size_t size, const char *by);
 
 #endif

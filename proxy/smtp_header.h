@@ -1,0 +1,37 @@
+/*
+ * smtp_header.h - the header section on its way: counts Received fields (R-SMTP-47). Pure.
+ */
+#ifndef PROXY_SMTP_HEADER_H
+#define PROXY_SMTP_HEADER_H
+
+#include "conf/domain.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum smtp_header_event {
+	HEADER_NOTHING,
+	HEADER_RECEIVED, /* the name of a Received field is complete */
+	HEADER_OWN,      /* that field holds own_mark; at most once for each field */
+};
+
+/* A part of smtp_body. A zeroed one is not ready: smtp_header_init. */
+struct smtp_header {
+	char own_mark[DOMAIN_SIZE + 32]; /* with a blank before each word; "": not looked for */
+	size_t mark_len;
+	int state;
+	bool in_received; /* and its mark was not seen yet */
+	bool after_blank; /* a run of white space and folds counts as one blank */
+	size_t match;     /* octets of the field name, then of own_mark, that fit so far */
+};
+
+/* own_mark: words with single blanks, at most DOMAIN_SIZE + 30 octets; "": not looked for. */
+void smtp_header_init(struct smtp_header *header, const char *own_mark);
+
+/* Until the first empty line, or the first line that is neither a field nor a continuation. */
+bool smtp_header_is_open(const struct smtp_header *header);
+
+/* One octet of content (no stuffed dot), '\n' for the end of a line. Only while it is open. */
+enum smtp_header_event smtp_header_octet(struct smtp_header *header, char c);
+
+#endif
