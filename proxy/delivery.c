@@ -1,0 +1,604 @@
+/*
+ * delivery.c - approach, envelope, message, result; once for each recipient domain of a
+ * transaction.
+ */
+#include "proxy/delivery.h"
+
+#include "conf/conf.h"
+#include "conf/log.h"
+#include "conf/mem.h"
+#include "conf/reap.h"
+#include "proxy/approach.h"
+#include "proxy/pool.h"
+#include "proxy/proxy.h"
+#include "proxy/received.h"
+#include "proxy/smtp_client.h"
+
+#include <ev.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum state {
+	APPROACHING, /* no connection yet; recipients wait */
+	ENVELOPE,    /* MAIL and RCPT */
+	DATA,        /* DATA was sent */
+	BODY,
+	FINAL, /* our dot was sent */
+	ENDED, /* outcome is known */
+};
+
+struct delivery {
+	struct proxy *proxy;
+	const char *session;
+	const struct envelope *envelope;
+	char domain[DOMAIN_SIZE];
+	delivery_fn *callback;
+	void *arg;
+
+	enum state state;
+	ev_timer
+	    first_reply; /* what the approach left of [timeouts] rcpt, until the first RCPT reply */
+	struct approach *approach;
+	struct approach_result hop; /* client, route, destination, ... */
+	struct outcome mail;        /* code 0 unless MAIL was refused */
+	struct outcome outcome;
+
+	struct recipient *recipients, **recipients_end;
+	struct recipient *unasked; /* the first that has no reply yet; replies come in order */
+	ev_tstamp started;
+	double total_seconds;
+	bool was_ready; /* a next hop was proven and ready */
+	bool is_encrypted;
+	struct tls_proof proof; /* copies for the log: the connection may be gone by then */
+	double tls_seconds;
+};
+
+static void tell(struct delivery *d, enum delivery_event event)
+{
+	d->callback(d, event, d->arg);
+}
+
+static const char *hop_name(const struct delivery *d)
+{
+	return smtp_client_name(d->hop.client);
+}
+
+/* ---- recipients ---- */
+
+static void decide(struct recipient *r, const struct outcome *outcome)
+{
+	r->outcome = *outcome;
+}
+
+/* Everybody who has no answer yet gets this one; the message's outcome is the same. */
+static void end(struct delivery *d, const struct outcome *outcome)
+{
+	ev_timer_stop(d->proxy->loop, &d->first_reply);
+	d->state = ENDED;
+	d->outcome = *outcome;
+	d->total_seconds = ev_now(d->proxy->loop) - d->started;
+	for (struct recipient *r = d->recipients; r; r = r->next) {
+		if (!outcome_is_known(&r->outcome))
+			decide(r, outcome);
+	}
+	d->unasked = NULL;
+}
+
+static void refuse(struct delivery *d, const struct refusal *refusal)
+{
+	struct outcome outcome;
+
+	outcome_refuse(&outcome, refusal);
+	end(d, &outcome);
+}
+
+static bool any_accepted(const struct delivery *d)
+{
+	for (const struct recipient *r = d->recipients; r; r = r->next) {
+		if (outcome_is_good(&r->outcome))
+			return true;
+	}
+	return false;
+}
+
+/* ---- the envelope, once the next hop is ready ---- */
+
+/* What the message needs and the next hop cannot do (R-SMTP-17, -41, -42). */
+static bool check_offer(struct delivery *d)
+{
+	const struct smtp_offer *offer = smtp_client_offer(d->hop.client);
+	const struct envelope *e = d->envelope;
+	struct outcome outcome = {0};
+
+	if (e->body == SMTP_BODY_8BITMIME && !offer->eightbitmime)
+		outcome_refuse_text(&outcome, REASON_NO_8BITMIME,
+				    "%s does not take 8-bit mail; send it in 7-bit form",
+				    hop_name(d));
+	else if (e->smtputf8 && !offer->smtputf8)
+		outcome_refuse_text(&outcome, REASON_NO_SMTPUTF8,
+				    "%s does not take internationalised mail", hop_name(d));
+	else if (offer->size_limit && e->size > offer->size_limit)
+		outcome_refuse_text(&outcome, REASON_TOO_LARGE,
+				    "%s takes at most %llu octets, the message has %llu",
+				    hop_name(d), (unsigned long long)offer->size_limit,
+				    (unsigned long long)e->size);
+	if (!outcome_is_known(&outcome))
+		return true;
+	end(d, &outcome);
+	return false;
+}
+
+/* The declared size plus what our Received field will add (R-SMTP-17). */
+static uint64_t size_upstream(const struct delivery *d)
+{
+	return d->envelope->size ? d->envelope->size + RECEIVED_SIZE : 0;
+}
+
+static void on_client(struct smtp_client *client, enum smtp_client_event event,
+		      const struct smtp_reply *reply, void *arg);
+
+static void begin_envelope(struct delivery *d)
+{
+	d->state = ENVELOPE;
+	smtp_client_set_owner(d->hop.client, on_client, d);
+	if (!check_offer(d))
+		return;
+	smtp_client_mail(d->hop.client, d->envelope->sender.address, size_upstream(d),
+			 d->envelope->body, d->envelope->smtputf8);
+	for (struct recipient *r = d->recipients; r; r = r->next)
+		smtp_client_rcpt(d->hop.client, r->path.address);
+}
+
+static void keep_proof(struct delivery *d)
+{
+	const struct tls_proof *proof = smtp_client_proof(d->hop.client);
+
+	d->was_ready = true;
+	d->is_encrypted = proof != NULL;
+	if (proof)
+		d->proof = *proof;
+	d->tls_seconds = d->hop.is_reused ? 0 : smtp_client_tls_seconds(d->hop.client);
+}
+
+static void on_approach(struct approach_result *result, void *arg)
+{
+	struct delivery *d = arg;
+
+	d->approach = NULL;
+	d->hop = *result;
+	if (d->hop.client) {
+		keep_proof(d);
+		begin_envelope(d);
+	} else {
+		ev_timer_stop(d->proxy->loop, &d->first_reply);
+		refuse(d, &d->hop.refusal);
+	}
+	if (d->state == ENDED)
+		tell(d, DELIVERY_RCPT);
+}
+
+static void on_rcpt_reply(struct delivery *d, const struct smtp_reply *reply)
+{
+	struct recipient *r = d->unasked;
+
+	if (!r)
+		return;
+	ev_timer_stop(d->proxy->loop, &d->first_reply);
+	d->unasked = r->next;
+	if (outcome_is_known(&d->mail))
+		decide(r, &d->mail);
+	else
+		outcome_of_rcpt(&r->outcome, reply, hop_name(d));
+	tell(d, DELIVERY_RCPT);
+}
+
+/* ---- the message ---- */
+
+static void on_data_reply(struct delivery *d, const struct smtp_reply *reply)
+{
+	struct outcome outcome;
+
+	if (reply->code == 354) {
+		d->state = BODY;
+	} else {
+		outcome_of_final(&outcome, reply, hop_name(d));
+		end(d, &outcome);
+	}
+	tell(d, DELIVERY_DATA);
+}
+
+static void end_with_reply(struct delivery *d, const struct smtp_reply *reply)
+{
+	struct outcome outcome;
+
+	outcome_of_final(&outcome, reply, hop_name(d));
+	end(d, &outcome);
+	tell(d, DELIVERY_ENDED);
+}
+
+static void on_failed(struct delivery *d)
+{
+	const struct smtp_client_failure *failure = smtp_client_failure(d->hop.client);
+	bool was_asked = d->state == DATA, was_recipient = d->state == ENVELOPE;
+	struct refusal refusal;
+
+	if (d->state == ENDED) { /* it had ended already; only the connection goes now */
+		smtp_client_close(&d->hop.client);
+		return;
+	}
+	if (failure->reason == REASON_OUTCOME_UNKNOWN)
+		refusal_set(&refusal, failure->reason,
+			    "%s: %s after the whole message was sent; it may have been delivered, "
+			    "trying again may make a duplicate",
+			    hop_name(d), failure->text);
+	else
+		refusal_set(&refusal, failure->reason, "%s: %s", hop_name(d), failure->text);
+	refuse(d, &refusal);
+	if (failure->reason == REASON_OUTCOME_UNKNOWN)
+		smtp_client_await_late_reply(&d->hop.client, d->session);
+	else
+		smtp_client_close(&d->hop.client);
+	tell(d, was_recipient ? DELIVERY_RCPT : was_asked ? DELIVERY_DATA : DELIVERY_ENDED);
+}
+
+static void on_client(struct smtp_client *client, enum smtp_client_event event,
+		      const struct smtp_reply *reply, void *arg)
+{
+	struct delivery *d = arg;
+
+	(void)client;
+	switch (event) {
+	case CLIENT_MAIL_REFUSED:
+		outcome_of_mail(&d->mail, reply, hop_name(d));
+		break;
+	case CLIENT_RCPT:
+		on_rcpt_reply(d, reply);
+		break;
+	case CLIENT_DATA:
+		on_data_reply(d, reply);
+		break;
+	case CLIENT_DRAINED:
+		tell(d, DELIVERY_DRAINED);
+		break;
+	case CLIENT_EARLY:
+	case CLIENT_FINAL:
+		end_with_reply(d, reply);
+		break;
+	case CLIENT_FAILED:
+		on_failed(d);
+		break;
+	case CLIENT_READY:
+		break;
+	}
+}
+
+/* ---- from the transaction ---- */
+
+static void on_first_reply_overdue(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	struct delivery *d = w->data;
+	struct refusal refusal;
+
+	(void)loop, (void)revents;
+	refusal_set(&refusal, REASON_CONNECT_FAILED,
+		    "%s took too long (%s); the mail stays with you and may be tried again",
+		    d->hop.client ? hop_name(d) : d->domain,
+		    d->hop.client ? smtp_client_state(d->hop.client) : "approach");
+	approach_cancel(&d->approach);
+	smtp_client_close(&d->hop.client);
+	refuse(d, &refusal);
+	tell(d, DELIVERY_RCPT);
+}
+
+struct delivery *delivery_new(struct proxy *proxy, const char *session,
+			      const struct envelope *envelope, const char *domain,
+			      delivery_fn *callback, void *arg)
+{
+	struct delivery *d = mem_zero(1, sizeof *d);
+
+	d->proxy = proxy;
+	d->session = session;
+	d->envelope = envelope;
+	snprintf(d->domain, sizeof d->domain, "%s", domain);
+	d->callback = callback;
+	d->arg = arg;
+	d->recipients_end = &d->recipients;
+	d->started = ev_now(proxy->loop);
+	ev_now_update(proxy->loop);
+	/* A little later than the approach's own limit, which gives the better words. */
+	ev_timer_init(&d->first_reply, on_first_reply_overdue, proxy->conf->timeouts.rcpt + 0.05,
+		      0.);
+	d->first_reply.data = d;
+	ev_timer_start(proxy->loop, &d->first_reply);
+	d->approach = approach_start(proxy, domain, session, on_approach, d);
+	return d;
+}
+
+void delivery_add_recipient(struct delivery *d, struct recipient *r)
+{
+	r->delivery = d;
+	*d->recipients_end = r;
+	d->recipients_end = &r->next;
+	if (d->state == ENDED) {
+		decide(r, &d->outcome);
+		return;
+	}
+	if (!d->unasked)
+		d->unasked = r;
+	if (d->state == ENVELOPE)
+		smtp_client_rcpt(d->hop.client, r->path.address);
+}
+
+const char *delivery_domain(const struct delivery *d)
+{
+	return d->domain;
+}
+
+bool delivery_is_live(const struct delivery *d)
+{
+	return d->unasked || (d->state != ENDED && any_accepted(d));
+}
+
+bool delivery_wants_message(const struct delivery *d)
+{
+	return d->state == ENVELOPE && any_accepted(d);
+}
+bool delivery_takes_8bit(const struct delivery *d)
+{
+	return smtp_client_offer(d->hop.client)->eightbitmime;
+}
+
+void delivery_data(struct delivery *d)
+{
+	d->state = DATA;
+	smtp_client_data(d->hop.client);
+}
+
+bool delivery_is_asking(const struct delivery *d)
+{
+	return d->state == DATA;
+}
+bool delivery_is_writing(const struct delivery *d)
+{
+	return d->state == BODY;
+}
+size_t delivery_room(const struct delivery *d)
+{
+	return smtp_client_room(d->hop.client);
+}
+void delivery_write(struct delivery *d, const void *data, size_t len)
+{
+	smtp_client_write(d->hop.client, data, len);
+}
+
+void delivery_end(struct delivery *d)
+{
+	d->state = FINAL;
+	smtp_client_end(d->hop.client);
+}
+
+void delivery_abort(struct delivery *d, const struct outcome *outcome)
+{
+	if (d->state == ENDED)
+		return;
+	approach_cancel(&d->approach);
+	smtp_client_close(&d->hop.client);
+	end(d, outcome);
+}
+
+const struct outcome *delivery_outcome(const struct delivery *d)
+{
+	return &d->outcome;
+}
+
+/* ---- the log line ---- */
+
+static const struct outcome *final_outcome(const struct delivery *d, const struct recipient *r)
+{
+	return outcome_is_good(&r->outcome) && outcome_is_known(&d->outcome) ? &d->outcome
+									     : &r->outcome;
+}
+
+/* The outcome that the line as a whole tells: of the message where there was one, else of the first
+ * recipient. */
+static const struct outcome *line_outcome(const struct delivery *d)
+{
+	for (const struct recipient *r = d->recipients; r; r = r->next) {
+		if (outcome_is_good(&r->outcome))
+			return final_outcome(d, r);
+	}
+	return &d->recipients->outcome;
+}
+
+static void recipients_text(const struct delivery *d, const char *status, char *out, size_t size)
+{
+	size_t len = 0;
+
+	out[0] = '\0';
+	for (const struct recipient *r = d->recipients; r && len < size; r = r->next) {
+		const char *own = outcome_status(final_outcome(d, r));
+		bool differs = strcmp(own, status) != 0;
+
+		len += (size_t)snprintf(out + len, size - len, "%s<%s>%s%s",
+					r == d->recipients ? "" : ",", r->path.address,
+					differs ? ":" : "", differs ? own : "");
+	}
+}
+
+static const char *tls_word(const struct delivery *d)
+{
+	if (!d->is_encrypted)
+		return "cleartext";
+	return d->proof.verified && d->hop.route && d->hop.route->secures_domain &&
+		       !d->hop.is_relaxed
+		   ? "verified"
+		   : "encrypted";
+}
+
+static const char *policy_word(const struct delivery *d)
+{
+	if (d->hop.is_relaxed)
+		return "may";
+	if (d->hop.route && d->hop.route->policy_label)
+		return d->hop.route->policy_label;
+	return d->hop.destination ? conf_level_name(d->hop.destination->conf->level) : NULL;
+}
+
+static void log_hop(struct log_line *line, const struct delivery *d)
+{
+	const struct approach_result *hop = &d->hop;
+	char mx[DOMAIN_SIZE + ADDR_TEXT] = "", address[ADDR_TEXT] = "";
+
+	if (hop->has_address)
+		addr_bracketed(&hop->address, address);
+	if (hop->route)
+		snprintf(mx, sizeof mx, "%s%s", hop->route->host, address);
+	log_value(line, "mx", mx);
+	log_value(line, "policy", policy_word(d));
+	log_value(line, "mx_dnssec",
+		  hop->destination ? dns_state_name(hop->destination->mx_state) : NULL);
+}
+
+static void log_tls(struct log_line *line, const struct delivery *d)
+{
+	log_value(line, "tls", d->was_ready ? tls_word(d) : NULL);
+	log_value(line, "tlsa", d->proof.matched);
+	log_value(line, "protocol", d->proof.protocol);
+	log_value(line, "cipher", d->proof.cipher);
+	log_value(line, "reused", d->hop.is_reused ? "yes" : "no");
+}
+
+static int64_t milliseconds(double seconds)
+{
+	return (int64_t)(seconds * 1000 + 0.5);
+}
+
+static void log_times(struct log_line *line, const struct delivery *d)
+{
+	double total = d->state == ENDED ? d->total_seconds : ev_now(d->proxy->loop) - d->started;
+
+	log_number(line, "dns_ms",
+		   milliseconds(d->hop.destination ? d->hop.destination->dns_seconds : 0));
+	log_number(line, "tls_ms", milliseconds(d->tls_seconds));
+	log_number(line, "total_ms", milliseconds(total));
+}
+
+static void log_result(struct log_line *line, const struct delivery *d,
+		       const struct outcome *outcome)
+{
+	char reply[sizeof outcome->text + 8];
+
+	snprintf(reply, sizeof reply, "%d %.*s", outcome->code, (int)strcspn(outcome->text, "\n"),
+		 outcome->text);
+	log_value(line, "status", outcome_status(outcome));
+	log_value(line, "reason", reason_code(outcome->reason));
+	log_value(line, "would_refuse",
+		  d->hop.would_refuse ? reason_code(d->hop.would_refuse) : NULL);
+	log_value(line, "reply", reply);
+}
+
+/* Refused, weakened or unproven is worth a warning; a level below what the default asks was
+ * somebody's decision. */
+static enum log_level line_level(const struct delivery *d, const struct outcome *outcome)
+{
+	if (!outcome_is_good(outcome) || d->hop.would_refuse)
+		return LOG_LEVEL_WARNING;
+	return d->is_encrypted ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING;
+}
+
+/* An exception appears at each use, with its reason and its end, so that nobody forgets it. */
+static void log_exception(const struct delivery *d)
+{
+	const struct conf_domain *e = d->hop.destination ? d->hop.destination->exception : NULL;
+	char until[sizeof "2027-01-31"] = "";
+	struct log_line line;
+	struct tm tm;
+
+	if (!e ||
+	    (e->policy.level >= d->proxy->conf->policy.level && e->policy.enforce && !e->until))
+		return;
+	if (e->until && gmtime_r(&e->until, &tm))
+		strftime(until, sizeof until, "%Y-%m-%d", &tm);
+	log_begin(&line, LOG_LEVEL_WARNING, "exception");
+	log_value(&line, "session", d->session);
+	log_value(&line, "domain", d->domain);
+	log_value(&line, "level", conf_level_name(e->policy.level));
+	log_value(&line, "enforce", e->policy.enforce ? "yes" : "no");
+	log_value(&line, "until", until);
+	log_value(&line, "reason", e->reason);
+	log_end(&line);
+}
+
+static bool is_worth_a_line(const struct delivery *d)
+{
+	if (!d->recipients)
+		return false;
+	if (outcome_is_known(&d->outcome))
+		return true;
+	for (const struct recipient *r = d->recipients; r; r = r->next) {
+		if (outcome_is_known(&r->outcome) && !outcome_is_good(&r->outcome))
+			return true;
+	}
+	return false;
+}
+
+void delivery_log(const struct delivery *d, const struct delivery_log *log)
+{
+	const struct outcome *outcome;
+	char from[SMTP_PATH_MAX + 3], to[2048];
+	struct log_line line;
+
+	if (!is_worth_a_line(d))
+		return;
+	log_exception(d);
+	outcome = line_outcome(d);
+	snprintf(from, sizeof from, "<%s>", d->envelope->sender.address);
+	recipients_text(d, outcome_status(outcome), to, sizeof to);
+	log_begin(&line, line_level(d, outcome), "delivery");
+	log_value(&line, "session", d->session);
+	log_value(&line, "client", log->client);
+	log_value(&line, "from", from);
+	log_value(&line, "to", to);
+	log_hop(&line, d);
+	log_tls(&line, d);
+	log_number(&line, "size", (int64_t)log->size);
+	log_times(&line, d);
+	log_result(&line, d, outcome);
+	log_end(&line);
+	if (log->is_client_gone)
+		log_warning("session=%s the client left before it heard of this outcome; if it "
+			    "tries again, expect a duplicate",
+			    d->session);
+}
+
+/* ---- the end ---- */
+
+static void give_back(struct delivery *d)
+{
+	if (d->hop.client && d->hop.may_be_kept)
+		pool_give(d->proxy->pool, d->hop.destination->next_hop, &d->hop.route->rule,
+			  &d->hop.client);
+	smtp_client_close(&d->hop.client);
+}
+
+static void release(void *object)
+{
+	struct delivery *d = object;
+
+	approach_result_release(&d->hop);
+	free(d);
+}
+
+void delivery_free(struct delivery **delivery)
+{
+	struct delivery *d = *delivery;
+
+	*delivery = NULL;
+	if (!d)
+		return;
+	ev_timer_stop(d->proxy->loop, &d->first_reply);
+	approach_cancel(&d->approach);
+	give_back(d);
+	reap_later(d->proxy->loop, d, release);
+}

@@ -1,0 +1,89 @@
+/*
+ * delivery.h - one next hop of a message: its recipients, its connection, its result.
+ *
+ * All recipients of one domain share a delivery. It approaches the next hop when its first
+ * recipient comes, tells each recipient's outcome, carries the body, and ends in one outcome for
+ * the message. Owner: transaction. No event arrives inside a call of this interface.
+ */
+#ifndef PROXY_DELIVERY_H
+#define PROXY_DELIVERY_H
+
+#include "proxy/outcome.h"
+#include "proxy/smtp_parse.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct delivery;
+struct proxy;
+
+/* What MAIL said; shared by all deliveries of a transaction, which owns it. */
+struct envelope {
+	struct smtp_path sender;
+	uint64_t size; /* declared; 0: not */
+	enum smtp_body_type body;
+	bool smtputf8;
+};
+
+struct recipient {
+	struct smtp_path path;
+	struct outcome outcome; /* of its RCPT; later the message's */
+	struct delivery *delivery;
+	struct recipient *next; /* of the same delivery */
+};
+
+enum delivery_event {
+	DELIVERY_RCPT,    /* some recipient's outcome became known */
+	DELIVERY_DATA,    /* 354, or delivery_outcome() is known */
+	DELIVERY_DRAINED, /* room for more of the message */
+	DELIVERY_ENDED,   /* the outcome is known: of the final dot, or of a failure before it */
+};
+typedef void delivery_fn(struct delivery *delivery, enum delivery_event event, void *arg);
+
+/* session, client: for the log, borrowed. domain: normal form. */
+struct delivery *delivery_new(struct proxy *proxy, const char *session,
+			      const struct envelope *envelope, const char *domain,
+			      delivery_fn *callback, void *arg);
+
+/*
+ * Adds one; recipient stays the transaction's. Its outcome may be known at once, without event,
+ * where the next hop was refused already.
+ */
+void delivery_add_recipient(struct delivery *delivery, struct recipient *recipient);
+
+const char *delivery_domain(const struct delivery *delivery);
+bool delivery_is_live(
+    const struct delivery *delivery); /* a recipient was accepted or is not decided yet */
+bool delivery_wants_message(
+    const struct delivery *delivery); /* a recipient was accepted and nothing failed since */
+bool delivery_takes_8bit(const struct delivery *delivery);
+
+void delivery_data(struct delivery *delivery);
+bool delivery_is_asking(const struct delivery *delivery);  /* DATA was sent, no reply yet */
+bool delivery_is_writing(const struct delivery *delivery); /* 354 came, the message has not ended */
+size_t delivery_room(const struct delivery *delivery);
+void delivery_write(struct delivery *delivery, const void *data, size_t len);
+void delivery_end(struct delivery *delivery); /* the final dot */
+
+/* The message will not be completed (R-SMTP-69, -75): the connection is closed without a dot; this
+ * is what its recipients came to. */
+void delivery_abort(struct delivery *delivery, const struct outcome *outcome);
+
+/* Of the message; code 0 until it ended. */
+const struct outcome *delivery_outcome(const struct delivery *delivery);
+
+/* The log line of interface section 4; nothing where there is nothing to tell (no recipient
+ * refused, no message). */
+struct delivery_log {
+	const char *client; /* address text */
+	uint64_t size;
+	bool is_client_gone;
+};
+void delivery_log(const struct delivery *delivery, const struct delivery_log *log);
+
+/* The connection goes to the pool where it may, else it is closed. NULL inside is welcome; the
+ * pointer is cleared. */
+void delivery_free(struct delivery **delivery);
+
+#endif

@@ -1,0 +1,232 @@
+/*
+ * pool.c - idle next-hop connections under the key of R-TLSSEC-06, and a count for each address.
+ */
+#include "proxy/pool.h"
+
+#include "conf/conf.h"
+#include "conf/log.h"
+#include "conf/mem.h"
+#include "proxy/proxy.h"
+#include "proxy/smtp_client.h"
+
+#include <ev.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+#include <utlist.h>
+
+/* Plain octets, cleared first: it is compared as such. */
+struct key {
+	struct addr address;
+	unsigned char rule[TLS_KEY_SIZE];
+	char next_hop[DOMAIN_SIZE];
+};
+
+struct idle {
+	struct pool *pool;
+	struct smtp_client *client;
+	struct key key;
+	ev_timer timer;
+	struct idle *prev, *next;
+};
+
+struct address_count {
+	char text[ADDR_TEXT];
+	unsigned open;
+	UT_hash_handle hh;
+};
+
+struct pool {
+	struct proxy *proxy;
+	struct idle *idle; /* the one used last stands first */
+	struct address_count *counts;
+};
+
+struct pool *pool_new(struct proxy *proxy)
+{
+	struct pool *pool = mem_zero(1, sizeof *pool);
+
+	pool->proxy = proxy;
+	return pool;
+}
+
+/* ---- how many connections an address has ---- */
+
+static struct address_count *find_count(struct pool *pool, const struct addr *address,
+					char text[ADDR_TEXT])
+{
+	struct address_count *count;
+
+	addr_bracketed(address, text);
+	HASH_FIND_STR(pool->counts, text, count);
+	return count;
+}
+
+void pool_opened(struct pool *pool, const struct addr *address)
+{
+	char text[ADDR_TEXT];
+	struct address_count *count = find_count(pool, address, text);
+
+	if (!count) {
+		count = mem_zero(1, sizeof *count);
+		memcpy(count->text, text, sizeof count->text);
+		HASH_ADD_STR(pool->counts, text, count);
+	}
+	count->open++;
+}
+
+void pool_closed(struct pool *pool, const struct addr *address)
+{
+	char text[ADDR_TEXT];
+	struct address_count *count = find_count(pool, address, text);
+
+	if (count && --count->open == 0) {
+		HASH_DEL(pool->counts, count);
+		free(count);
+	}
+}
+
+/* ---- idle connections ---- */
+
+static void make_key(struct key *key, const char *next_hop, const struct addr *address,
+		     const struct tls_rule *rule)
+{
+	memset(key, 0, sizeof *key);
+	key->address = *address;
+	tls_rule_key(rule, key->rule);
+	snprintf(key->next_hop, sizeof key->next_hop, "%s", next_hop);
+}
+
+static bool is_same(const struct key *a, const struct key *b)
+{
+	return addr_equal(&a->address, &b->address) && !memcmp(a->rule, b->rule, sizeof a->rule) &&
+	       !strcmp(a->next_hop, b->next_hop);
+}
+
+/* Unlinks it; the connection is the caller's again. */
+static struct smtp_client *pick(struct idle *entry)
+{
+	struct smtp_client *client = entry->client;
+
+	ev_timer_stop(entry->pool->proxy->loop, &entry->timer);
+	DL_DELETE(entry->pool->idle, entry);
+	free(entry);
+	return client;
+}
+
+static void drop(struct idle *entry)
+{
+	struct smtp_client *client = pick(entry);
+
+	smtp_client_close(&client);
+}
+
+/* CLIENT_READY ends the RSET of parking. Whatever else an idle connection says, it may not be idle
+ * at all. */
+static void on_client(struct smtp_client *client, enum smtp_client_event event,
+		      const struct smtp_reply *reply, void *arg)
+{
+	(void)client, (void)reply;
+	if (event != CLIENT_READY)
+		drop(arg);
+}
+
+static void on_idle(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	(void)loop, (void)revents;
+	drop(w->data);
+}
+
+bool pool_has_room(struct pool *pool, const struct addr *address)
+{
+	char text[ADDR_TEXT];
+	struct address_count *count = find_count(pool, address, text);
+	struct idle *entry, *next;
+
+	if (!count || count->open < pool->proxy->conf->limits.next_hop_connections)
+		return true;
+	DL_FOREACH_SAFE(pool->idle, entry, next)
+	{
+		if (addr_equal(&entry->key.address, address)) {
+			drop(entry);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Usage 2 and PKIX prove something only as long as the chain is valid. */
+static bool is_proof_current(const struct smtp_client *client)
+{
+	const struct tls_proof *proof = smtp_client_proof(client);
+
+	return !proof || !proof->not_after || time(NULL) < proof->not_after;
+}
+
+struct smtp_client *pool_take(struct pool *pool, const char *next_hop, const struct addr *address,
+			      const struct tls_rule *rule)
+{
+	struct idle *entry, *next;
+	struct key key;
+
+	make_key(&key, next_hop, address, rule);
+	DL_FOREACH_SAFE(pool->idle, entry, next)
+	{
+		if (!is_same(&entry->key, &key))
+			continue;
+		if (is_proof_current(entry->client))
+			return pick(entry);
+		drop(entry);
+	}
+	return NULL;
+}
+
+void pool_give(struct pool *pool, const char *next_hop, const struct tls_rule *rule,
+	       struct smtp_client **client)
+{
+	const struct conf *conf = pool->proxy->conf;
+	struct idle *entry;
+
+	if (smtp_client_messages(*client) >= conf->limits.connection_messages ||
+	    !is_proof_current(*client) || pool->proxy->shutting_down ||
+	    conf->limits.connection_idle <= 0 || !smtp_client_park(*client)) {
+		smtp_client_close(client);
+		return;
+	}
+	entry = mem_zero(1, sizeof *entry);
+	entry->pool = pool;
+	entry->client = *client;
+	*client = NULL;
+	make_key(&entry->key, next_hop, smtp_client_address(entry->client), rule);
+	smtp_client_set_owner(entry->client, on_client, entry);
+	ev_timer_init(&entry->timer, on_idle, conf->limits.connection_idle, 0.);
+	entry->timer.data = entry;
+	ev_now_update(pool->proxy->loop);
+	ev_timer_start(pool->proxy->loop, &entry->timer);
+	DL_PREPEND(pool->idle, entry);
+}
+
+void pool_drain(struct pool *pool)
+{
+	struct idle *entry, *next;
+
+	DL_FOREACH_SAFE(pool->idle, entry, next)
+	drop(entry);
+}
+
+void pool_free(struct pool **pool)
+{
+	struct address_count *count, *next;
+
+	if (!*pool)
+		return;
+	pool_drain(*pool);
+	HASH_ITER(hh, (*pool)->counts, count, next)
+	{
+		HASH_DEL((*pool)->counts, count);
+		free(count);
+	}
+	free(*pool);
+	*pool = NULL;
+}

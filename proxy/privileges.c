@@ -1,0 +1,109 @@
+/*
+ * privileges.c - root binds and hands over; everything after that runs as somebody who owns nothing
+ * but state_dir.
+ */
+#include "proxy/privileges.h"
+
+#include "conf/conf.h"
+#include "conf/log.h"
+#include "conf/mem.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { DESCRIPTORS_A_SESSION = 2, DESCRIPTORS_FOR_THE_REST = 1100 }; /* DNS sockets above all */
+
+size_t privileges_raise_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return 0;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit))
+		log_warning("cannot raise the limit of open files: %s", strerror(errno));
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur <= DESCRIPTORS_FOR_THE_REST)
+		return 0;
+	return (limit.rlim_cur - DESCRIPTORS_FOR_THE_REST) / DESCRIPTORS_A_SESSION;
+}
+
+/* mkdir -p, each new directory for the owner alone but for the path to it. */
+static void make_directory(const char *path)
+{
+	char *copy = mem_strdup(path);
+
+	for (char *p = copy + 1; *p; p++) {
+		if (*p != '/')
+			continue;
+		*p = '\0';
+		mkdir(copy, 0755);
+		*p = '/';
+	}
+	if (mkdir(copy, 0750) && errno != EEXIST)
+		log_warning("[server] state_dir %s cannot be made: %s; the trust anchor will not "
+			    "be kept up",
+			    path, strerror(errno));
+	free(copy);
+}
+
+static const struct passwd *find_user(const struct conf *conf, char **error)
+{
+	const struct passwd *user;
+
+	if (conf->server.user[0]) {
+		user = getpwnam(conf->server.user);
+		if (!user)
+			*error = mem_printf("[server] user = %s: there is no such user",
+					    conf->server.user);
+		return user;
+	}
+	user = getpwnam("danelaw");
+	if (user)
+		return user;
+	log_warning(
+	    "there is no user danelaw: running as nobody (make one, or name one in [server] user)");
+	user = getpwnam("nobody");
+	if (!user)
+		*error = mem_strdup(
+		    "neither the user danelaw nor nobody exists: name one in [server] user");
+	return user;
+}
+
+static bool become(const struct passwd *user, char **error)
+{
+	if (setgroups(0, NULL) || setgid(user->pw_gid) || setuid(user->pw_uid)) {
+		*error =
+		    mem_printf("cannot become the user %s: %s", user->pw_name, strerror(errno));
+		return false;
+	}
+	if (user->pw_uid && !setuid(0)) {
+		*error = mem_printf("became the user %s, but could return to root", user->pw_name);
+		return false;
+	}
+	log_info("running as user %s", user->pw_name);
+	return true;
+}
+
+bool privileges_drop(const struct conf *conf, char **error)
+{
+	const struct passwd *user;
+
+	make_directory(conf->server.state_dir);
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	if (geteuid())
+		return true;
+	user = find_user(conf, error);
+	if (!user)
+		return false;
+	if (chown(conf->server.state_dir, user->pw_uid, user->pw_gid))
+		log_warning("[server] state_dir %s cannot be handed to %s: %s",
+			    conf->server.state_dir, user->pw_name, strerror(errno));
+	return become(user, error);
+}

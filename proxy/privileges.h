@@ -1,0 +1,23 @@
+/*
+ * privileges.h - what the process may do: descriptors, user, state directory.
+ */
+#ifndef PROXY_PRIVILEGES_H
+#define PROXY_PRIVILEGES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct conf;
+
+/* Raises RLIMIT_NOFILE to the hard limit. Returns how many sessions fit: two descriptors each, some
+ * for the rest. */
+size_t privileges_raise_descriptors(void);
+
+/*
+ * Root only: makes state_dir and hands it over, becomes [server] user (default danelaw if it
+ * exists, else nobody with a warning), for good. Others: makes state_dir where they may. false:
+ * *error (malloc'd).
+ */
+bool privileges_drop(const struct conf *conf, char **error);
+
+#endif

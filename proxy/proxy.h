@@ -1,0 +1,31 @@
+/*
+ * proxy.h - the long-lived objects that main.c builds and everything in proxy/ works with.
+ */
+#ifndef PROXY_PROXY_H
+#define PROXY_PROXY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct conf;
+struct ev_loop;
+struct policy;
+struct pool;
+struct setbacks;
+struct tls_contexts;
+struct transaction;
+
+struct proxy {
+	struct ev_loop *loop;
+	const struct conf *conf;
+	struct policy *policy;
+	struct tls_contexts *tls;
+	struct pool *pool;         /* idle next-hop connections, and how many each address has */
+	struct setbacks *setbacks; /* addresses that failed a moment ago */
+
+	struct transaction
+	    *finals; /* past our final dot; their clients may be gone. transaction.c keeps it */
+	bool shutting_down;
+};
+
+#endif

@@ -1,0 +1,413 @@
+/*
+ * session.c - the client's connection: lines in, replies out, the body through, and its time
+ * limits.
+ *
+ * A pipelined group is worked off in order. Only a further RCPT may overtake an unanswered one (its
+ * reply still comes in order); every other command waits until all answers are given (RFC 2920).
+ */
+#include "proxy/session.h"
+
+#include "conf/log.h"
+#include "conf/mem.h"
+#include "conf/reap.h"
+#include "proxy/listener.h"
+#include "proxy/proxy.h"
+#include "proxy/smtp_server.h"
+#include "proxy/transaction.h"
+#include "tls/stream.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* How long a last reply may take to leave. */
+#define LAST_REPLY_LINGER 10.0
+/* An idle client's patience where sessions run short (R-SMTP-38). */
+#define IDLE_UNDER_LOAD 60.0
+
+enum { REPLY_ROOM = 8192 };
+
+static void advance(struct session *s);
+
+/* ---- replies ---- */
+
+void session_reply(struct session *s, int code, const char *status, const char *text)
+{
+	char line[REPLY_ROOM];
+	bool utf8 = s->transaction && transaction_is_utf8(s->transaction);
+	size_t len = smtp_reply_format(line, sizeof line, code, status, text, utf8);
+
+	if (s->mode == SESSION_CLOSED)
+		return;
+	log_debug("session=%s > %.*s", s->id, (int)strcspn(line, "\r"), line);
+	stream_write(s->stream, line, len);
+}
+
+void session_reply_outcome(struct session *s, const struct outcome *outcome)
+{
+	session_reply(s, outcome->code, NULL, outcome->text);
+}
+
+/* ---- the end ---- */
+
+static void release(void *object)
+{
+	free(object);
+}
+
+static void close_session(struct session *s, const char *why)
+{
+	log_debug("session=%s closed: %s", s->id, why);
+	s->mode = SESSION_CLOSED;
+	ev_timer_stop(s->proxy->loop, &s->idle);
+	transaction_leave(&s->transaction, why);
+	stream_close(&s->stream);
+	listener_forget(s->listener, s);
+	reap_later(s->proxy->loop, s, release);
+}
+
+void session_close_after_reply(struct session *s)
+{
+	if (s->mode == SESSION_CLOSED)
+		return;
+	stream_finish(&s->stream, LAST_REPLY_LINGER);
+	close_session(s, "after the reply");
+}
+
+static void close_with(struct session *s, enum reason reason, const char *text)
+{
+	struct outcome outcome;
+
+	outcome_refuse_text(&outcome, reason, "%s", text);
+	session_reply_outcome(s, &outcome);
+	session_close_after_reply(s);
+}
+
+void session_shut_down(struct session *s)
+{
+	if (s->mode == SESSION_COMMANDS || s->mode == SESSION_SKIP_LINE)
+		close_with(s, REASON_SHUTDOWN, "this service is stopping; try again soon");
+}
+
+void session_cut(struct session *s)
+{
+	close_with(s, REASON_SHUTDOWN, "this service is stopping; try again soon");
+}
+
+/* ---- the transaction ---- */
+
+static void on_transaction(void *arg)
+{
+	advance(arg);
+}
+
+void session_begin_transaction(struct session *s, const struct smtp_command *mail)
+{
+	struct transaction_origin origin = {
+	    .session = s->id,
+	    .message = ++s->messages,
+	    .client = &s->client,
+	    .helo = s->helo,
+	    .is_esmtp = s->is_esmtp,
+	    .listener = s->conf,
+	};
+
+	s->transaction = transaction_new(s->proxy, &origin, mail, on_transaction, s);
+}
+
+void session_end_transaction(struct session *s, const char *why)
+{
+	transaction_leave(&s->transaction, why);
+}
+
+bool session_has_input(const struct session *s)
+{
+	size_t len;
+
+	stream_input(s->stream, &len);
+	return len > 0;
+}
+
+static bool owes_answers(const struct session *s)
+{
+	return s->transaction && transaction_owes_answers(s->transaction);
+}
+
+static void tell_answers(struct session *s)
+{
+	const struct outcome *outcome;
+
+	while (s->mode != SESSION_CLOSED && s->transaction &&
+	       (outcome = transaction_next_answer(s->transaction)))
+		smtp_server_recipient(s, outcome);
+}
+
+/* ---- commands ---- */
+
+static void restart_idle(struct session *s);
+
+/* Each step says whether another may follow at once. */
+
+static bool skip_line(struct session *s)
+{
+	size_t len;
+	const char *in = stream_input(s->stream, &len);
+	const char *end = len ? memmem(in, len, "\r\n", 2) : NULL;
+
+	if (!end) {
+		/* A CR at the end may be half of the line's end. */
+		stream_consume(s->stream, len && in[len - 1] == '\r' ? len - 1 : len);
+		return false;
+	}
+	stream_consume(s->stream, (size_t)(end - in) + 2);
+	s->mode = SESSION_COMMANDS;
+	return true;
+}
+
+static bool run_line(struct session *s, const char *line, size_t len, size_t consumed)
+{
+	struct smtp_command command;
+	struct smtp_error error;
+	bool utf8 = s->transaction && transaction_is_utf8(s->transaction);
+
+	error = smtp_parse_command(line, len, utf8, &command);
+	if (owes_answers(s) && (command.verb != SMTP_RCPT || error.code))
+		return false;
+	log_debug("session=%s < %.*s", s->id, (int)len, line);
+	stream_consume(s->stream, consumed);
+	restart_idle(s);
+	smtp_server_command(s, &command, &error);
+	return true;
+}
+
+static bool refuse_line(struct session *s, const char *text)
+{
+	if (owes_answers(s))
+		return false;
+	session_reply(s, 500, "5.5.2", text);
+	return true;
+}
+
+static bool next_command(struct session *s)
+{
+	size_t len, line_len, consumed;
+	const char *in = stream_input(s->stream, &len);
+
+	if (!len || stream_room(s->stream) < REPLY_ROOM)
+		return false;
+	if (!s->helo[0] && smtp_looks_foreign(in, len)) {
+		smtp_server_command(s, &(struct smtp_command){.verb = SMTP_OTHER_PROTOCOL},
+				    &(struct smtp_error){0});
+		return false;
+	}
+	switch (smtp_next_line(in, len, SMTP_COMMAND_MAX, &line_len, &consumed)) {
+	case SMTP_LINE_DONE:
+		return run_line(s, in, line_len, consumed);
+	case SMTP_LINE_LONG:
+		if (!refuse_line(s, "line too long"))
+			return false;
+		s->mode = SESSION_SKIP_LINE;
+		return true;
+	case SMTP_LINE_BARE:
+		if (refuse_line(s, "bare CR or LF; lines end in CR LF"))
+			session_close_after_reply(s);
+		return false;
+	case SMTP_LINE_MORE:
+		break;
+	}
+	return false;
+}
+
+/* ---- the message ---- */
+
+static bool await_data(struct session *s)
+{
+	bool must_close;
+
+	if (session_has_input(s)) { /* R-SMTP-28, again: while the next hop is asked */
+		session_reply(s, 503, "5.5.1", "data before 354; wait for the reply to DATA");
+		session_close_after_reply(s);
+		return false;
+	}
+	switch (transaction_data_reply(s->transaction)) {
+	case TRANSACTION_DATA_WAITING:
+		return false;
+	case TRANSACTION_DATA_GO:
+		s->mode = SESSION_BODY;
+		session_reply(s, 354, NULL, "go ahead; end with a dot on a line of its own");
+		return true;
+	case TRANSACTION_DATA_REFUSED:
+		smtp_server_outcome(s, transaction_outcome(s->transaction, &must_close), false);
+		return true;
+	}
+	return false;
+}
+
+static const char *peek(void *arg, size_t *len)
+{
+	return stream_input(((struct session *)arg)->stream, len);
+}
+
+static void consume(void *arg, size_t len)
+{
+	struct session *s = arg;
+
+	stream_consume(s->stream, len);
+	restart_idle(s);
+}
+
+static bool pass_body(struct session *s)
+{
+	struct body_source source = {.peek = peek, .consume = consume, .arg = s};
+	const struct outcome *outcome;
+	bool must_close;
+
+	transaction_pump(s->transaction, &source);
+	outcome = transaction_outcome(s->transaction, &must_close);
+	if (!outcome_is_known(outcome))
+		return false;
+	smtp_server_outcome(s, outcome, must_close);
+	return true;
+}
+
+/* ---- one entry for all that happens ---- */
+
+static bool step(struct session *s)
+{
+	tell_answers(s);
+	switch (s->mode) {
+	case SESSION_COMMANDS:
+		return next_command(s);
+	case SESSION_SKIP_LINE:
+		return skip_line(s);
+	case SESSION_AWAIT_DATA:
+		return await_data(s);
+	case SESSION_BODY:
+		return pass_body(s);
+	case SESSION_CLOSED:
+		break;
+	}
+	return false;
+}
+
+/* The client's turn: only then may it be too slow. */
+static bool is_waiting_for_client(const struct session *s)
+{
+	switch (s->mode) {
+	case SESSION_COMMANDS:
+		return !owes_answers(s);
+	case SESSION_SKIP_LINE:
+		return true;
+	case SESSION_BODY:
+		return !transaction_has_ended_body(s->transaction);
+	case SESSION_AWAIT_DATA:
+	case SESSION_CLOSED:
+		break;
+	}
+	return false;
+}
+
+static void set_idle(struct session *s)
+{
+	if (!is_waiting_for_client(s))
+		ev_timer_stop(s->proxy->loop, &s->idle);
+	else if (!ev_is_active(&s->idle))
+		restart_idle(s);
+}
+
+static void end_of_input(struct session *s)
+{
+	/* A client that only closed its sending side still gets what it asked for (R-SMTP-71). */
+	if (s->mode == SESSION_CLOSED || !stream_at_eof(s->stream) || !is_waiting_for_client(s))
+		return;
+	if (s->mode == SESSION_BODY)
+		close_session(s, "the client left before its final dot");
+	else
+		session_close_after_reply(s);
+}
+
+static void advance(struct session *s)
+{
+	while (step(s))
+		;
+	if (s->proxy->shutting_down)
+		session_shut_down(s);
+	if (s->mode == SESSION_CLOSED)
+		return;
+	set_idle(s);
+	end_of_input(s);
+}
+
+static void on_stream(struct stream *stream, enum stream_event event, void *arg)
+{
+	struct session *s = arg;
+
+	if (event == STREAM_FAILED)
+		close_session(s,
+			      stream_error(stream)[0] ? stream_error(stream) : "the client left");
+	else
+		advance(s);
+}
+
+/* ---- time ---- */
+
+static void on_idle(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	struct session *s = w->data;
+
+	(void)loop, (void)revents;
+	if (s->mode == SESSION_BODY)
+		session_end_transaction(s, "the client fell silent before its final dot");
+	close_with(s, REASON_IDLE, "nothing heard for too long");
+}
+
+static void restart_idle(struct session *s)
+{
+	double patience = s->proxy->conf->timeouts.idle_client;
+
+	if (listener_is_crowded(s->listener) && patience > IDLE_UNDER_LOAD)
+		patience = IDLE_UNDER_LOAD;
+	ev_timer_stop(s->proxy->loop, &s->idle);
+	ev_now_update(s->proxy->loop);
+	ev_timer_set(&s->idle, patience, 0.);
+	ev_timer_start(s->proxy->loop, &s->idle);
+}
+
+/* ---- the beginning ---- */
+
+/* Unique among all messages of this host: the second of the start, and a counter. */
+static void make_id(char *out, size_t size)
+{
+	static const char digits[] = "0123456789abcdefghijklmnopqrstuvwxyz";
+	static uint64_t start, counter;
+	char text[16];
+	size_t at = sizeof text;
+
+	if (!start)
+		start = (uint64_t)time(NULL);
+	text[--at] = '\0';
+	for (uint64_t rest = start; rest && at; rest /= 36)
+		text[--at] = digits[rest % 36];
+	snprintf(out, size, "%s-%llu", text + at, (unsigned long long)++counter);
+}
+
+struct session *session_new(struct proxy *proxy, struct listener *listener,
+			    const struct conf_listener *conf, int fd, const struct addr *client)
+{
+	struct session *s = mem_zero(1, sizeof *s);
+	char text[ADDR_TEXT];
+
+	s->proxy = proxy;
+	s->listener = listener;
+	s->conf = conf;
+	s->client = *client;
+	make_id(s->id, sizeof s->id);
+	ev_init(&s->idle, on_idle);
+	s->idle.data = s;
+	s->stream = stream_adopt(proxy->loop, fd, on_stream, s);
+	log_debug("session=%s from %s", s->id, addr_bracketed(client, text));
+	smtp_server_greet(s);
+	restart_idle(s);
+	return s;
+}

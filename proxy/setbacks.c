@@ -1,0 +1,119 @@
+/*
+ * setbacks.c - a small table with an end to everything in it.
+ */
+#include "proxy/setbacks.h"
+
+#include "conf/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <uthash.h>
+
+enum { SETBACKS_MAX = 10000 };
+static const time_t REFUSED_SECONDS = 30, DEAD_SECONDS = 60;
+
+/* A dead address is one for every rule: its key is cleared. */
+struct key {
+	char address[ADDR_TEXT];
+	unsigned char rule[TLS_KEY_SIZE];
+};
+
+struct setback {
+	struct key key;
+	time_t since;
+	struct refusal refusal;
+	UT_hash_handle hh;
+};
+
+struct setbacks {
+	struct setback *table; /* uthash keeps the order of insertion: the oldest first */
+};
+
+struct setbacks *setbacks_new(void)
+{
+	return mem_zero(1, sizeof(struct setbacks));
+}
+
+/* Of a clock that is never set: a setback must not outlive a correction of the time. */
+static time_t now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec;
+}
+
+static void forget(struct setbacks *s, struct setback *entry)
+{
+	HASH_DEL(s->table, entry);
+	free(entry);
+}
+
+void setbacks_free(struct setbacks **setbacks)
+{
+	struct setback *entry, *next;
+
+	if (!*setbacks)
+		return;
+	HASH_ITER(hh, (*setbacks)->table, entry, next)
+	forget(*setbacks, entry);
+	free(*setbacks);
+	*setbacks = NULL;
+}
+
+/* rule NULL: dead for every rule */
+static struct setback *find(struct setbacks *s, const struct addr *address,
+			    const struct tls_rule *rule, struct key *key)
+{
+	struct setback *entry;
+
+	memset(key, 0, sizeof *key);
+	addr_bracketed(address, key->address);
+	if (rule)
+		tls_rule_key(rule, key->rule);
+	HASH_FIND(hh, s->table, key, sizeof *key, entry);
+	if (entry && now() - entry->since > DEAD_SECONDS) {
+		forget(s, entry);
+		return NULL;
+	}
+	return entry;
+}
+
+void setbacks_add(struct setbacks *s, const struct addr *address, const struct tls_rule *rule,
+		  bool is_dead, const struct refusal *refusal)
+{
+	struct key key;
+	struct setback *entry = find(s, address, is_dead ? NULL : rule, &key);
+
+	if (entry)
+		forget(s, entry);
+	if (HASH_COUNT(s->table) >= SETBACKS_MAX)
+		forget(s, s->table);
+	entry = mem_zero(1, sizeof *entry);
+	entry->key = key;
+	entry->since = now();
+	entry->refusal = *refusal;
+	HASH_ADD(hh, s->table, key, sizeof entry->key, entry);
+}
+
+static const struct refusal *if_recent(const struct setback *entry)
+{
+	return entry && now() - entry->since <= REFUSED_SECONDS ? &entry->refusal : NULL;
+}
+
+const struct refusal *setbacks_find(struct setbacks *s, const struct addr *address,
+				    const struct tls_rule *rule)
+{
+	struct key key;
+	const struct refusal *refusal = if_recent(find(s, address, NULL, &key));
+
+	return refusal ? refusal : if_recent(find(s, address, rule, &key));
+}
+
+bool setbacks_is_dead(struct setbacks *s, const struct addr *address)
+{
+	struct key key;
+
+	return find(s, address, NULL, &key) != NULL;
+}

@@ -1,0 +1,242 @@
+/*
+ * smtp_server.c - the commands of RFC 5321 as a table: what each needs to have happened before, and
+ * what it does.
+ *
+ * EHLO, MAIL, RSET, NOOP and QUIT are answered here and at once (R-SMTP-32); RCPT and the final dot
+ * with what the next hop says. Nothing is offered that cannot be honoured (R-SMTP-40).
+ */
+#include "proxy/smtp_server.h"
+
+#include "conf/conf.h"
+#include "proxy/proxy.h"
+#include "proxy/transaction.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum {
+	BAD_COMMANDS_MAX = 20, /* in a row (R-NET-13) */
+	REFUSED_RECIPIENTS_MAX = 20,
+};
+
+enum needs { NOTHING = 0, HELLO = 1, NO_TRANSACTION = 2, TRANSACTION = 4 };
+
+typedef void command_fn(struct session *s, const struct smtp_command *command);
+
+static void on_hello(struct session *s, const struct smtp_command *command)
+{
+	session_end_transaction(s, "the client began anew");
+	snprintf(s->helo, sizeof s->helo, "%.*s", (int)sizeof s->helo - 1, command->argument);
+	s->is_esmtp = false;
+	session_reply(s, 250, NULL, s->proxy->conf->server.greeting_name);
+}
+
+static void on_ehlo(struct session *s, const struct smtp_command *command)
+{
+	const struct conf *conf = s->proxy->conf;
+	char text[512];
+
+	session_end_transaction(s, "the client began anew");
+	snprintf(s->helo, sizeof s->helo, "%.*s", (int)sizeof s->helo - 1, command->argument);
+	s->is_esmtp = true;
+	snprintf(text, sizeof text,
+		 "%.255s\nPIPELINING\nSIZE %llu\n8BITMIME\nENHANCEDSTATUSCODES\nSMTPUTF8\nLIMITS "
+		 "RCPTMAX=%u RCPTDOMAINMAX=1",
+		 conf->server.greeting_name, (unsigned long long)conf->limits.message_size,
+		 conf->limits.recipients);
+	session_reply(s, 250, NULL, text);
+}
+
+static void on_mail(struct session *s, const struct smtp_command *command)
+{
+	uint64_t limit = s->proxy->conf->limits.message_size;
+	struct outcome outcome;
+
+	if (command->size > limit) {
+		outcome_refuse_text(&outcome, REASON_TOO_LARGE,
+				    "at most %llu octets ([limits] message_size)",
+				    (unsigned long long)limit);
+		session_reply_outcome(s, &outcome);
+		return;
+	}
+	session_begin_transaction(s, command);
+	session_reply(s, 250, "2.1.0",
+		      "sender noted; the next hop is asked with the first recipient");
+}
+
+static void on_rcpt(struct session *s, const struct smtp_command *command)
+{
+	transaction_add_recipient(s->transaction, &command->path);
+}
+
+static void on_data(struct session *s, const struct smtp_command *command)
+{
+	(void)command;
+	if (session_has_input(
+		s)) { /* R-SMTP-28: a message before our 354 may be commands in disguise */
+		session_reply(s, 503, "5.5.1", "data before 354; wait for the reply to DATA");
+		session_close_after_reply(s);
+	} else if (transaction_data(s->transaction)) {
+		s->mode = SESSION_AWAIT_DATA;
+	} else {
+		session_reply(s, 554, "5.5.1", "no valid recipients");
+	}
+}
+
+static void on_rset(struct session *s, const struct smtp_command *command)
+{
+	(void)command;
+	session_end_transaction(s, "the client reset the transaction");
+	session_reply(s, 250, "2.0.0", "forgotten");
+}
+
+static void on_noop(struct session *s, const struct smtp_command *command)
+{
+	(void)command;
+	session_reply(s, 250, "2.0.0", "still here");
+}
+
+static void on_quit(struct session *s, const struct smtp_command *command)
+{
+	(void)command;
+	session_end_transaction(s, "the client quit");
+	session_reply(s, 221, "2.0.0", "goodbye");
+	session_close_after_reply(s);
+}
+
+static void on_vrfy(struct session *s, const struct smtp_command *command)
+{
+	(void)command;
+	session_reply(s, 252, "2.1.5", "send mail to find out");
+}
+
+static void on_help(struct session *s, const struct smtp_command *command)
+{
+	(void)command;
+	session_reply(s, 214, "2.0.0",
+		      "danelaw relays mail to the recipients' own hosts; see RFC 5321");
+}
+
+static void on_refused(struct session *s, const struct smtp_command *command)
+{
+	(void)command;
+	session_reply(s, 502, "5.5.1", "not offered here");
+}
+
+/* The octets of the chunk must not be taken for commands (R-SMTP-50). */
+static void on_bdat(struct session *s, const struct smtp_command *command)
+{
+	on_refused(s, command);
+	session_close_after_reply(s);
+}
+
+static void on_other_protocol(struct session *s, const struct smtp_command *command)
+{
+	(void)command;
+	session_reply(s, 421, "4.7.0", "this is SMTP, and what you speak is not");
+	session_close_after_reply(s);
+}
+
+static void on_unknown(struct session *s, const struct smtp_command *command)
+{
+	(void)command;
+	session_reply(s, 500, "5.5.2", "command not recognised");
+}
+
+/* clang-format off */
+static const struct {
+	unsigned needs;
+	command_fn *run;
+} commands[] = {
+	[SMTP_HELO]           = { NOTHING,                on_hello },
+	[SMTP_EHLO]           = { NOTHING,                on_ehlo },
+	[SMTP_MAIL]           = { HELLO | NO_TRANSACTION, on_mail },
+	[SMTP_RCPT]           = { HELLO | TRANSACTION,    on_rcpt },
+	[SMTP_DATA]           = { HELLO | TRANSACTION,    on_data },
+	[SMTP_RSET]           = { NOTHING,                on_rset },
+	[SMTP_NOOP]           = { NOTHING,                on_noop },
+	[SMTP_QUIT]           = { NOTHING,                on_quit },
+	[SMTP_VRFY]           = { NOTHING,                on_vrfy },
+	[SMTP_EXPN]           = { NOTHING,                on_refused },
+	[SMTP_HELP]           = { NOTHING,                on_help },
+	[SMTP_BDAT]           = { NOTHING,                on_bdat },
+	[SMTP_AUTH]           = { NOTHING,                on_refused },
+	[SMTP_STARTTLS]       = { NOTHING,                on_refused },
+	[SMTP_ETRN]           = { NOTHING,                on_refused },
+	[SMTP_TURN]           = { NOTHING,                on_refused },
+	[SMTP_XCLIENT]        = { NOTHING,                on_refused },
+	[SMTP_XFORWARD]       = { NOTHING,                on_refused },
+	[SMTP_OTHER_PROTOCOL] = { NOTHING,                on_other_protocol },
+	[SMTP_UNKNOWN]        = { NOTHING,                on_unknown },
+};
+/* clang-format on */
+
+static const char *missing(const struct session *s, unsigned needs)
+{
+	if (needs & HELLO && !s->helo[0])
+		return "say EHLO first";
+	if (needs & NO_TRANSACTION && s->transaction)
+		return "one transaction at a time";
+	if (needs & TRANSACTION && !s->transaction)
+		return "say MAIL first";
+	return NULL;
+}
+
+static bool is_bad(enum smtp_verb verb)
+{
+	return verb >= SMTP_BDAT || verb == SMTP_EXPN;
+}
+
+static void close_misbehaving(struct session *s)
+{
+	session_reply(s, 421, "4.7.0", "too many errors");
+	session_close_after_reply(s);
+}
+
+void smtp_server_command(struct session *s, const struct smtp_command *command,
+			 const struct smtp_error *error)
+{
+	const char *why = missing(s, commands[command->verb].needs);
+
+	if (error->code && (error->close || !why)) {
+		session_reply(s, error->code, error->status, error->text);
+		s->bad_commands++;
+		if (error->close)
+			session_close_after_reply(s);
+	} else if (why) {
+		session_reply(s, 503, "5.5.1", why);
+		s->bad_commands++;
+	} else {
+		s->bad_commands = is_bad(command->verb) ? s->bad_commands + 1 : 0;
+		commands[command->verb].run(s, command);
+	}
+	if (s->bad_commands >= BAD_COMMANDS_MAX && s->mode != SESSION_CLOSED)
+		close_misbehaving(s);
+}
+
+void smtp_server_greet(struct session *s)
+{
+	char text[DOMAIN_SIZE + 32];
+
+	snprintf(text, sizeof text, "%.*s ESMTP", DOMAIN_SIZE,
+		 s->proxy->conf->server.greeting_name);
+	session_reply(s, 220, NULL, text);
+}
+
+void smtp_server_recipient(struct session *s, const struct outcome *outcome)
+{
+	session_reply_outcome(s, outcome);
+	if (outcome->code / 100 == 2)
+		s->refused_recipients = 0;
+	else if (outcome->code / 100 == 5 && ++s->refused_recipients >= REFUSED_RECIPIENTS_MAX)
+		close_misbehaving(s);
+}
+
+void smtp_server_outcome(struct session *s, const struct outcome *outcome, bool must_close)
+{
+	session_reply_outcome(s, outcome);
+	session_end_transaction(s, "done");
+	s->mode = SESSION_COMMANDS;
+	if (must_close)
+		session_close_after_reply(s);
+}
