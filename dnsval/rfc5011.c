@@ -1,0 +1,331 @@
+/*
+ * rfc5011.c - keeps the root's trust anchor up to date in state_dir, in one process of all.
+ *
+ * libunbound does the state table of RFC 5011, but it calls exit() when it cannot write its file: a
+ * full disk would end a proxy with thousands of sessions (F-02). It also forgets a name altogether,
+ * and so calls it insecure, once all its keys are revoked. So it does its work in a child process
+ * that lives for one lookup; what the child leaves behind is read, and judged, by anchor.c. The
+ * child's words come back through a pipe. Called by resolver.c.
+ */
+#include "dnsval/rfc5011.h"
+
+#include "conf/conf.h"
+#include "conf/log.h"
+#include "conf/mem.h"
+#include "dnsval/anchor.h"
+#include "dnsval/context.h"
+#include "dnsval/lookup.h"
+#include "dnsval/ub_log.h"
+
+#include <errno.h>
+#include <ev.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* RFC 5011 section 2.3: half the TTL of the root's keys, which is two days; never within an hour.
+ */
+static const double refresh_interval = 86400;
+static const double retry_interval = 3600;
+static const double lookup_timeout = 30;
+
+enum { CHILD_SECONDS = 60, CHILD_PIPE = 3 };
+
+static const char done[] = "\ndone\n";
+static const char unanswered[] = "no secure answer: ";
+
+struct rfc5011 {
+	struct ev_loop *loop;
+	const struct conf *conf;
+	rfc5011_fn *refreshed;
+	void *arg;
+	ev_timer timer;
+	int lock; /* held for as long as we live; -1: another process keeps the file */
+	pid_t child;
+	ev_io pipe;
+	size_t heard_len;
+	char heard[4096]; /* the first words count; later ones are consequences */
+};
+
+/* ---- files ---- */
+
+static bool failed(const char *path)
+{
+	log_error("trust anchor: cannot keep up %s: %s; the keys in use stay, but a key roll of "
+		  "the root would be missed",
+	    path, strerror(errno));
+	return false;
+}
+
+/* A crash leaves the old file or the new one. */
+static bool write_file(const char *path, const char *text)
+{
+	char *fresh = mem_printf("%s.new", path);
+	int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	size_t len = strlen(text);
+	bool written = fd >= 0 && write(fd, text, len) == (ssize_t)len && fsync(fd) == 0;
+
+	if (fd >= 0 && close(fd) < 0)
+		written = false;
+	written = written && rename(fresh, path) == 0;
+	if (!written)
+		failed(path);
+	free(fresh);
+	return written;
+}
+
+static bool take_lock(struct rfc5011 *keeper)
+{
+	if (keeper->lock >= 0)
+		return true;
+	char *path = anchors_state_path(keeper->conf, ".lock");
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+
+	if (fd < 0) {
+		failed(path);
+	} else if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+		keeper->lock = fd;
+	} else {
+		log_debug("trust anchor: another process keeps %s", path);
+		close(fd);
+	}
+	free(path);
+	return keeper->lock >= 0;
+}
+
+/* The copy before the memory of its seed: after a crash in between, it is copied once more. */
+static bool begin_anew(struct rfc5011 *keeper, const char *seed, const char *source)
+{
+	char *copy = anchors_state_path(keeper->conf, "");
+	char *memory = anchors_state_path(keeper->conf, ".seed");
+	bool begun = write_file(copy, seed) && write_file(memory, seed);
+
+	if (begun)
+		log_info("trust anchor: %s begins with the root keys of %s", copy, source);
+	free(memory);
+	free(copy);
+	return begun;
+}
+
+/* Whether what anchor.c uses is the copy: it is there, sound, and grew from the present seed. */
+static bool is_copy_in_use(const struct conf *conf)
+{
+	char *path = anchors_state_path(conf, "");
+	char *error = NULL;
+	struct anchors *anchors = anchors_load(conf, &error);
+	bool in_use = anchors && strcmp(anchors->source, path) == 0;
+
+	anchors_free(&anchors);
+	free(error);
+	free(path);
+	return in_use;
+}
+
+static bool prepare_copy(struct rfc5011 *keeper)
+{
+	const char *source;
+	char *error = NULL;
+
+	if (is_copy_in_use(keeper->conf))
+		return true;
+	char *seed = anchors_seed(&source, &error);
+	bool good = seed && begin_anew(keeper, seed, source);
+
+	if (error)
+		log_error("trust anchor: %s", error);
+	free(error);
+	free(seed);
+	return good;
+}
+
+/* The library writes root.key.PID-... and renames it; a child that was ended may leave one. */
+static void remove_litter(struct rfc5011 *keeper)
+{
+	char *path = anchors_state_path(keeper->conf, ".[0-9]*-*");
+	glob_t found = {0};
+
+	if (glob(path, GLOB_NOSORT, NULL, &found) == 0)
+		for (size_t i = 0; i < found.gl_pathc; i++)
+			unlink(found.gl_pathv[i]);
+	globfree(&found);
+	free(path);
+}
+
+/* ---- the child ---- */
+
+static void leave_at_once(void)
+{
+	_exit(1); /* exit() inside libunbound must not run handlers that are the parent's */
+}
+
+static void on_child_answer(const struct dns_answer *answer, void *loop)
+{
+	if (answer->state == DNS_SECURE)
+		dprintf(CHILD_PIPE, "%s", done);
+	else
+		dprintf(CHILD_PIPE, "%s%s\n", unanswered,
+		    answer->why[0] ? answer->why : dns_state_name(answer->state));
+	ev_break(loop, EVBREAK_ALL);
+}
+
+static _Noreturn void run_child(const struct conf *conf, int pipe_fd)
+{
+	char *file = anchors_state_path(conf, "");
+	char *error = NULL;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	signal(SIGALRM, SIG_DFL);
+	alarm(CHILD_SECONDS);
+	atexit(leave_at_once);
+	/* Nothing of the parent's is to stay open here: clients wait for those connections to end.
+	 */
+	if (dup2(pipe_fd, CHILD_PIPE) < 0)
+		_exit(1);
+	close_range(CHILD_PIPE + 1, ~0U, 0);
+	ub_log_redirect(CHILD_PIPE);
+
+	struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
+	struct context *context = loop ? context_new_keeping(loop, conf, file, &error) : NULL;
+
+	if (context) {
+		lookup_start(context, ".", DNS_DNSKEY, lookup_timeout, on_child_answer, loop);
+		ev_run(loop, 0);
+	} else {
+		dprintf(CHILD_PIPE, "%s\n", error ? error : "no event loop");
+	}
+	_exit(0);
+}
+
+/* ---- the parent ---- */
+
+static void try_again_after(struct rfc5011 *keeper, double seconds)
+{
+	ev_timer_stop(keeper->loop, &keeper->timer);
+	ev_timer_set(&keeper->timer, seconds, 0.);
+	ev_timer_start(keeper->loop, &keeper->timer);
+}
+
+/* libev's own SIGCHLD handler may have been faster; how the child ended is known from the pipe. */
+static void forget_child(struct rfc5011 *keeper)
+{
+	ev_io_stop(keeper->loop, &keeper->pipe);
+	close(keeper->pipe.fd);
+	while (waitpid(keeper->child, NULL, 0) < 0 && errno == EINTR)
+		;
+	keeper->child = 0;
+	remove_litter(keeper);
+}
+
+static void on_child_end(struct rfc5011 *keeper)
+{
+	size_t done_len = sizeof done - 1;
+	bool good = keeper->heard_len >= done_len &&
+		    memcmp(keeper->heard + keeper->heard_len - done_len, done, done_len) == 0;
+	char *end = memchr(keeper->heard, '\n', keeper->heard_len);
+	int len = end ? (int)(end - keeper->heard) : (int)keeper->heard_len;
+
+	forget_child(keeper);
+	if (good)
+		keeper->refreshed(keeper->arg);
+	else if (memmem(keeper->heard, keeper->heard_len, unanswered, sizeof unanswered - 1))
+		log_warning("trust anchor: not refreshed: %.*s", len, keeper->heard);
+	else
+		log_error("trust anchor: keeping it up failed: %.*s; the keys in use stay, but a "
+			  "key roll of the root would be missed",
+		    len, keeper->heard);
+	try_again_after(keeper, good ? refresh_interval : retry_interval);
+}
+
+static void on_pipe(struct ev_loop *loop, ev_io *w, int revents)
+{
+	struct rfc5011 *keeper = w->data;
+	char more[256];
+	ssize_t got = read(w->fd, more, sizeof more);
+
+	(void)loop, (void)revents;
+	if (got == 0 || (got < 0 && errno != EINTR && errno != EAGAIN)) {
+		on_child_end(keeper);
+		return;
+	}
+	size_t room = sizeof keeper->heard - keeper->heard_len;
+	size_t kept = got < 0 ? 0 : (size_t)got < room ? (size_t)got : room;
+
+	memcpy(keeper->heard + keeper->heard_len, more, kept);
+	keeper->heard_len += kept;
+}
+
+static bool start_child(struct rfc5011 *keeper)
+{
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return failed("the root anchor");
+	fflush(NULL); /* else the child's copy of a buffer might be written, too */
+	keeper->child = fork();
+	if (keeper->child == 0)
+		run_child(keeper->conf, ends[1]);
+	close(ends[1]);
+	if (keeper->child < 0) {
+		failed("the root anchor");
+		close(ends[0]);
+		keeper->child = 0;
+		return false;
+	}
+	keeper->heard_len = 0;
+	ev_io_set(&keeper->pipe, ends[0], EV_READ);
+	ev_io_start(keeper->loop, &keeper->pipe);
+	return true;
+}
+
+static void on_timer(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	struct rfc5011 *keeper = w->data;
+
+	(void)loop, (void)revents;
+	if (!take_lock(keeper) || !prepare_copy(keeper) || !start_child(keeper))
+		try_again_after(keeper, retry_interval);
+}
+
+struct rfc5011 *rfc5011_new(
+    struct ev_loop *loop, const struct conf *conf, rfc5011_fn *refreshed, void *arg)
+{
+	const char *file = conf->dns.trust_anchor;
+	const char *dir = conf->server.state_dir;
+
+	if ((file && file[0]) || !dir || !dir[0])
+		return NULL;
+	struct rfc5011 *keeper = mem_zero(1, sizeof *keeper);
+
+	keeper->loop = loop;
+	keeper->conf = conf;
+	keeper->refreshed = refreshed;
+	keeper->arg = arg;
+	keeper->lock = -1;
+	ev_init(&keeper->timer, on_timer);
+	ev_init(&keeper->pipe, on_pipe);
+	keeper->timer.data = keeper->pipe.data = keeper;
+	try_again_after(keeper, 0);
+	return keeper;
+}
+
+void rfc5011_free(struct rfc5011 **keeper)
+{
+	if (!*keeper)
+		return;
+	ev_timer_stop((*keeper)->loop, &(*keeper)->timer);
+	if ((*keeper)->child > 0) {
+		kill((*keeper)->child, SIGKILL);
+		forget_child(*keeper);
+	}
+	if ((*keeper)->lock >= 0)
+		close((*keeper)->lock);
+	free(*keeper);
+	*keeper = NULL;
+}
