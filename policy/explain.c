@@ -12,14 +12,20 @@
 
 enum { RECORDS_SHOWN = 3, HEX_SHOWN = 8 };
 
+enum {
+	HOST_TEXT = DOMAIN_SIZE + ADDR_TEXT + 16,
+	OWNER_TEXT = DOMAIN_SIZE + 16,
+	WANTED_TEXT = RECORDS_SHOWN * (TLSA_TEXT + 4) + 32,
+	NAMES_TEXT = TLS_NAMES_MAX * (DOMAIN_SIZE + 4) + 32,
+};
+
 /* The pieces of the sentences. */
 struct facts {
-	char host[DOMAIN_SIZE + ADDR_TEXT + 16]; /* mx1.example.org[192.0.2.25]:25 */
-	char owner[DOMAIN_SIZE + 16];            /* _25._tcp.mx1.example.org */
-	char wanted[RECORDS_SHOWN * (TLSA_TEXT + 4) +
-		    32];                               /* 3 1 1 ab12.. or 3 1 1 cd34.. and 2 more */
-	char names[TLS_NAMES_MAX * (DOMAIN_SIZE + 4)]; /* mx1.example.org or example.org */
-	char seen[32 + HEX_SHOWN];                     /* key sha256 cd34.. */
+	char host[HOST_TEXT];      /* mx1.example.org[192.0.2.25]:25 */
+	char owner[OWNER_TEXT];    /* _25._tcp.mx1.example.org */
+	char wanted[WANTED_TEXT];  /* 3 1 1 ab12.. or 3 1 1 cd34.. and 2 more */
+	char names[NAMES_TEXT];    /* mx1.example.org or example.org */
+	char seen[32 + HEX_SHOWN]; /* key sha256 cd34.. */
 	const char *why;
 };
 
@@ -31,7 +37,7 @@ static void describe_records(const struct tlsa_set *tlsa, char *out, size_t size
 		char brief[TLSA_TEXT];
 
 		len += (size_t)snprintf(out + len, size - len, "%s%s", i > 0 ? " or " : "",
-					tlsa_brief(&tlsa->items[i], brief));
+		    tlsa_brief(&tlsa->items[i], brief));
 	}
 	if (tlsa->count > RECORDS_SHOWN)
 		snprintf(out + len, size - len, " and %zu more", tlsa->count - RECORDS_SHOWN);
@@ -42,24 +48,24 @@ static void describe_names(const struct tls_rule *rule, char *out, size_t size)
 	size_t len = 0;
 
 	for (size_t i = 0; i < rule->name_count; i++)
-		len += (size_t)snprintf(out + len, size - len, "%s%s", i > 0 ? " or " : "",
-					rule->names[i]);
+		len += (size_t)snprintf(out + len, size - len, "%s%s%s", i > 0 ? " or " : "",
+		    rule->names[i], rule->names_below && i == 0 ? " (or a name below)" : "");
 }
 
 static void collect(const struct route *route, const struct addr *address,
-		    const struct tls_proof *proof, struct facts *facts)
+    const struct tls_proof *proof, struct facts *facts)
 {
 	char ip[ADDR_TEXT];
 
 	memset(facts, 0, sizeof *facts);
 	snprintf(facts->host, sizeof facts->host, "%s[%s]:%u", route->host, addr_ip(address, ip),
-		 addr_port(address));
+	    addr_port(address));
 	snprintf(facts->owner, sizeof facts->owner, "_%u._tcp.%s", route->port, route->tlsa_base);
 	describe_records(&route->rule.tlsa, facts->wanted, sizeof facts->wanted);
 	describe_names(&route->rule, facts->names, sizeof facts->names);
 	if (proof && proof->key_digest[0])
 		snprintf(facts->seen, sizeof facts->seen, "key sha256 %.*s..", HEX_SHOWN,
-			 proof->key_digest);
+		    proof->key_digest);
 	else
 		snprintf(facts->seen, sizeof facts->seen, "no certificate");
 	facts->why = proof && proof->text[0] ? proof->text : "no details";
@@ -69,62 +75,61 @@ static void collect(const struct route *route, const struct addr *address,
  * Not offered, or offered and then refused: a host with TLSA records gets nothing in clear
  * (R-DANE-21).
  */
-static void explain_no_starttls(const struct route *route, const struct facts *facts, bool offered,
-				struct refusal *refusal)
+static void explain_no_starttls(
+    const struct route *route, const struct facts *facts, bool offered, struct refusal *refusal)
 {
 	const char *verb = offered ? "refuses" : "does not offer";
 
 	if (route->tlsa_base[0])
 		refusal_set(refusal, REASON_DANE_NO_STARTTLS,
-			    "%s %s STARTTLS, but its TLSA records (%s) require TLS", facts->host,
-			    verb, facts->owner);
+		    "%s %s STARTTLS, but its TLSA records (%s) require TLS", facts->host, verb,
+		    facts->owner);
 	else
 		refusal_set(refusal, REASON_TLS_NOT_OFFERED,
-			    "%s %s STARTTLS, which policy %s requires", facts->host, verb,
-			    route->policy_label);
+		    "%s %s STARTTLS, which policy %s requires", facts->host, verb,
+		    route->policy_label);
 }
 
 static void explain_handshake(const struct facts *facts, struct refusal *refusal)
 {
 	refusal_set(refusal, REASON_TLS_HANDSHAKE, "TLS handshake with %s failed: %s", facts->host,
-		    facts->why);
+	    facts->why);
 }
 
 static void explain_pkix(const struct facts *facts, struct refusal *refusal)
 {
 	refusal_set(refusal, REASON_PKIX_CERTIFICATE,
-		    "%s presented %s, level secure wants a trusted certificate for %s: %s",
-		    facts->host, facts->seen, facts->names, facts->why);
+	    "%s presented %s, level secure wants a trusted certificate for %s: %s", facts->host,
+	    facts->seen, facts->names, facts->why);
 }
 
-static void explain_dane(const struct facts *facts, enum tls_failure failure,
-			 struct refusal *refusal)
+static void explain_dane(
+    const struct facts *facts, enum tls_failure failure, struct refusal *refusal)
 {
 	switch (failure) {
 	case TLS_FAIL_NAME:
 		refusal_set(refusal, REASON_DANE_NAME,
-			    "%s presented a certificate (%s) without the name that %s %s wants: %s",
-			    facts->host, facts->seen, facts->owner, facts->wanted, facts->names);
+		    "%s presented a certificate (%s) without the name that %s %s wants: %s",
+		    facts->host, facts->seen, facts->owner, facts->wanted, facts->names);
 		break;
 	case TLS_FAIL_EXPIRED:
-		refusal_set(
-		    refusal, REASON_DANE_EXPIRED,
+		refusal_set(refusal, REASON_DANE_EXPIRED,
 		    "%s presented a certificate (%s) that is not valid now (%s), %s wants %s",
 		    facts->host, facts->seen, facts->why, facts->owner, facts->wanted);
 		break;
 	case TLS_FAIL_CHAIN:
 		refusal_set(refusal, REASON_DANE_CHAIN,
-			    "%s presented a certificate (%s) whose chain fails (%s), %s wants %s",
-			    facts->host, facts->seen, facts->why, facts->owner, facts->wanted);
+		    "%s presented a certificate (%s) whose chain fails (%s), %s wants %s",
+		    facts->host, facts->seen, facts->why, facts->owner, facts->wanted);
 		break;
 	default:
 		refusal_set(refusal, REASON_DANE_MISMATCH, "%s presented %s, %s wants %s",
-			    facts->host, facts->seen, facts->owner, facts->wanted);
+		    facts->host, facts->seen, facts->owner, facts->wanted);
 	}
 }
 
 void route_explain_tls(const struct route *route, const struct addr *address, bool starttls_offered,
-		       const struct tls_proof *proof, struct refusal *refusal)
+    const struct tls_proof *proof, struct refusal *refusal)
 {
 	struct facts facts;
 
