@@ -155,11 +155,11 @@ static uint16_t preference(const struct approach *a)
 }
 
 /* The last failure of the best preference is the one to tell; the log has them all. */
-static void note_failure(struct approach *a, const struct refusal *refusal,
-			 const struct addr *address)
+static void note_failure(
+    struct approach *a, const struct refusal *refusal, const struct addr *address)
 {
 	log_info("session=%s next hop not used: %s: %s", a->session, reason_code(refusal->reason),
-		 refusal->text);
+	    refusal->text);
 	if (a->has_failed && preference(a) > a->failed_preference)
 		return;
 	a->has_failed = true;
@@ -305,7 +305,7 @@ static const struct tls_rule *current_rule(struct approach *a)
 }
 
 static void on_client(struct smtp_client *client, enum smtp_client_event event,
-		      const struct smtp_reply *reply, void *arg);
+    const struct smtp_reply *reply, void *arg);
 
 static void connect_anew(struct approach *a)
 {
@@ -324,8 +324,8 @@ static bool reuse(struct approach *a)
 {
 	if (a->is_relaxed || a->in_clear)
 		return false;
-	a->client = pool_take(a->proxy->pool, a->destination->next_hop, current_address(a),
-			      current_rule(a));
+	a->client = pool_take(
+	    a->proxy->pool, a->destination->next_hop, current_address(a), current_rule(a));
 	if (!a->client)
 		return false;
 	a->is_reused = true;
@@ -352,9 +352,9 @@ static void try_address(struct approach *a)
 		try_next_address(a);
 	} else if (!pool_has_room(a->proxy->pool, current_address(a))) {
 		refusal_set(&busy, REASON_BUSY,
-			    "%s has as many connections as [limits] next_hop_connections allows; "
-			    "try again soon",
-			    a->route->host);
+		    "%s has as many connections as [limits] next_hop_connections allows; "
+		    "try again soon",
+		    a->route->host);
 		note_failure(a, &busy, current_address(a));
 		try_next_address(a);
 	} else {
@@ -370,8 +370,8 @@ static void try_next_address(struct approach *a)
 
 /* ---- what the connection says ---- */
 
-static void explain_tls(struct approach *a, const struct smtp_client_failure *failure,
-			struct refusal *refusal)
+static void explain_tls(
+    struct approach *a, const struct smtp_client_failure *failure, struct refusal *refusal)
 {
 	const struct tls_proof *proof = smtp_client_proof(a->client);
 	struct tls_proof refused = {.failure = TLS_FAIL_HANDSHAKE, .depth = -1};
@@ -395,7 +395,7 @@ static void on_failed(struct approach *a)
 	}
 	if (failure->stage == STAGE_TLS && current_rule(a)->need == TLS_MAY && !a->in_clear) {
 		log_warning("session=%s %s: opportunistic TLS failed (%s), trying in clear",
-			    a->session, smtp_client_name(a->client), failure->text);
+		    a->session, smtp_client_name(a->client), failure->text);
 		smtp_client_close(&a->client);
 		a->in_clear = true; /* on a fresh connection (R-TLSSEC-15) */
 		connect_anew(a);
@@ -405,16 +405,16 @@ static void on_failed(struct approach *a)
 		explain_tls(a, failure, &refusal);
 	else
 		refusal_set(&refusal, failure->reason, "%s: %s", smtp_client_name(a->client),
-			    failure->text);
+		    failure->text);
 	setbacks_add(a->proxy->setbacks, current_address(a), current_rule(a),
-		     failure->stage == STAGE_CONNECT, &refusal);
+	    failure->stage == STAGE_CONNECT, &refusal);
 	note_failure(a, &refusal, current_address(a));
 	smtp_client_close(&a->client);
 	try_next_address(a);
 }
 
 static void on_client(struct smtp_client *client, enum smtp_client_event event,
-		      const struct smtp_reply *reply, void *arg)
+    const struct smtp_reply *reply, void *arg)
 {
 	struct approach *a = arg;
 
@@ -443,8 +443,8 @@ static void overdue(const struct approach *a, struct refusal *refusal)
 					    : "the next hop";
 
 	refusal_set(refusal, REASON_CONNECT_FAILED,
-		    "%s took too long (%s); the mail stays with you and may be tried again", host,
-		    phase(a));
+	    "%s took too long (%s); the mail stays with you and may be tried again", host,
+	    phase(a));
 }
 
 static void on_total(struct ev_loop *loop, ev_timer *w, int revents)
@@ -488,8 +488,8 @@ static void on_destination(struct destination *destination, void *arg)
 		refuse(a, &destination->refusal);
 }
 
-struct approach *approach_start(struct proxy *proxy, const char *domain, const char *session,
-				approach_fn *callback, void *arg)
+struct approach *approach_start(
+    struct proxy *proxy, const char *domain, const char *session, approach_fn *callback, void *arg)
 {
 	struct approach *a = mem_zero(1, sizeof *a);
 

@@ -38,8 +38,8 @@ struct approach_result {
 typedef void approach_fn(struct approach_result *result, void *arg);
 
 /* domain: normal form. Bounded by [timeouts] rcpt as a whole. session: for the log. */
-struct approach *approach_start(struct proxy *proxy, const char *domain, const char *session,
-				approach_fn *callback, void *arg);
+struct approach *approach_start(
+    struct proxy *proxy, const char *domain, const char *session, approach_fn *callback, void *arg);
 void approach_cancel(struct approach **approach);
 void approach_result_release(struct approach_result *result);
 

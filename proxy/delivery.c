@@ -54,22 +54,13 @@ struct delivery {
 	double tls_seconds;
 };
 
-static void tell(struct delivery *d, enum delivery_event event)
-{
-	d->callback(d, event, d->arg);
-}
+static void tell(struct delivery *d, enum delivery_event event) { d->callback(d, event, d->arg); }
 
-static const char *hop_name(const struct delivery *d)
-{
-	return smtp_client_name(d->hop.client);
-}
+static const char *hop_name(const struct delivery *d) { return smtp_client_name(d->hop.client); }
 
 /* ---- recipients ---- */
 
-static void decide(struct recipient *r, const struct outcome *outcome)
-{
-	r->outcome = *outcome;
-}
+static void decide(struct recipient *r, const struct outcome *outcome) { r->outcome = *outcome; }
 
 /* Everybody who has no answer yet gets this one; the message's outcome is the same. */
 static void end(struct delivery *d, const struct outcome *outcome)
@@ -113,16 +104,14 @@ static bool check_offer(struct delivery *d)
 
 	if (e->body == SMTP_BODY_8BITMIME && !offer->eightbitmime)
 		outcome_refuse_text(&outcome, REASON_NO_8BITMIME,
-				    "%s does not take 8-bit mail; send it in 7-bit form",
-				    hop_name(d));
+		    "%s does not take 8-bit mail; send it in 7-bit form", hop_name(d));
 	else if (e->smtputf8 && !offer->smtputf8)
 		outcome_refuse_text(&outcome, REASON_NO_SMTPUTF8,
-				    "%s does not take internationalised mail", hop_name(d));
+		    "%s does not take internationalised mail", hop_name(d));
 	else if (offer->size_limit && e->size > offer->size_limit)
 		outcome_refuse_text(&outcome, REASON_TOO_LARGE,
-				    "%s takes at most %llu octets, the message has %llu",
-				    hop_name(d), (unsigned long long)offer->size_limit,
-				    (unsigned long long)e->size);
+		    "%s takes at most %llu octets, the message has %llu", hop_name(d),
+		    (unsigned long long)offer->size_limit, (unsigned long long)e->size);
 	if (!outcome_is_known(&outcome))
 		return true;
 	end(d, &outcome);
@@ -136,7 +125,7 @@ static uint64_t size_upstream(const struct delivery *d)
 }
 
 static void on_client(struct smtp_client *client, enum smtp_client_event event,
-		      const struct smtp_reply *reply, void *arg);
+    const struct smtp_reply *reply, void *arg);
 
 static void begin_envelope(struct delivery *d)
 {
@@ -145,7 +134,7 @@ static void begin_envelope(struct delivery *d)
 	if (!check_offer(d))
 		return;
 	smtp_client_mail(d->hop.client, d->envelope->sender.address, size_upstream(d),
-			 d->envelope->body, d->envelope->smtputf8);
+	    d->envelope->body, d->envelope->smtputf8);
 	for (struct recipient *r = d->recipients; r; r = r->next)
 		smtp_client_rcpt(d->hop.client, r->path.address);
 }
@@ -229,9 +218,9 @@ static void on_failed(struct delivery *d)
 	}
 	if (failure->reason == REASON_OUTCOME_UNKNOWN)
 		refusal_set(&refusal, failure->reason,
-			    "%s: %s after the whole message was sent; it may have been delivered, "
-			    "trying again may make a duplicate",
-			    hop_name(d), failure->text);
+		    "%s: %s after the whole message was sent; it may have been delivered, "
+		    "trying again may make a duplicate",
+		    hop_name(d), failure->text);
 	else
 		refusal_set(&refusal, failure->reason, "%s: %s", hop_name(d), failure->text);
 	refuse(d, &refusal);
@@ -243,7 +232,7 @@ static void on_failed(struct delivery *d)
 }
 
 static void on_client(struct smtp_client *client, enum smtp_client_event event,
-		      const struct smtp_reply *reply, void *arg)
+    const struct smtp_reply *reply, void *arg)
 {
 	struct delivery *d = arg;
 
@@ -282,9 +271,9 @@ static void on_first_reply_overdue(struct ev_loop *loop, ev_timer *w, int revent
 
 	(void)loop, (void)revents;
 	refusal_set(&refusal, REASON_CONNECT_FAILED,
-		    "%s took too long (%s); the mail stays with you and may be tried again",
-		    d->hop.client ? hop_name(d) : d->domain,
-		    d->hop.client ? smtp_client_state(d->hop.client) : "approach");
+	    "%s took too long (%s); the mail stays with you and may be tried again",
+	    d->hop.client ? hop_name(d) : d->domain,
+	    d->hop.client ? smtp_client_state(d->hop.client) : "approach");
 	approach_cancel(&d->approach);
 	smtp_client_close(&d->hop.client);
 	refuse(d, &refusal);
@@ -292,8 +281,7 @@ static void on_first_reply_overdue(struct ev_loop *loop, ev_timer *w, int revent
 }
 
 struct delivery *delivery_new(struct proxy *proxy, const char *session,
-			      const struct envelope *envelope, const char *domain,
-			      delivery_fn *callback, void *arg)
+    const struct envelope *envelope, const char *domain, delivery_fn *callback, void *arg)
 {
 	struct delivery *d = mem_zero(1, sizeof *d);
 
@@ -307,8 +295,8 @@ struct delivery *delivery_new(struct proxy *proxy, const char *session,
 	d->started = ev_now(proxy->loop);
 	ev_now_update(proxy->loop);
 	/* A little later than the approach's own limit, which gives the better words. */
-	ev_timer_init(&d->first_reply, on_first_reply_overdue, proxy->conf->timeouts.rcpt + 0.05,
-		      0.);
+	ev_timer_init(
+	    &d->first_reply, on_first_reply_overdue, proxy->conf->timeouts.rcpt + 0.05, 0.);
 	d->first_reply.data = d;
 	ev_timer_start(proxy->loop, &d->first_reply);
 	d->approach = approach_start(proxy, domain, session, on_approach, d);
@@ -330,10 +318,7 @@ void delivery_add_recipient(struct delivery *d, struct recipient *r)
 		smtp_client_rcpt(d->hop.client, r->path.address);
 }
 
-const char *delivery_domain(const struct delivery *d)
-{
-	return d->domain;
-}
+const char *delivery_domain(const struct delivery *d) { return d->domain; }
 
 bool delivery_is_live(const struct delivery *d)
 {
@@ -355,18 +340,9 @@ void delivery_data(struct delivery *d)
 	smtp_client_data(d->hop.client);
 }
 
-bool delivery_is_asking(const struct delivery *d)
-{
-	return d->state == DATA;
-}
-bool delivery_is_writing(const struct delivery *d)
-{
-	return d->state == BODY;
-}
-size_t delivery_room(const struct delivery *d)
-{
-	return smtp_client_room(d->hop.client);
-}
+bool delivery_is_asking(const struct delivery *d) { return d->state == DATA; }
+bool delivery_is_writing(const struct delivery *d) { return d->state == BODY; }
+size_t delivery_room(const struct delivery *d) { return smtp_client_room(d->hop.client); }
 void delivery_write(struct delivery *d, const void *data, size_t len)
 {
 	smtp_client_write(d->hop.client, data, len);
@@ -387,10 +363,7 @@ void delivery_abort(struct delivery *d, const struct outcome *outcome)
 	end(d, outcome);
 }
 
-const struct outcome *delivery_outcome(const struct delivery *d)
-{
-	return &d->outcome;
-}
+const struct outcome *delivery_outcome(const struct delivery *d) { return &d->outcome; }
 
 /* ---- the log line ---- */
 
@@ -421,8 +394,8 @@ static void recipients_text(const struct delivery *d, const char *status, char *
 		bool differs = strcmp(own, status) != 0;
 
 		len += (size_t)snprintf(out + len, size - len, "%s<%s>%s%s",
-					r == d->recipients ? "" : ",", r->path.address,
-					differs ? ":" : "", differs ? own : "");
+		    r == d->recipients ? "" : ",", r->path.address, differs ? ":" : "",
+		    differs ? own : "");
 	}
 }
 
@@ -457,7 +430,7 @@ static void log_hop(struct log_line *line, const struct delivery *d)
 	log_value(line, "mx", mx);
 	log_value(line, "policy", policy_word(d));
 	log_value(line, "mx_dnssec",
-		  hop->destination ? dns_state_name(hop->destination->mx_state) : NULL);
+	    hop->destination ? dns_state_name(hop->destination->mx_state) : NULL);
 }
 
 static void log_tls(struct log_line *line, const struct delivery *d)
@@ -469,32 +442,29 @@ static void log_tls(struct log_line *line, const struct delivery *d)
 	log_value(line, "reused", d->hop.is_reused ? "yes" : "no");
 }
 
-static int64_t milliseconds(double seconds)
-{
-	return (int64_t)(seconds * 1000 + 0.5);
-}
+static int64_t milliseconds(double seconds) { return (int64_t)(seconds * 1000 + 0.5); }
 
 static void log_times(struct log_line *line, const struct delivery *d)
 {
 	double total = d->state == ENDED ? d->total_seconds : ev_now(d->proxy->loop) - d->started;
 
-	log_number(line, "dns_ms",
-		   milliseconds(d->hop.destination ? d->hop.destination->dns_seconds : 0));
+	log_number(
+	    line, "dns_ms", milliseconds(d->hop.destination ? d->hop.destination->dns_seconds : 0));
 	log_number(line, "tls_ms", milliseconds(d->tls_seconds));
 	log_number(line, "total_ms", milliseconds(total));
 }
 
-static void log_result(struct log_line *line, const struct delivery *d,
-		       const struct outcome *outcome)
+static void log_result(
+    struct log_line *line, const struct delivery *d, const struct outcome *outcome)
 {
 	char reply[sizeof outcome->text + 8];
 
 	snprintf(reply, sizeof reply, "%d %.*s", outcome->code, (int)strcspn(outcome->text, "\n"),
-		 outcome->text);
+	    outcome->text);
 	log_value(line, "status", outcome_status(outcome));
 	log_value(line, "reason", reason_code(outcome->reason));
-	log_value(line, "would_refuse",
-		  d->hop.would_refuse ? reason_code(d->hop.would_refuse) : NULL);
+	log_value(
+	    line, "would_refuse", d->hop.would_refuse ? reason_code(d->hop.would_refuse) : NULL);
 	log_value(line, "reply", reply);
 }
 
@@ -569,7 +539,7 @@ void delivery_log(const struct delivery *d, const struct delivery_log *log)
 	if (log->is_client_gone)
 		log_warning("session=%s the client left before it heard of this outcome; if it "
 			    "tries again, expect a duplicate",
-			    d->session);
+		    d->session);
 }
 
 /* ---- the end ---- */
@@ -578,7 +548,7 @@ static void give_back(struct delivery *d)
 {
 	if (d->hop.client && d->hop.may_be_kept)
 		pool_give(d->proxy->pool, d->hop.destination->next_hop, &d->hop.route->rule,
-			  &d->hop.client);
+		    &d->hop.client);
 	smtp_client_close(&d->hop.client);
 }
 

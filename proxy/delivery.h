@@ -43,8 +43,7 @@ typedef void delivery_fn(struct delivery *delivery, enum delivery_event event, v
 
 /* session, client: for the log, borrowed. domain: normal form. */
 struct delivery *delivery_new(struct proxy *proxy, const char *session,
-			      const struct envelope *envelope, const char *domain,
-			      delivery_fn *callback, void *arg);
+    const struct envelope *envelope, const char *domain, delivery_fn *callback, void *arg);
 
 /*
  * Adds one; recipient stays the transaction's. Its outcome may be known at once, without event,

@@ -125,8 +125,7 @@ struct listener *listener_bind(const struct conf_listener *conf, char **error)
 			continue;
 		if (fd < 0) {
 			*error = mem_printf("[listener %s] cannot bind %s: %s%s", conf->name,
-					    addr_bracketed(address, text), strerror(errno),
-					    bind_advice(errno));
+			    addr_bracketed(address, text), strerror(errno), bind_advice(errno));
 			listener_free(&l);
 			return NULL;
 		}
@@ -153,21 +152,21 @@ bool listener_start(struct listener *l, struct proxy *proxy, char **error)
 	for (size_t i = 0; i < l->count; i++) {
 		if (listen(l->sockets[i].io.fd, BACKLOG)) {
 			*error = mem_printf("[listener %s] cannot listen on %s: %s%s",
-					    l->conf->name, addr_bracketed(&l->addresses[i], text),
-					    strerror(errno), bind_advice(errno));
+			    l->conf->name, addr_bracketed(&l->addresses[i], text), strerror(errno),
+			    bind_advice(errno));
 			return false;
 		}
 		ev_io_start(proxy->loop, &l->sockets[i].io);
 		log_info("listening on %s (listener %s)", addr_bracketed(&l->addresses[i], text),
-			 l->conf->name);
+		    l->conf->name);
 	}
 	return true;
 }
 
 /* ---- how many sessions a client has ---- */
 
-static struct client_count *find_client(struct listener *l, const struct addr *client,
-					char text[ADDR_TEXT])
+static struct client_count *find_client(
+    struct listener *l, const struct addr *client, char text[ADDR_TEXT])
 {
 	struct client_count *count;
 
@@ -234,18 +233,18 @@ static void admit(struct listener *l, int fd, const struct addr *client)
 
 	if (!cidr_list_contains(&l->conf->clients, client)) {
 		log_warning("client=%s refused: not in [listener %s] clients",
-			    addr_ip(client, text), l->conf->name);
+		    addr_ip(client, text), l->conf->name);
 		turn_away(fd, REASON_NOT_ALLOWED,
-			  "this relay does not serve your address ([listener] clients)");
+		    "this relay does not serve your address ([listener] clients)");
 	} else if (l->session_count >= l->conf->max_sessions) {
 		log_warning("client=%s refused: [listener %s] max_sessions reached",
-			    addr_ip(client, text), l->conf->name);
+		    addr_ip(client, text), l->conf->name);
 		turn_away(fd, REASON_OVERLOAD, "too many sessions; try again soon");
 	} else if (sessions_of(l, client) >= l->conf->max_sessions_per_client) {
 		log_warning("client=%s refused: [listener %s] max_sessions_per_client reached",
-			    addr_ip(client, text), l->conf->name);
-		turn_away(fd, REASON_OVERLOAD,
-			  "too many sessions from your address; try again soon");
+		    addr_ip(client, text), l->conf->name);
+		turn_away(
+		    fd, REASON_OVERLOAD, "too many sessions from your address; try again soon");
 	} else {
 		session = session_new(l->proxy, l, l->conf, fd, client);
 		DL_APPEND(l->sessions, session);
@@ -355,10 +354,7 @@ void listener_free(struct listener **listener)
 	*listener = NULL;
 }
 
-size_t listener_sessions(const struct listener *l)
-{
-	return l->session_count;
-}
+size_t listener_sessions(const struct listener *l) { return l->session_count; }
 
 const struct addr *listener_addresses(const struct listener *l, size_t *count)
 {

@@ -71,16 +71,14 @@ struct service {
 static void print_version(void)
 {
 	printf("danelaw %s (%s)\n%s\nlibunbound %s\nlibev %d.%d\n", DANELAW_VERSION, DANELAW_COMMIT,
-	       OpenSSL_version(OPENSSL_VERSION), ub_version(), ev_version_major(),
-	       ev_version_minor());
+	    OpenSSL_version(OPENSSL_VERSION), ub_version(), ev_version_major(), ev_version_minor());
 }
 
 /* Returns -1 to go on, else the exit code. */
 static int parse_arguments(int argc, char **argv, struct arguments *a)
 {
 	static const struct option longs[] = {{"version", no_argument, NULL, 'V'},
-					      {"help", no_argument, NULL, 'h'},
-					      {NULL, 0, NULL, 0}};
+	    {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
 	int option;
 
 	a->options = mem_zero((size_t)argc, sizeof *a->options);
@@ -109,8 +107,8 @@ static int parse_arguments(int argc, char **argv, struct arguments *a)
 	if (optind < argc && strcmp(argv[optind], "serve") == 0)
 		optind++;
 	if (optind < argc) {
-		fprintf(stderr, "danelaw: unknown command: %s\ntry: danelaw --help\n",
-			argv[optind]);
+		fprintf(
+		    stderr, "danelaw: unknown command: %s\ntry: danelaw --help\n", argv[optind]);
 		return EX_USAGE;
 	}
 	return -1;
@@ -214,7 +212,7 @@ static bool build(struct service *s)
 		return complain("cannot set up TLS: ", &error);
 	if (tls_contexts_ca_error(s->proxy.tls)[0])
 		log_error("%s: destinations under level secure are refused until it is there",
-			  tls_contexts_ca_error(s->proxy.tls));
+		    tls_contexts_ca_error(s->proxy.tls));
 	s->probe = probe_new(s->proxy.loop, s->conf);
 	s->proxy.policy = policy_new(s->proxy.loop, s->conf, s->resolver, s->probe);
 	s->proxy.setbacks = setbacks_new();
@@ -268,7 +266,7 @@ static void on_stop_signal(struct ev_loop *loop, ev_signal *w, int revents)
 		return;
 	}
 	log_info("stopping: %zu sessions may finish their message, for at most %g s",
-		 sessions_left(s), s->conf->timeouts.shutdown);
+	    sessions_left(s), s->conf->timeouts.shutdown);
 	s->proxy.shutting_down = true;
 	pool_drain(s->proxy.pool);
 	for (size_t i = 0; i < s->listener_count; i++)

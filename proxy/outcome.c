@@ -15,7 +15,7 @@ void outcome_refuse(struct outcome *outcome, const struct refusal *refusal)
 	outcome->code = reason_reply(refusal->reason);
 	outcome->reason = refusal->reason;
 	snprintf(outcome->text, sizeof outcome->text, "%s %s: %s", reason_status(refusal->reason),
-		 reason_code(refusal->reason), refusal->text);
+	    reason_code(refusal->reason), refusal->text);
 }
 
 void outcome_refuse_text(struct outcome *outcome, enum reason reason, const char *format, ...)
@@ -34,7 +34,7 @@ static void keep(struct outcome *outcome, int code, const struct smtp_reply *rep
 	outcome->code = code;
 	outcome->reason = code / 100 == 2 ? REASON_NONE : REASON_NEXT_HOP;
 	snprintf(outcome->text, sizeof outcome->text, "%.*s", (int)sizeof outcome->text - 1,
-		 reply->text);
+	    reply->text);
 	/* A class that we changed (552 to 452) must not be contradicted by the enhanced status
 	 * behind it. */
 	if (outcome->text[0] >= '2' && outcome->text[0] <= '5' && outcome->text[1] == '.')
@@ -49,20 +49,20 @@ static bool is_going_away(struct outcome *outcome, const struct smtp_reply *repl
 	if (reply->code != 421 && reply->code != 221)
 		return false;
 	outcome_refuse_text(outcome, REASON_CONNECTION_LOST, "%s closed the connection: %d %s",
-			    host, reply->code, smtp_reply_first_line(reply, words, sizeof words));
+	    host, reply->code, smtp_reply_first_line(reply, words, sizeof words));
 	return true;
 }
 
 /* A reply that no server may give at this point; nothing follows from it but that the mail stays
  * where it is. */
-static void refuse_nonsense(struct outcome *outcome, const struct smtp_reply *reply,
-			    const char *host, const char *to)
+static void refuse_nonsense(
+    struct outcome *outcome, const struct smtp_reply *reply, const char *host, const char *to)
 {
 	char words[256];
 
 	outcome_refuse_text(outcome, REASON_CONNECTION_LOST,
-			    "%s answered %s with %d %s, against the protocol", host, to,
-			    reply->code, smtp_reply_first_line(reply, words, sizeof words));
+	    "%s answered %s with %d %s, against the protocol", host, to, reply->code,
+	    smtp_reply_first_line(reply, words, sizeof words));
 }
 
 void outcome_of_rcpt(struct outcome *outcome, const struct smtp_reply *reply, const char *host)
@@ -84,7 +84,7 @@ static void prefix_words(char *out, size_t size, const struct smtp_reply *reply,
 	if (status < 5 || reply->text[status] != ' ')
 		status = 0;
 	snprintf(out, size, "%.*s%sMAIL refused by %s: %.700s", (int)(status & 15), reply->text,
-		 status ? " " : "", host, reply->text + status + (status != 0));
+	    status ? " " : "", host, reply->text + status + (status != 0));
 }
 
 void outcome_of_mail(struct outcome *outcome, const struct smtp_reply *reply, const char *host)

@@ -33,14 +33,8 @@ void outcome_of_mail(struct outcome *outcome, const struct smtp_reply *reply, co
 /* To DATA or to the final dot: any 2xx becomes 250 (R-SMTP-77), 421 becomes 451. */
 void outcome_of_final(struct outcome *outcome, const struct smtp_reply *reply, const char *host);
 
-static inline bool outcome_is_known(const struct outcome *o)
-{
-	return o->code != 0;
-}
-static inline bool outcome_is_good(const struct outcome *o)
-{
-	return o->code / 100 == 2;
-}
+static inline bool outcome_is_known(const struct outcome *o) { return o->code != 0; }
+static inline bool outcome_is_good(const struct outcome *o) { return o->code / 100 == 2; }
 
 /* "sent", "deferred", "refused", "unknown" (interface section 4). */
 const char *outcome_status(const struct outcome *outcome);

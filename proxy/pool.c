@@ -53,8 +53,8 @@ struct pool *pool_new(struct proxy *proxy)
 
 /* ---- how many connections an address has ---- */
 
-static struct address_count *find_count(struct pool *pool, const struct addr *address,
-					char text[ADDR_TEXT])
+static struct address_count *find_count(
+    struct pool *pool, const struct addr *address, char text[ADDR_TEXT])
 {
 	struct address_count *count;
 
@@ -89,8 +89,8 @@ void pool_closed(struct pool *pool, const struct addr *address)
 
 /* ---- idle connections ---- */
 
-static void make_key(struct key *key, const char *next_hop, const struct addr *address,
-		     const struct tls_rule *rule)
+static void make_key(
+    struct key *key, const char *next_hop, const struct addr *address, const struct tls_rule *rule)
 {
 	memset(key, 0, sizeof *key);
 	key->address = *address;
@@ -125,7 +125,7 @@ static void drop(struct idle *entry)
 /* CLIENT_READY ends the RSET of parking. Whatever else an idle connection says, it may not be idle
  * at all. */
 static void on_client(struct smtp_client *client, enum smtp_client_event event,
-		      const struct smtp_reply *reply, void *arg)
+    const struct smtp_reply *reply, void *arg)
 {
 	(void)client, (void)reply;
 	if (event != CLIENT_READY)
@@ -165,7 +165,7 @@ static bool is_proof_current(const struct smtp_client *client)
 }
 
 struct smtp_client *pool_take(struct pool *pool, const char *next_hop, const struct addr *address,
-			      const struct tls_rule *rule)
+    const struct tls_rule *rule)
 {
 	struct idle *entry, *next;
 	struct key key;
@@ -183,7 +183,7 @@ struct smtp_client *pool_take(struct pool *pool, const char *next_hop, const str
 }
 
 void pool_give(struct pool *pool, const char *next_hop, const struct tls_rule *rule,
-	       struct smtp_client **client)
+    struct smtp_client **client)
 {
 	const struct conf *conf = pool->proxy->conf;
 	struct idle *entry;

@@ -34,7 +34,7 @@ bool pool_has_room(struct pool *pool, const struct addr *address);
 /* An idle connection, now the caller's, who asks it with smtp_client_reset() whether it lives;
  * NULL: none. */
 struct smtp_client *pool_take(struct pool *pool, const char *next_hop, const struct addr *address,
-			      const struct tls_rule *rule);
+    const struct tls_rule *rule);
 
 /*
  * Takes a connection back if it may serve again (nothing under way, messages and proof within
@@ -42,7 +42,7 @@ struct smtp_client *pool_take(struct pool *pool, const char *next_hop, const str
  * the destination's policy asks (enforce = no) must not come here.
  */
 void pool_give(struct pool *pool, const char *next_hop, const struct tls_rule *rule,
-	       struct smtp_client **client);
+    struct smtp_client **client);
 
 /* Closes everything idle (shutdown). */
 void pool_drain(struct pool *pool);

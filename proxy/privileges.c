@@ -49,7 +49,7 @@ static void make_directory(const char *path)
 	if (mkdir(copy, 0750) && errno != EEXIST)
 		log_warning("[server] state_dir %s cannot be made: %s; the trust anchor will not "
 			    "be kept up",
-			    path, strerror(errno));
+		    path, strerror(errno));
 	free(copy);
 }
 
@@ -60,8 +60,8 @@ static const struct passwd *find_user(const struct conf *conf, char **error)
 	if (conf->server.user[0]) {
 		user = getpwnam(conf->server.user);
 		if (!user)
-			*error = mem_printf("[server] user = %s: there is no such user",
-					    conf->server.user);
+			*error = mem_printf(
+			    "[server] user = %s: there is no such user", conf->server.user);
 		return user;
 	}
 	user = getpwnam("danelaw");
@@ -104,6 +104,6 @@ bool privileges_drop(const struct conf *conf, char **error)
 		return false;
 	if (chown(conf->server.state_dir, user->pw_uid, user->pw_gid))
 		log_warning("[server] state_dir %s cannot be handed to %s: %s",
-			    conf->server.state_dir, user->pw_name, strerror(errno));
+		    conf->server.state_dir, user->pw_name, strerror(errno));
 	return become(user, error);
 }

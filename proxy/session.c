@@ -51,10 +51,7 @@ void session_reply_outcome(struct session *s, const struct outcome *outcome)
 
 /* ---- the end ---- */
 
-static void release(void *object)
-{
-	free(object);
-}
+static void release(void *object) { free(object); }
 
 static void close_session(struct session *s, const char *why)
 {
@@ -97,10 +94,7 @@ void session_cut(struct session *s)
 
 /* ---- the transaction ---- */
 
-static void on_transaction(void *arg)
-{
-	advance(arg);
-}
+static void on_transaction(void *arg) { advance(arg); }
 
 void session_begin_transaction(struct session *s, const struct smtp_command *mail)
 {
@@ -198,7 +192,7 @@ static bool next_command(struct session *s)
 		return false;
 	if (!s->helo[0] && smtp_looks_foreign(in, len)) {
 		smtp_server_command(s, &(struct smtp_command){.verb = SMTP_OTHER_PROTOCOL},
-				    &(struct smtp_error){0});
+		    &(struct smtp_error){0});
 		return false;
 	}
 	switch (smtp_next_line(in, len, SMTP_COMMAND_MAX, &line_len, &consumed)) {
@@ -344,8 +338,8 @@ static void on_stream(struct stream *stream, enum stream_event event, void *arg)
 	struct session *s = arg;
 
 	if (event == STREAM_FAILED)
-		close_session(s,
-			      stream_error(stream)[0] ? stream_error(stream) : "the client left");
+		close_session(
+		    s, stream_error(stream)[0] ? stream_error(stream) : "the client left");
 	else
 		advance(s);
 }
@@ -393,7 +387,7 @@ static void make_id(char *out, size_t size)
 }
 
 struct session *session_new(struct proxy *proxy, struct listener *listener,
-			    const struct conf_listener *conf, int fd, const struct addr *client)
+    const struct conf_listener *conf, int fd, const struct addr *client)
 {
 	struct session *s = mem_zero(1, sizeof *s);
 	char text[ADDR_TEXT];

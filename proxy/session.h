@@ -50,7 +50,7 @@ struct session {
 
 /* Takes the accepted socket over and greets. */
 struct session *session_new(struct proxy *proxy, struct listener *listener,
-			    const struct conf_listener *conf, int fd, const struct addr *client);
+    const struct conf_listener *conf, int fd, const struct addr *client);
 
 /* 421 to a client that is between messages; one that is sending a message may finish it. */
 void session_shut_down(struct session *session);

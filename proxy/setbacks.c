@@ -30,10 +30,7 @@ struct setbacks {
 	struct setback *table; /* uthash keeps the order of insertion: the oldest first */
 };
 
-struct setbacks *setbacks_new(void)
-{
-	return mem_zero(1, sizeof(struct setbacks));
-}
+struct setbacks *setbacks_new(void) { return mem_zero(1, sizeof(struct setbacks)); }
 
 /* Of a clock that is never set: a setback must not outlive a correction of the time. */
 static time_t now(void)
@@ -63,8 +60,8 @@ void setbacks_free(struct setbacks **setbacks)
 }
 
 /* rule NULL: dead for every rule */
-static struct setback *find(struct setbacks *s, const struct addr *address,
-			    const struct tls_rule *rule, struct key *key)
+static struct setback *find(
+    struct setbacks *s, const struct addr *address, const struct tls_rule *rule, struct key *key)
 {
 	struct setback *entry;
 
@@ -81,7 +78,7 @@ static struct setback *find(struct setbacks *s, const struct addr *address,
 }
 
 void setbacks_add(struct setbacks *s, const struct addr *address, const struct tls_rule *rule,
-		  bool is_dead, const struct refusal *refusal)
+    bool is_dead, const struct refusal *refusal)
 {
 	struct key key;
 	struct setback *entry = find(s, address, is_dead ? NULL : rule, &key);
@@ -102,8 +99,8 @@ static const struct refusal *if_recent(const struct setback *entry)
 	return entry && now() - entry->since <= REFUSED_SECONDS ? &entry->refusal : NULL;
 }
 
-const struct refusal *setbacks_find(struct setbacks *s, const struct addr *address,
-				    const struct tls_rule *rule)
+const struct refusal *setbacks_find(
+    struct setbacks *s, const struct addr *address, const struct tls_rule *rule)
 {
 	struct key key;
 	const struct refusal *refusal = if_recent(find(s, address, NULL, &key));

@@ -22,11 +22,11 @@ void setbacks_free(struct setbacks **setbacks);
 
 /* Remembers a failure. is_dead: connect or greeting failed, whatever the rule. */
 void setbacks_add(struct setbacks *setbacks, const struct addr *address,
-		  const struct tls_rule *rule, bool is_dead, const struct refusal *refusal);
+    const struct tls_rule *rule, bool is_dead, const struct refusal *refusal);
 
 /* The refusal of the last 30 s, or NULL. Valid until the loop turns. */
-const struct refusal *setbacks_find(struct setbacks *setbacks, const struct addr *address,
-				    const struct tls_rule *rule);
+const struct refusal *setbacks_find(
+    struct setbacks *setbacks, const struct addr *address, const struct tls_rule *rule);
 
 /* Whether the address did not greet within the last 60 s: to be tried last. */
 bool setbacks_is_dead(struct setbacks *setbacks, const struct addr *address);

@@ -37,7 +37,7 @@ enum smtp_client_event {
 };
 
 typedef void smtp_client_fn(struct smtp_client *client, enum smtp_client_event event,
-			    const struct smtp_reply *reply, void *arg);
+    const struct smtp_reply *reply, void *arg);
 
 struct smtp_client_target {
 	const char *host; /* for texts, "" for an address; copied */
@@ -48,7 +48,7 @@ struct smtp_client_target {
 
 /* Connects and carries the approach through. Never NULL. */
 struct smtp_client *smtp_client_start(struct proxy *proxy, const struct smtp_client_target *target,
-				      smtp_client_fn *callback, void *arg);
+    smtp_client_fn *callback, void *arg);
 
 /* The connection changes hands. */
 void smtp_client_set_owner(struct smtp_client *client, smtp_client_fn *callback, void *arg);
@@ -83,7 +83,7 @@ double smtp_client_tls_seconds(const struct smtp_client *client);
 /* sender: as the client spelled it, without <>. size 0: not declared. Parameters go out only where
  * they are offered. */
 void smtp_client_mail(struct smtp_client *client, const char *sender, uint64_t size,
-		      enum smtp_body_type body, bool smtputf8);
+    enum smtp_body_type body, bool smtputf8);
 /* May follow at once; pipelined where that is offered (R-SMTP-30). */
 void smtp_client_rcpt(struct smtp_client *client, const char *recipient);
 /* After at least one RCPT got 2xx and none is outstanding. */

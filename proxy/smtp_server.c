@@ -40,10 +40,10 @@ static void on_ehlo(struct session *s, const struct smtp_command *command)
 	snprintf(s->helo, sizeof s->helo, "%.*s", (int)sizeof s->helo - 1, command->argument);
 	s->is_esmtp = true;
 	snprintf(text, sizeof text,
-		 "%.255s\nPIPELINING\nSIZE %llu\n8BITMIME\nENHANCEDSTATUSCODES\nSMTPUTF8\nLIMITS "
-		 "RCPTMAX=%u RCPTDOMAINMAX=1",
-		 conf->server.greeting_name, (unsigned long long)conf->limits.message_size,
-		 conf->limits.recipients);
+	    "%.255s\nPIPELINING\nSIZE %llu\n8BITMIME\nENHANCEDSTATUSCODES\nSMTPUTF8\nLIMITS "
+	    "RCPTMAX=%u RCPTDOMAINMAX=1",
+	    conf->server.greeting_name, (unsigned long long)conf->limits.message_size,
+	    conf->limits.recipients);
 	session_reply(s, 250, NULL, text);
 }
 
@@ -54,14 +54,13 @@ static void on_mail(struct session *s, const struct smtp_command *command)
 
 	if (command->size > limit) {
 		outcome_refuse_text(&outcome, REASON_TOO_LARGE,
-				    "at most %llu octets ([limits] message_size)",
-				    (unsigned long long)limit);
+		    "at most %llu octets ([limits] message_size)", (unsigned long long)limit);
 		session_reply_outcome(s, &outcome);
 		return;
 	}
 	session_begin_transaction(s, command);
-	session_reply(s, 250, "2.1.0",
-		      "sender noted; the next hop is asked with the first recipient");
+	session_reply(
+	    s, 250, "2.1.0", "sender noted; the next hop is asked with the first recipient");
 }
 
 static void on_rcpt(struct session *s, const struct smtp_command *command)
@@ -113,8 +112,8 @@ static void on_vrfy(struct session *s, const struct smtp_command *command)
 static void on_help(struct session *s, const struct smtp_command *command)
 {
 	(void)command;
-	session_reply(s, 214, "2.0.0",
-		      "danelaw relays mail to the recipients' own hosts; see RFC 5321");
+	session_reply(
+	    s, 214, "2.0.0", "danelaw relays mail to the recipients' own hosts; see RFC 5321");
 }
 
 static void on_refused(struct session *s, const struct smtp_command *command)
@@ -182,10 +181,7 @@ static const char *missing(const struct session *s, unsigned needs)
 	return NULL;
 }
 
-static bool is_bad(enum smtp_verb verb)
-{
-	return verb >= SMTP_BDAT || verb == SMTP_EXPN;
-}
+static bool is_bad(enum smtp_verb verb) { return verb >= SMTP_BDAT || verb == SMTP_EXPN; }
 
 static void close_misbehaving(struct session *s)
 {
@@ -193,8 +189,8 @@ static void close_misbehaving(struct session *s)
 	session_close_after_reply(s);
 }
 
-void smtp_server_command(struct session *s, const struct smtp_command *command,
-			 const struct smtp_error *error)
+void smtp_server_command(
+    struct session *s, const struct smtp_command *command, const struct smtp_error *error)
 {
 	const char *why = missing(s, commands[command->verb].needs);
 
@@ -218,8 +214,8 @@ void smtp_server_greet(struct session *s)
 {
 	char text[DOMAIN_SIZE + 32];
 
-	snprintf(text, sizeof text, "%.*s ESMTP", DOMAIN_SIZE,
-		 s->proxy->conf->server.greeting_name);
+	snprintf(
+	    text, sizeof text, "%.*s ESMTP", DOMAIN_SIZE, s->proxy->conf->server.greeting_name);
 	session_reply(s, 220, NULL, text);
 }
 

@@ -12,8 +12,8 @@ void smtp_server_greet(struct session *session);
 
 /* One command line that was parsed; error as smtp_parse_command() gave it. Replies, or starts what
  * will. */
-void smtp_server_command(struct session *session, const struct smtp_command *command,
-			 const struct smtp_error *error);
+void smtp_server_command(
+    struct session *session, const struct smtp_command *command, const struct smtp_error *error);
 
 /* What a recipient came to. */
 void smtp_server_recipient(struct session *session, const struct outcome *outcome);

@@ -61,8 +61,7 @@ struct transaction {
 static void on_delivery(struct delivery *delivery, enum delivery_event event, void *arg);
 
 struct transaction *transaction_new(struct proxy *proxy, const struct transaction_origin *origin,
-				    const struct smtp_command *mail, transaction_fn *callback,
-				    void *arg)
+    const struct smtp_command *mail, transaction_fn *callback, void *arg)
 {
 	struct transaction *t = mem_zero(1, sizeof *t);
 
@@ -83,10 +82,7 @@ struct transaction *transaction_new(struct proxy *proxy, const struct transactio
 	return t;
 }
 
-bool transaction_is_utf8(const struct transaction *t)
-{
-	return t->envelope.smtputf8;
-}
+bool transaction_is_utf8(const struct transaction *t) { return t->envelope.smtputf8; }
 
 /* ---- recipients ---- */
 
@@ -134,20 +130,18 @@ static bool refuse_here(struct transaction *t, struct recipient *r)
 	const struct smtp_path *path = &r->path;
 
 	if (t->recipient_count > t->proxy->conf->limits.recipients)
-		outcome_refuse_text(
-		    &r->outcome, REASON_TOO_MANY_RECIPIENTS,
+		outcome_refuse_text(&r->outcome, REASON_TOO_MANY_RECIPIENTS,
 		    "at most %u recipients in one transaction; send the rest in another",
 		    t->proxy->conf->limits.recipients);
 	else if (path->is_literal)
-		outcome_refuse_text(
-		    &r->outcome, REASON_ADDRESS_LITERAL,
+		outcome_refuse_text(&r->outcome, REASON_ADDRESS_LITERAL,
 		    "<%s> names an address instead of a domain; such mail is not delivered",
 		    path->address);
 	else if (!path->has_domain) {
 		r->outcome.code = 550;
 		r->outcome.reason = REASON_BAD_ADDRESS;
 		snprintf(r->outcome.text, sizeof r->outcome.text,
-			 "5.1.1 no mailboxes here: write <%s> with a domain", path->address);
+		    "5.1.1 no mailboxes here: write <%s> with a domain", path->address);
 	}
 	return outcome_is_known(&r->outcome);
 }
@@ -164,9 +158,9 @@ void transaction_add_recipient(struct transaction *t, const struct smtp_path *pa
 	live = live_delivery(t);
 	if (!d && live)
 		outcome_refuse_text(&r->outcome, REASON_ONE_DOMAIN,
-				    "one recipient domain in one transaction, this one goes to %s; "
-				    "send %s in another at once",
-				    delivery_domain(live), path->domain);
+		    "one recipient domain in one transaction, this one goes to %s; "
+		    "send %s in another at once",
+		    delivery_domain(live), path->domain);
 	else
 		delivery_add_recipient(d ? d : add_delivery(t, path->domain), r);
 }
@@ -296,7 +290,7 @@ static void begin_body(struct transaction *t)
 	t->state = BODY;
 	received_mark(mark, sizeof mark, our_name(t, literal));
 	smtp_body_init(&t->body, t->listener, t->proxy->conf->limits.message_size,
-		       t->proxy->conf->limits.received_headers, mark);
+	    t->proxy->conf->limits.received_headers, mark);
 	write_received(t);
 }
 
@@ -325,26 +319,26 @@ static void refuse_flaw(struct transaction *t)
 		t->must_close =
 		    true; /* what follows may have been meant as commands (SMTP smuggling) */
 		refuse_message(t, REASON_BARE_NEWLINE,
-			       "the message holds a bare CR or LF; lines end in CR LF");
+		    "the message holds a bare CR or LF; lines end in CR LF");
 		break;
 	case BODY_NUL:
 		refuse_message(t, REASON_BAD_CONTENT, "the message holds a NUL octet");
 		break;
 	case BODY_LONG_LINE:
-		refuse_message(t, REASON_BAD_CONTENT,
-			       "the message holds a line of over 1000 octets");
+		refuse_message(
+		    t, REASON_BAD_CONTENT, "the message holds a line of over 1000 octets");
 		break;
 	case BODY_TOO_LARGE:
-		refuse_message(t, REASON_TOO_LARGE,
-			       "the message is larger than [limits] message_size");
+		refuse_message(
+		    t, REASON_TOO_LARGE, "the message is larger than [limits] message_size");
 		break;
 	case BODY_TOO_MANY_HOPS:
-		refuse_message(t, REASON_MAIL_LOOP,
-			       "too many Received fields: the message goes in circles");
+		refuse_message(
+		    t, REASON_MAIL_LOOP, "too many Received fields: the message goes in circles");
 		break;
 	case BODY_OWN_LOOP:
-		refuse_message(t, REASON_MAIL_LOOP,
-			       "the message came through here more than 3 times already");
+		refuse_message(
+		    t, REASON_MAIL_LOOP, "the message came through here more than 3 times already");
 		break;
 	}
 }
@@ -355,7 +349,7 @@ static void refuse_8bit(struct transaction *t)
 	for (struct link *l = t->deliveries; l; l = l->next) {
 		if (delivery_is_writing(l->delivery) && !delivery_takes_8bit(l->delivery)) {
 			refuse_message(t, REASON_NO_8BITMIME,
-				       "the message has 8-bit octets, the next hop takes none");
+			    "the message has 8-bit octets, the next hop takes none");
 			return;
 		}
 	}
@@ -409,8 +403,8 @@ void transaction_pump(struct transaction *t, const struct body_source *source)
 	const char *in;
 	size_t len, taken, written;
 
-	while (t->state == BODY && room(t) >= CHUNK &&
-	       (in = source->peek(source->arg, &len), len)) {
+	while (
+	    t->state == BODY && room(t) >= CHUNK && (in = source->peek(source->arg, &len), len)) {
 		written = smtp_body_scan(&t->body, in, len, &taken, out, sizeof out);
 		source->consume(source->arg, taken);
 		if (t->body.flaw != BODY_FINE && !outcome_is_known(&t->outcome))
@@ -529,8 +523,8 @@ void transaction_leave(struct transaction **transaction, const char *why)
 		return;
 	}
 	if (t->state == DATA || t->state == BODY) {
-		outcome_refuse_text(&t->outcome, REASON_CONNECTION_LOST,
-				    "%s; nothing was delivered", why);
+		outcome_refuse_text(
+		    &t->outcome, REASON_CONNECTION_LOST, "%s; nothing was delivered", why);
 		for (struct link *l = t->deliveries; l; l = l->next)
 			delivery_abort(l->delivery, &t->outcome);
 	}
@@ -542,8 +536,7 @@ void transaction_cut_finals(struct proxy *proxy)
 	struct transaction *t, *next;
 	struct outcome outcome;
 
-	outcome_refuse_text(
-	    &outcome, REASON_OUTCOME_UNKNOWN,
+	outcome_refuse_text(&outcome, REASON_OUTCOME_UNKNOWN,
 	    "danelaw was stopped before the next hop answered; it may have been delivered");
 	DL_FOREACH_SAFE(proxy->finals, t, next)
 	{

@@ -33,8 +33,7 @@ struct transaction_origin {
 typedef void transaction_fn(void *arg);
 
 struct transaction *transaction_new(struct proxy *proxy, const struct transaction_origin *origin,
-				    const struct smtp_command *mail, transaction_fn *callback,
-				    void *arg);
+    const struct smtp_command *mail, transaction_fn *callback, void *arg);
 
 /* ---- recipients ---- */
 
