@@ -23,6 +23,7 @@ from dnsrelay import DnsRelay
 from exim import EximReceiver
 from fakemx import FakeMx
 from postfix import PostfixReceiver
+from striprelay import StripRelay
 from zones import SIGNED, UNSIGNED, Zones, wait, write
 
 FOLDER = "/var/lab"
@@ -88,9 +89,10 @@ class World:
         return self_signed(self.folder + "/certs", *names, **how)
 
     def domain(self, name, tlsa=None, how=SIGNED, *, cert=OWN, records="", twist=None, postfix=None,
-               exim=False, fake=None, ttl=300):
+               exim=False, fake=None, stripped=False, ttl=300):
         """`tlsa`: "3 1 1" (of the certificate; 2 x x: of its issuer), or whole rdata, or a list.
-        `cert`: None for no STARTTLS. `postfix`: settings of its smtpd. `fake`: FakeMx arguments."""
+        `cert`: None for no STARTTLS. `postfix`: settings of its smtpd. `fake`: FakeMx arguments.
+        `stripped`: somebody on the way to Postfix takes STARTTLS away."""
         mx, address = "mx." + name, self.address()
         cert = self.cert(mx) if cert is OWN else cert
         if fake is not None:
@@ -99,13 +101,17 @@ class World:
             receiver = self.exim(address, mx, cert)
         else:
             receiver = self.postfix
-            self.postfix.service(address, mx, cert, **(postfix or {}))
+            behind = self.address() if stripped else address
+            receiver.service(behind, mx, cert, **(postfix or {}))
+            if stripped:
+                self.stops.append(StripRelay(address, behind))
         text = "@ MX 10 mx\nmx A %s\n" % address
         for record in [tlsa] if isinstance(tlsa, str) else tlsa or []:
             text += "_25._tcp.mx TLSA %s\n" % rdata(record, cert)
         relay = self.zone(name, text + records, how, twist, ttl)
         d = self.domains[name] = Domain(name, mx, address, cert, receiver)
         d.relay = relay
+        d.stripper = self.stops[-1] if stripped and not twist else None
         return d
 
     def fake(self, address, cert=None, **how):
