@@ -216,7 +216,7 @@ static bool split(struct line *line, const char *text, size_t len)
 		} else if (isspace((unsigned char)text[i])) {
 			i++;
 		} else {
-			while (i < len && text[i] && !strchr(" \t\r\f\v;()", text[i]))
+			while (i < len && text[i] && !strchr(" \t\r\n\f\v;()", text[i]))
 				i++;
 			if (i == start || !add_word(line, text + start, i - start))
 				return false;
