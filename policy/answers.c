@@ -73,17 +73,16 @@ void answer_refusal(const struct dns_answer *answer, struct refusal *refusal)
 
 	assert(answer->state == DNS_FAILED);
 	if (answer->busy)
-		refusal_set(
-		    refusal, REASON_BUSY,
+		refusal_set(refusal, REASON_BUSY,
 		    "no %s lookup of %s, too many lookups are under way here: try again later",
 		    type, answer->question);
 	else if (answer->bogus)
 		refusal_set(refusal, REASON_DNS_BOGUS,
-			    "the %s lookup of %s failed DNSSEC validation (%s): its owner must "
-			    "mend the zone",
-			    type, answer->question, why);
+		    "the %s lookup of %s failed DNSSEC validation (%s): its owner must "
+		    "mend the zone",
+		    type, answer->question, why);
 	else
 		refusal_set(refusal, REASON_DNS_FAILED,
-			    "the %s lookup of %s failed (%s): try again later", type,
-			    answer->question, why);
+		    "the %s lookup of %s failed (%s): try again later", type, answer->question,
+		    why);
 }

@@ -15,7 +15,7 @@ static double monotonic_now(void)
 }
 
 void budget_open(struct budget *budget, struct ev_loop *loop, double total, double *spent,
-		 void (*on_expired)(struct ev_loop *loop, ev_timer *timer, int events), void *arg)
+    void (*on_expired)(struct ev_loop *loop, ev_timer *timer, int events), void *arg)
 {
 	double left = total > *spent ? total - *spent : 0;
 

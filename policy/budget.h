@@ -23,7 +23,7 @@ struct budget {
  * *spent seconds are over.
  */
 void budget_open(struct budget *budget, struct ev_loop *loop, double total, double *spent,
-		 void (*on_expired)(struct ev_loop *loop, ev_timer *timer, int events), void *arg);
+    void (*on_expired)(struct ev_loop *loop, ev_timer *timer, int events), void *arg);
 
 /* Stops the timer and adds to *spent. A zeroed or closed budget is welcome. */
 void budget_close(struct budget *budget);

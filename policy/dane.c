@@ -125,8 +125,8 @@ static void fail(struct dane_decision *decision, const struct dns_answer *answer
 }
 
 /* One failed family is only dropped; with no address left its failure is the host's (R-DNS-10). */
-static void decide_without_address(const struct dane_answers *answers,
-				   struct dane_decision *decision)
+static void decide_without_address(
+    const struct dane_answers *answers, struct dane_decision *decision)
 {
 	const struct dns_answer *a = answers->a, *aaaa = answers->aaaa;
 
@@ -137,8 +137,8 @@ static void decide_without_address(const struct dane_answers *answers,
 	} else {
 		decision->outcome = DANE_NO_ADDRESS;
 		refusal_set(&decision->refusal, REASON_NO_ADDRESS,
-			    "%s has neither an A nor an AAAA record: its owner must add one",
-			    answers->host);
+		    "%s has neither an A nor an AAAA record: its owner must add one",
+		    answers->host);
 	}
 }
 
@@ -149,14 +149,14 @@ static void fail_race(struct dane_decision *decision, const char *host)
 {
 	decision->outcome = DANE_FAILED;
 	refusal_set(&decision->refusal, REASON_DNS_FAILED,
-		    "the CNAME record of %s changed between two lookups: try again later", host);
+	    "the CNAME record of %s changed between two lookups: try again later", host);
 }
 
 /* Whether anything that was asked on the way to TLSA failed (R-DNS-07). */
 static bool decide_failure(const struct dane_answers *answers, struct dane_decision *decision)
 {
-	const struct dns_answer *asked[] = {answers->cname, answers->tlsa_expanded,
-					    answers->tlsa_original};
+	const struct dns_answer *asked[] = {
+	    answers->cname, answers->tlsa_expanded, answers->tlsa_original};
 
 	for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
 		if (asked[i] && asked[i]->state == DNS_FAILED) {
@@ -176,8 +176,8 @@ static void take_usable(struct dane_decision *decision, const struct dns_answer 
 {
 	for (size_t i = 0; i < answer->count; i++) {
 		const struct dns_tlsa *record = &answer->tlsa[i];
-		struct tlsa t = {record->usage, record->selector, record->matching, record->len,
-				 record->data};
+		struct tlsa t = {
+		    record->usage, record->selector, record->matching, record->len, record->data};
 
 		if (tlsa_is_usable(&t))
 			tlsa_set_add(&decision->tlsa, &t);
@@ -237,7 +237,4 @@ void dane_decide(const struct dane_answers *answers, struct dane_decision *decis
 	decision->host_secure = decision->outcome == DANE_USABLE && answers->mx_state == DNS_SECURE;
 }
 
-void dane_decision_release(struct dane_decision *decision)
-{
-	tlsa_set_release(&decision->tlsa);
-}
+void dane_decision_release(struct dane_decision *decision) { tlsa_set_release(&decision->tlsa); }

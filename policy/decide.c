@@ -80,7 +80,7 @@ static enum tls_version min_version(enum tls_need need, enum tls_version configu
 }
 
 static void demand(const struct destination *destination, struct dane_decision *dane,
-		   struct route *route, enum tls_need need, const char *label)
+    struct route *route, enum tls_need need, const char *label)
 {
 	struct tls_rule *rule = &route->rule;
 
@@ -114,8 +114,8 @@ static enum tls_need half_dane_need(const struct conf_policy *conf, enum tls_nee
 	}
 }
 
-static void decide_dane(const struct destination *destination, struct dane_decision *dane,
-			struct route *route)
+static void decide_dane(
+    const struct destination *destination, struct dane_decision *dane, struct route *route)
 {
 	const struct conf_policy *conf = destination->conf;
 	bool is_usable = dane->outcome == DANE_USABLE;
@@ -128,7 +128,7 @@ static void decide_dane(const struct destination *destination, struct dane_decis
 		 * 8461 2).
 		 */
 		demand(destination, dane, route, need_of_level(conf->fallback),
-		       conf_level_name(conf->fallback));
+		    conf_level_name(conf->fallback));
 		return;
 	}
 	if (destination->mx_state != DNS_SECURE)
@@ -139,34 +139,30 @@ static void decide_dane(const struct destination *destination, struct dane_decis
 
 /* What level dane-only misses, in the order in which an owner would have to mend it (R-DANE-26). */
 static void explain_dane_required(const struct destination *destination,
-				  const struct dane_decision *dane, const struct route *route,
-				  struct refusal *refusal)
+    const struct dane_decision *dane, const struct route *route, struct refusal *refusal)
 {
 	if (!route->host[0])
-		refusal_set(
-		    refusal, REASON_DANE_REQUIRED,
+		refusal_set(refusal, REASON_DANE_REQUIRED,
 		    "level dane-only needs TLSA records, which an address in next_hop cannot have: "
 		    "name the host of %s",
 		    destination->domain);
 	else if (destination->mx_state != DNS_SECURE)
-		refusal_set(
-		    refusal, REASON_DANE_REQUIRED,
+		refusal_set(refusal, REASON_DANE_REQUIRED,
 		    "the MX lookup of %s is not secured by DNSSEC, which level dane-only requires",
 		    destination->next_hop);
 	else if (dane->outcome == DANE_UNUSABLE)
 		refusal_set(refusal, REASON_DANE_REQUIRED,
-			    "no TLSA record of _%u._tcp.%s is usable, one of which level dane-only "
-			    "requires",
-			    route->port, dane->base);
+		    "no TLSA record of _%u._tcp.%s is usable, one of which level dane-only "
+		    "requires",
+		    route->port, dane->base);
 	else
-		refusal_set(
-		    refusal, REASON_DANE_REQUIRED,
+		refusal_set(refusal, REASON_DANE_REQUIRED,
 		    "%s has no secure TLSA record (_%u._tcp.%s), which level dane-only requires",
 		    route->host, route->port, route->host);
 }
 
-static void decide_dane_only(const struct destination *destination, struct dane_decision *dane,
-			     struct route *route)
+static void decide_dane_only(
+    const struct destination *destination, struct dane_decision *dane, struct route *route)
 {
 	struct refusal refusal;
 
@@ -180,19 +176,19 @@ static void decide_dane_only(const struct destination *destination, struct dane_
 }
 
 /* An implicit MX without any address: the domain takes no mail at all (RFC 5321 5.1). */
-static void decide_no_address(const struct destination *destination,
-			      const struct dane_decision *dane, struct route *route)
+static void decide_no_address(
+    const struct destination *destination, const struct dane_decision *dane, struct route *route)
 {
 	struct refusal refusal = dane->refusal;
 
 	if (!destination->is_mx && !destination->conf->next_hop.set)
 		refusal_set(&refusal, REASON_NO_MAIL_HOST, "%s has neither MX nor address records",
-			    destination->domain);
+		    destination->domain);
 	refuse(route, verdict_of(refusal.reason), &refusal);
 }
 
-void route_decide(const struct destination *destination, struct dane_decision *dane,
-		  struct route *route)
+void route_decide(
+    const struct destination *destination, struct dane_decision *dane, struct route *route)
 {
 	enum level level = destination->conf->level;
 

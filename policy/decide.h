@@ -14,7 +14,7 @@
  * cleared route whose host and port are set. The records move from the decision into the route's
  * rule.
  */
-void route_decide(const struct destination *destination, struct dane_decision *dane,
-		  struct route *route);
+void route_decide(
+    const struct destination *destination, struct dane_decision *dane, struct route *route);
 
 #endif

@@ -54,9 +54,8 @@ static void finish(struct destination_lookup *lookup)
 	stop(lookup);
 	free(lookup);
 	log_debug("destination %s: %s, %zu hosts, mx %s", destination->domain,
-		  destination->verdict == POLICY_CONNECT ? "hosts known"
-							 : destination->refusal.text,
-		  destination->host_count, dns_state_name(destination->mx_state));
+	    destination->verdict == POLICY_CONNECT ? "hosts known" : destination->refusal.text,
+	    destination->host_count, dns_state_name(destination->mx_state));
 	callback(destination, arg);
 }
 
@@ -133,7 +132,7 @@ static void take_exchanges(struct destination *destination, const struct dns_ans
 	}
 	if (answer->cut)
 		log_warning("some MX records of %s are skipped: more than %d, or no host names",
-			    answer->question, DNS_MX_MAX);
+		    answer->question, DNS_MX_MAX);
 }
 
 /*
@@ -144,8 +143,8 @@ static void refuse_domain(struct destination *destination, enum reason reason, c
 {
 	if (destination->conf->next_hop.set) {
 		refusal_set(&destination->refusal, REASON_NO_ADDRESS,
-			    "next_hop %s of %s %s: correct the setting", destination->next_hop,
-			    destination->domain, what);
+		    "next_hop %s of %s %s: correct the setting", destination->next_hop,
+		    destination->domain, what);
 		refuse(destination, POLICY_DEFER);
 		return;
 	}
@@ -185,8 +184,7 @@ static void take_mx_answer(struct destination *destination, const struct dns_ans
 		take_exchanges(destination, answer);
 		shuffle_equal_preferences(destination);
 		if (destination->host_count == 0)
-			refuse_domain(
-			    destination, REASON_NO_ADDRESS,
+			refuse_domain(destination, REASON_NO_ADDRESS,
 			    "has MX records, but none names a host: its owner must mend the zone");
 	}
 }
@@ -207,8 +205,8 @@ static void on_expired(struct ev_loop *loop, ev_timer *timer, int events)
 
 	(void)loop, (void)events;
 	refusal_set(&destination->refusal, REASON_DNS_FAILED,
-		    "the MX lookup of %s took longer than dns.total allows: try again later",
-		    destination->next_hop);
+	    "the MX lookup of %s took longer than dns.total allows: try again later",
+	    destination->next_hop);
 	refuse(destination, POLICY_DEFER);
 	finish(lookup);
 }
@@ -218,17 +216,14 @@ static void ask_mx(struct destination_lookup *lookup)
 	struct destination *destination = lookup->destination;
 
 	budget_open(&lookup->budget, lookup->policy->loop, lookup->policy->conf->dns.total,
-		    &destination->dns_seconds, on_expired, lookup);
+	    &destination->dns_seconds, on_expired, lookup);
 	lookup->query =
 	    dns_query_start(lookup->policy->resolver, destination->next_hop, DNS_MX, on_mx, lookup);
 }
 
 /* ---- before the question ---- */
 
-static bool needs_mx(const struct destination *destination)
-{
-	return !destination->is_fixed;
-}
+static bool needs_mx(const struct destination *destination) { return !destination->is_fixed; }
 
 static void on_probe(enum probe_state state, void *arg)
 {
@@ -237,8 +232,7 @@ static void on_probe(enum probe_state state, void *arg)
 
 	lookup->probe = NULL;
 	if (state != PROBE_WORKING) {
-		refusal_set(
-		    &destination->refusal, REASON_DNS_FAILED,
+		refusal_set(&destination->refusal, REASON_DNS_FAILED,
 		    "DNSSEC does not work on this proxy, so %s cannot be looked up safely (%s): "
 		    "its operator must mend it",
 		    destination->next_hop, probe_why(lookup->policy->probe));
@@ -279,8 +273,8 @@ static struct destination *destination_new(const struct policy *policy, const ch
 
 	destination->verdict = POLICY_CONNECT;
 	destination->port = 25;
-	destination->conf = conf_policy_for(policy->conf, domain, (time_t)ev_now(policy->loop),
-					    &destination->exception);
+	destination->conf = conf_policy_for(
+	    policy->conf, domain, (time_t)ev_now(policy->loop), &destination->exception);
 	snprintf(destination->domain, sizeof destination->domain, "%s", domain);
 	snprintf(destination->next_hop, sizeof destination->next_hop, "%s", domain);
 	if (destination->conf->next_hop.set)
@@ -298,8 +292,8 @@ static bool needs_probe(const struct destination *destination)
 	return level_asks_tlsa(destination->conf->level) && !destination->conf->next_hop.is_address;
 }
 
-struct destination_lookup *destination_lookup_start(struct policy *policy, const char *domain,
-						    destination_fn *callback, void *arg)
+struct destination_lookup *destination_lookup_start(
+    struct policy *policy, const char *domain, destination_fn *callback, void *arg)
 {
 	struct destination_lookup *lookup = mem_zero(1, sizeof *lookup);
 

@@ -52,7 +52,7 @@ static bool allows_family(enum ip_choice ip, int family)
 }
 
 size_t dial_order(enum ip_choice ip, const struct addr *v4, size_t v4_count, const struct addr *v6,
-		  size_t v6_count, struct addr *out)
+    size_t v6_count, struct addr *out)
 {
 	bool take_v4 = ip == IP_ONLY_V4 || ip == IP_PREFER_V4;
 	size_t i4 = allows_family(ip, AF_INET) ? 0 : v4_count;
@@ -75,7 +75,6 @@ static void refuse(struct route *route, const struct refusal *refusal)
 {
 	route->refusal = *refusal;
 	route->verdict = verdict_of(refusal->reason);
-	route->address_count = 0;
 }
 
 static const char *host_name(const struct route *route)
@@ -94,24 +93,24 @@ static void refuse_self(struct route *route, const struct addr *own)
 
 	route->is_self = true;
 	refusal_set(&refusal, REASON_MX_LOOP, "%s is this proxy itself (%s): mail to it would loop",
-		    host_name(route), addr_bracketed(own, text));
+	    host_name(route), addr_bracketed(own, text));
 	refuse(route, &refusal);
 }
 
-static void explain_dial(const struct route *route, const struct addr *address, enum dial dial,
-			 struct refusal *refusal)
+static void explain_dial(
+    const struct route *route, const struct addr *address, enum dial dial, struct refusal *refusal)
 {
 	char text[ADDR_TEXT];
 
 	refusal_set(refusal, REASON_NO_ADDRESS, "%s resolves to %s, which %s", host_name(route),
-		    addr_ip(address, text),
-		    dial == DIAL_NEVER ? "cannot be the address of a host"
-				       : "allow_addresses does not name");
+	    addr_ip(address, text),
+	    dial == DIAL_NEVER ? "cannot be the address of a host"
+			       : "allow_addresses does not name");
 }
 
 /* Nothing in the families that `ip` allows; but one that failed may have had an address. */
 static void refuse_families(enum ip_choice ip, const struct dns_answer *a,
-			    const struct dns_answer *aaaa, struct route *route)
+    const struct dns_answer *aaaa, struct route *route)
 {
 	const struct dns_answer *wanted = ip == IP_ONLY_V4 ? a : aaaa;
 	struct refusal refusal;
@@ -120,8 +119,7 @@ static void refuse_families(enum ip_choice ip, const struct dns_answer *a,
 		answer_refusal(wanted, &refusal);
 	else
 		refusal_set(&refusal, REASON_NO_ADDRESS, "%s has no %s record, and ip = %s",
-			    route->host, dns_type_name(wanted->type),
-			    ip == IP_ONLY_V4 ? "ipv4" : "ipv6");
+		    route->host, dns_type_name(wanted->type), ip == IP_ONLY_V4 ? "ipv4" : "ipv6");
 	refuse(route, &refusal);
 }
 
@@ -130,8 +128,7 @@ static void refuse_overflow(struct route *route)
 	struct refusal refusal;
 
 	refusal_set(&refusal, REASON_NO_ADDRESS,
-		    "%s is not tried: more than %d addresses for one domain", route->host,
-		    ROUTE_ADDR_MAX);
+	    "%s is not tried: more than %d addresses for one domain", route->host, ROUTE_ADDR_MAX);
 	refuse(route, &refusal);
 }
 
@@ -149,8 +146,8 @@ static size_t with_port(const struct dns_answer *answer, uint16_t port, struct a
 }
 
 /* In all families: an address is ours also where `ip` would not have it dialled. */
-static bool finds_itself(const struct dial_rules *rules, const struct addr *addresses, size_t count,
-			 struct route *route)
+static bool finds_itself(
+    const struct dial_rules *rules, const struct addr *addresses, size_t count, struct route *route)
 {
 	for (size_t i = 0; i < count; i++) {
 		if (dial_judge(rules, &addresses[i]) != DIAL_SELF)
@@ -161,8 +158,8 @@ static bool finds_itself(const struct dial_rules *rules, const struct addr *addr
 	return false;
 }
 
-static bool keep_allowed(const struct dial_rules *rules, const struct addr *found, size_t count,
-			 struct route *route)
+static bool keep_allowed(
+    const struct dial_rules *rules, const struct addr *found, size_t count, struct route *route)
 {
 	struct refusal skipped = {.reason = REASON_NONE};
 
@@ -173,7 +170,7 @@ static bool keep_allowed(const struct dial_rules *rules, const struct addr *foun
 			route->addresses[route->address_count++] = found[i];
 		} else if (dial == DIAL_FINE) {
 			log_warning("%s has more addresses than are tried for one domain (%d)",
-				    route->host, ROUTE_ADDR_MAX);
+			    route->host, ROUTE_ADDR_MAX);
 			break;
 		} else {
 			explain_dial(route, &found[i], dial, &skipped);
@@ -190,7 +187,7 @@ static bool keep_allowed(const struct dial_rules *rules, const struct addr *foun
 }
 
 bool dial_choose(const struct dial_rules *rules, const struct dns_answer *a,
-		 const struct dns_answer *aaaa, struct route *route)
+    const struct dns_answer *aaaa, struct route *route)
 {
 	struct addr v4[DNS_ADDR_MAX], v6[DNS_ADDR_MAX], found[2 * DNS_ADDR_MAX];
 	size_t v4_count = with_port(a, route->port, v4);
@@ -206,8 +203,8 @@ bool dial_choose(const struct dial_rules *rules, const struct dns_answer *a,
 	return keep_allowed(rules, found, count, route);
 }
 
-bool dial_choose_literal(const struct dial_rules *rules, const struct addr *address,
-			 struct route *route)
+bool dial_choose_literal(
+    const struct dial_rules *rules, const struct addr *address, struct route *route)
 {
 	return !finds_itself(rules, address, 1, route) && keep_allowed(rules, address, 1, route);
 }

@@ -42,17 +42,17 @@ enum dial dial_judge(const struct dial_rules *rules, const struct addr *address)
  * family that `ip` excludes is left out. out holds v4_count + v6_count; returns how many it got.
  */
 size_t dial_order(enum ip_choice ip, const struct addr *v4, size_t v4_count, const struct addr *v6,
-		  size_t v6_count, struct addr *out);
+    size_t v6_count, struct addr *out);
 
 /*
  * Fills the addresses of a route whose host and port are set, from its two address answers, at
  * least one of which has data; refuses the route where none is left. false: refused.
  */
 bool dial_choose(const struct dial_rules *rules, const struct dns_answer *a,
-		 const struct dns_answer *aaaa, struct route *route);
+    const struct dns_answer *aaaa, struct route *route);
 
 /* The same for the address that the operator wrote in next_hop. */
-bool dial_choose_literal(const struct dial_rules *rules, const struct addr *address,
-			 struct route *route);
+bool dial_choose_literal(
+    const struct dial_rules *rules, const struct addr *address, struct route *route);
 
 #endif

@@ -10,8 +10,8 @@
 
 #include <stdlib.h>
 
-struct policy *policy_new(struct ev_loop *loop, const struct conf *conf, struct resolver *resolver,
-			  struct probe *probe)
+struct policy *policy_new(
+    struct ev_loop *loop, const struct conf *conf, struct resolver *resolver, struct probe *probe)
 {
 	struct policy *policy = mem_zero(1, sizeof *policy);
 

@@ -23,8 +23,8 @@ struct ev_loop;
 struct policy;
 
 /* Owner: main. */
-struct policy *policy_new(struct ev_loop *loop, const struct conf *conf, struct resolver *resolver,
-			  struct probe *probe);
+struct policy *policy_new(
+    struct ev_loop *loop, const struct conf *conf, struct resolver *resolver, struct probe *probe);
 void policy_free(struct policy **policy);
 
 /*
@@ -65,8 +65,8 @@ typedef void destination_fn(struct destination *destination, void *arg);
  * destination_free(). At levels dane and dane-only this waits for the DNSSEC probe first, within
  * the caller's own deadline (R-DNS-37).
  */
-struct destination_lookup *destination_lookup_start(struct policy *policy, const char *domain,
-						    destination_fn *callback, void *arg);
+struct destination_lookup *destination_lookup_start(
+    struct policy *policy, const char *domain, destination_fn *callback, void *arg);
 void destination_lookup_cancel(struct destination_lookup **lookup);
 void destination_free(struct destination **destination);
 
@@ -98,7 +98,7 @@ typedef void route_fn(struct route *route, void *arg);
  * time. Exactly one callback, on a later turn. The route is handed over to it; route_free().
  */
 struct route_lookup *route_lookup_start(struct policy *policy, struct destination *destination,
-					size_t index, route_fn *callback, void *arg);
+    size_t index, route_fn *callback, void *arg);
 void route_lookup_cancel(struct route_lookup **lookup);
 void route_free(struct route **route);
 
@@ -108,6 +108,6 @@ void route_free(struct route **route);
  * then refused).
  */
 void route_explain_tls(const struct route *route, const struct addr *address, bool starttls_offered,
-		       const struct tls_proof *proof, struct refusal *refusal);
+    const struct tls_proof *proof, struct refusal *refusal);
 
 #endif

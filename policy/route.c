@@ -62,12 +62,15 @@ static void finish(struct route_lookup *lookup)
 	route_fn *callback = lookup->callback;
 	void *arg = lookup->arg;
 
+	/* Nobody shall dial a refused host by looking at its addresses alone. */
+	if (route->verdict != POLICY_CONNECT)
+		route->address_count = 0;
 	lookup->destination->address_count += route->address_count;
 	stop(lookup);
 	free(lookup);
 	log_debug("route %s: %s, %zu addresses", route->host,
-		  route->verdict == POLICY_CONNECT ? route->policy_label : route->refusal.text,
-		  route->address_count);
+	    route->verdict == POLICY_CONNECT ? route->policy_label : route->refusal.text,
+	    route->address_count);
 	callback(route, arg);
 }
 
@@ -110,7 +113,7 @@ static struct dial_rules rules(const struct route_lookup *lookup)
 static void on_answer(const struct dns_answer *answer, void *arg);
 
 static void ask(struct route_lookup *lookup, size_t which, const char *name, enum dns_type type,
-		dns_query_fn *heard)
+    dns_query_fn *heard)
 {
 	struct question *question = &lookup->questions[which];
 
@@ -134,8 +137,6 @@ static void decide(struct route_lookup *lookup, const struct dane_answers *answe
 	dane_decide(answers, &dane);
 	route_decide(lookup->destination, &dane, lookup->route);
 	dane_decision_release(&dane);
-	if (lookup->route->verdict != POLICY_CONNECT)
-		lookup->route->address_count = 0;
 	finish(lookup);
 }
 
@@ -167,10 +168,7 @@ static struct route_lookup *hear(struct question *question, const struct dns_ans
 	return question->lookup;
 }
 
-static void on_answer(const struct dns_answer *answer, void *arg)
-{
-	proceed(hear(arg, answer));
-}
+static void on_answer(const struct dns_answer *answer, void *arg) { proceed(hear(arg, answer)); }
 
 static void on_address(const struct dns_answer *answer, void *arg)
 {
@@ -194,10 +192,9 @@ static void on_expired(struct ev_loop *loop, ev_timer *timer, int events)
 
 	(void)loop, (void)events;
 	route->verdict = POLICY_DEFER;
-	route->address_count = 0;
 	refusal_set(&route->refusal, REASON_DNS_FAILED,
-		    "the lookups of %s for %s took longer than dns.total allows: try again later",
-		    route->host, lookup->destination->next_hop);
+	    "the lookups of %s for %s took longer than dns.total allows: try again later",
+	    route->host, lookup->destination->next_hop);
 	finish(lookup);
 }
 
@@ -232,7 +229,7 @@ static struct route *route_new(const struct destination *destination, size_t ind
 }
 
 struct route_lookup *route_lookup_start(struct policy *policy, struct destination *destination,
-					size_t index, route_fn *callback, void *arg)
+    size_t index, route_fn *callback, void *arg)
 {
 	struct route_lookup *lookup = mem_zero(1, sizeof *lookup);
 
@@ -248,7 +245,7 @@ struct route_lookup *route_lookup_start(struct policy *policy, struct destinatio
 		return lookup;
 	}
 	budget_open(&lookup->budget, policy->loop, policy->conf->dns.total,
-		    &destination->dns_seconds, on_expired, lookup);
+	    &destination->dns_seconds, on_expired, lookup);
 	ask(lookup, ASK_AAAA, lookup->route->host, DNS_AAAA, on_address);
 	ask(lookup, ASK_A, lookup->route->host, DNS_A, on_address);
 	return lookup;

@@ -83,8 +83,8 @@ static void check_classes(void **state)
 	(void)state;
 	for (int reason = 0; reason < REASON_COUNT; reason++)
 		if (reason_reply(reason) != 0)
-			assert_int_equal(reason_reply(reason) / 100,
-					 reason_status(reason)[0] - '0');
+			assert_int_equal(
+			    reason_reply(reason) / 100, reason_status(reason)[0] - '0');
 }
 
 static void check_uniqueness(void **state)
