@@ -29,7 +29,7 @@ struct owner {
 struct reader {
 	struct dns_answer *answer;
 	ns_msg msg;
-	char name[NS_MAXDNAME]; /* as dn_expand writes it: the root is "" */
+	char name[NS_MAXDNAME]; /* the owner we look for */
 	uint32_t ttl;
 };
 
@@ -52,12 +52,11 @@ static const char *check_header(ns_msg *msg)
 
 static const char *check_question(struct reader *r)
 {
-	const char *asked = r->answer->question;
 	ns_rr rr;
 
 	if (ns_msg_count(r->msg, ns_s_qd) != 1 || ns_parserr(&r->msg, ns_s_qd, 0, &rr) < 0)
 		return "the answer does not repeat one question";
-	if (strcasecmp(ns_rr_name(rr), strcmp(asked, ".") != 0 ? asked : "") != 0 ||
+	if (strcasecmp(ns_rr_name(rr), r->answer->question) != 0 ||
 	    (int)ns_rr_type(rr) != (int)r->answer->type || ns_rr_class(rr) != ns_c_in)
 		return "the answer is to another question";
 	snprintf(r->name, sizeof r->name, "%s", ns_rr_name(rr));
