@@ -32,10 +32,19 @@ struct unit {
 };
 
 static const struct unit time_units[] = {
-    {"ms", 0.001}, {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}, {NULL, 0},
+    {"ms", 0.001},
+    {"s", 1},
+    {"m", 60},
+    {"h", 3600},
+    {"d", 86400},
+    {NULL, 0},
 };
 static const struct unit size_units[] = {
-    {"", 1}, {"K", 1024}, {"M", 1048576}, {"G", 1073741824}, {NULL, 0},
+    {"", 1},
+    {"K", 1024},
+    {"M", 1048576},
+    {"G", 1073741824},
+    {NULL, 0},
 };
 static const struct unit no_units[] = {{"", 1}, {NULL, 0}};
 
@@ -68,7 +77,7 @@ static const char *show_number(double number, const struct unit *units, char out
 }
 
 static bool take_number(const char *text, const struct unit *units, const char *what,
-			const struct value_rule *rule, double *number, char why[VALUE_WHY])
+    const struct value_rule *rule, double *number, char why[VALUE_WHY])
 {
 	char least[40], most[40];
 
@@ -77,37 +86,36 @@ static bool take_number(const char *text, const struct unit *units, const char *
 	if (*number >= rule->least && *number <= rule->most)
 		return true;
 	return value_refuse(why, "must be from %s to %s%s%s",
-			    show_number(rule->least, units, least),
-			    show_number(rule->most, units, most), rule->because ? ": " : "",
-			    rule->because ? rule->because : "");
+	    show_number(rule->least, units, least), show_number(rule->most, units, most),
+	    rule->because ? ": " : "", rule->because ? rule->because : "");
 }
 
-static bool parse_time(void *field, const char *text, const struct value_rule *rule,
-		       char why[VALUE_WHY])
+static bool parse_time(
+    void *field, const char *text, const struct value_rule *rule, char why[VALUE_WHY])
 {
 	double seconds;
 
-	if (!take_number(text, time_units, "a time such as 100ms, 30s, 5m, 2h or 1d", rule,
-			 &seconds, why))
+	if (!take_number(
+		text, time_units, "a time such as 100ms, 30s, 5m, 2h or 1d", rule, &seconds, why))
 		return false;
 	*(double *)field = seconds;
 	return true;
 }
 
-static bool parse_size(void *field, const char *text, const struct value_rule *rule,
-		       char why[VALUE_WHY])
+static bool parse_size(
+    void *field, const char *text, const struct value_rule *rule, char why[VALUE_WHY])
 {
 	double number;
 
-	if (!take_number(text, size_units, "a size such as 65536, 64K, 50M or 1G", rule, &number,
-			 why))
+	if (!take_number(
+		text, size_units, "a size such as 65536, 64K, 50M or 1G", rule, &number, why))
 		return false;
 	*(uint64_t *)field = (uint64_t)number;
 	return true;
 }
 
-static bool parse_count(void *field, const char *text, const struct value_rule *rule,
-			char why[VALUE_WHY])
+static bool parse_count(
+    void *field, const char *text, const struct value_rule *rule, char why[VALUE_WHY])
 {
 	double number;
 
@@ -123,8 +131,8 @@ const struct value_type value_count = {.parse = parse_count};
 
 /* ---- words ---- */
 
-static bool parse_yes_no(void *field, const char *text, const struct value_rule *rule,
-			 char why[VALUE_WHY])
+static bool parse_yes_no(
+    void *field, const char *text, const struct value_rule *rule, char why[VALUE_WHY])
 {
 	(void)rule;
 	bool yes = !strcmp(text, "yes");
@@ -135,8 +143,8 @@ static bool parse_yes_no(void *field, const char *text, const struct value_rule 
 	return true;
 }
 
-static bool parse_enum(void *field, const char *text, const struct value_rule *rule,
-		       char why[VALUE_WHY])
+static bool parse_enum(
+    void *field, const char *text, const struct value_rule *rule, char why[VALUE_WHY])
 {
 	const struct value_choice *choice = rule->choices;
 	size_t used;
@@ -169,16 +177,16 @@ static void release_text(void *field)
 	*place = NULL;
 }
 
-static bool parse_text(void *field, const char *text, const struct value_rule *rule,
-		       char why[VALUE_WHY])
+static bool parse_text(
+    void *field, const char *text, const struct value_rule *rule, char why[VALUE_WHY])
 {
 	(void)rule, (void)why;
 	set_text(field, text);
 	return true;
 }
 
-static bool parse_host(void *field, const char *text, const struct value_rule *rule,
-		       char why[VALUE_WHY])
+static bool parse_host(
+    void *field, const char *text, const struct value_rule *rule, char why[VALUE_WHY])
 {
 	char name[DOMAIN_SIZE] = "";
 
@@ -198,18 +206,21 @@ const struct value_type value_host = {.parse = parse_host, .release = release_te
 
 /* ---- dates ---- */
 
-/* A field kept after the day: it ends when the next day begins. timegm() reveals a 31st of June. */
-static bool parse_date(void *field, const char *text, const struct value_rule *rule,
-		       char why[VALUE_WHY])
+/* The day is over when the next one begins. timegm() reveals a 31st of June. Nothing: no end. */
+static bool parse_date(
+    void *field, const char *text, const struct value_rule *rule, char why[VALUE_WHY])
 {
 	struct tm day = {0};
 	const char *end = strptime(text, "%Y-%m-%d", &day);
 	struct tm same = day;
 
 	(void)rule;
+	*(time_t *)field = 0;
+	if (!*text)
+		return true;
 	if (strlen(text) != 10 || !end || *end || timegm(&same) < 0 || same.tm_mday != day.tm_mday)
-		return value_refuse(why, "%.80s is not a date such as 2027-01-31",
-				    *text ? text : "nothing");
+		return value_refuse(
+		    why, "%.80s is not a date such as 2027-01-31", *text ? text : "nothing");
 	day.tm_mday++;
 	*(time_t *)field = timegm(&day);
 	return true;
@@ -221,8 +232,8 @@ const struct value_type value_date = {.parse = parse_date};
 
 static bool is_probe_type(const char *type)
 {
-	static const char *const types[] = {"A",  "AAAA", "DNSKEY", "DS", "MX",
-					    "NS", "SOA",  "TLSA",   "TXT"};
+	static const char *const types[] = {
+	    "A", "AAAA", "DNSKEY", "DS", "MX", "NS", "SOA", "TLSA", "TXT"};
 
 	for (size_t i = 0; i < sizeof types / sizeof *types; i++)
 		if (!strcmp(type, types[i]))
@@ -236,8 +247,8 @@ static void set_probe(struct conf *conf, const char *name, const char *type)
 	set_text(&conf->dns.probe_type, type);
 }
 
-static bool parse_probe(void *field, const char *text, const struct value_rule *rule,
-			char why[VALUE_WHY])
+static bool parse_probe(
+    void *field, const char *text, const struct value_rule *rule, char why[VALUE_WHY])
 {
 	size_t len = strcspn(text, " \t");
 	const char *type = text + len + strspn(text + len, " \t");
@@ -249,11 +260,11 @@ static bool parse_probe(void *field, const char *text, const struct value_rule *
 	if (!strcmp(text, "off"))
 		return true;
 	if (!is_root && !domain_normalize(name, text, len))
-		return value_refuse(why, "%.80s must be a name and a type, such as . SOA, or off",
-				    text);
+		return value_refuse(
+		    why, "%.80s must be a name and a type, such as . SOA, or off", text);
 	if (!is_probe_type(type))
-		return value_refuse(why, "%.80s is not a type that can be asked for",
-				    *type ? type : "nothing");
+		return value_refuse(
+		    why, "%.80s is not a type that can be asked for", *type ? type : "nothing");
 	set_probe(field, name, type);
 	return true;
 }
