@@ -320,10 +320,9 @@ void delivery_add_recipient(struct delivery *d, struct recipient *r)
 
 const char *delivery_domain(const struct delivery *d) { return d->domain; }
 
-bool delivery_is_live(const struct delivery *d)
-{
-	return d->unasked || (d->state != ENDED && any_accepted(d));
-}
+/* A lost one whose recipients were told 250 counts: its failure must be the message's (R-SMTP-68).
+ */
+bool delivery_is_live(const struct delivery *d) { return d->unasked || any_accepted(d); }
 
 bool delivery_wants_message(const struct delivery *d)
 {

@@ -20,6 +20,7 @@
 #include "proxy/setbacks.h"
 #include "proxy/transaction.h"
 #include "tls/ctx.h"
+#include "tls/stream.h"
 #include "version.h"
 
 #include <ev.h>
@@ -47,6 +48,9 @@ static const char usage[] =
     "\n"
     "exit: 0 fine; 64 usage; 69 cannot bind or start; 70 our bug; 78 configuration\n";
 
+/* How long last replies may take to leave once everything else has ended. */
+#define FAREWELL 1.0
+
 struct arguments {
 	const char *path;
 	const char **options;
@@ -62,7 +66,7 @@ struct service {
 	size_t listener_count;
 	struct listener **listeners;
 	ev_signal on_term, on_int;
-	ev_timer patience;
+	ev_timer patience, farewell;
 	ev_check progress;
 };
 
@@ -236,8 +240,19 @@ static void on_progress(struct ev_loop *loop, ev_check *w, int revents)
 	struct service *s = w->data;
 
 	(void)revents;
-	if (!sessions_left(s) && !s->proxy.finals)
+	if (sessions_left(s) || s->proxy.finals)
+		return;
+	if (!stream_is_any_finishing())
 		ev_break(loop, EVBREAK_ALL);
+	else if (!ev_is_active(&s->farewell))
+		ev_timer_start(loop, &s->farewell);
+}
+
+/* A client that does not take its last reply does not hold us up. */
+static void on_farewell_over(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	(void)w, (void)revents;
+	ev_break(loop, EVBREAK_ALL);
 }
 
 static void cut_all(struct service *s)
@@ -274,6 +289,7 @@ static void on_stop_signal(struct ev_loop *loop, ev_signal *w, int revents)
 	ev_timer_init(&s->patience, on_patience_over, s->conf->timeouts.shutdown, 0.);
 	s->patience.data = s;
 	ev_timer_start(loop, &s->patience);
+	ev_timer_init(&s->farewell, on_farewell_over, FAREWELL, 0.);
 	ev_check_init(&s->progress, on_progress);
 	s->progress.data = s;
 	ev_check_start(loop, &s->progress);
@@ -305,6 +321,7 @@ static void tear_down(struct service *s)
 	for (size_t i = 0; i < s->listener_count; i++)
 		listener_free(&s->listeners[i]);
 	free(s->listeners);
+	stream_close_finishing();
 	reap_now();
 	pool_free(&s->proxy.pool);
 	setbacks_free(&s->proxy.setbacks);

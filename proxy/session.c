@@ -128,11 +128,17 @@ static bool owes_answers(const struct session *s)
 	return s->transaction && transaction_owes_answers(s->transaction);
 }
 
+/* A client that does not read its replies is answered when it does; and only then heard again. */
+static bool has_reply_room(const struct session *s)
+{
+	return s->mode != SESSION_CLOSED && stream_room(s->stream) >= REPLY_ROOM;
+}
+
 static void tell_answers(struct session *s)
 {
 	const struct outcome *outcome;
 
-	while (s->mode != SESSION_CLOSED && s->transaction &&
+	while (has_reply_room(s) && s->transaction &&
 	       (outcome = transaction_next_answer(s->transaction)))
 		smtp_server_recipient(s, outcome);
 }
@@ -145,18 +151,14 @@ static void restart_idle(struct session *s);
 
 static bool skip_line(struct session *s)
 {
-	size_t len;
+	size_t len, consumed;
 	const char *in = stream_input(s->stream, &len);
-	const char *end = len ? memmem(in, len, "\r\n", 2) : NULL;
+	bool found = smtp_skip_line(in, len, &consumed);
 
-	if (!end) {
-		/* A CR at the end may be half of the line's end. */
-		stream_consume(s->stream, len && in[len - 1] == '\r' ? len - 1 : len);
-		return false;
-	}
-	stream_consume(s->stream, (size_t)(end - in) + 2);
-	s->mode = SESSION_COMMANDS;
-	return true;
+	stream_consume(s->stream, consumed);
+	if (found)
+		s->mode = SESSION_COMMANDS;
+	return found;
 }
 
 static bool run_line(struct session *s, const char *line, size_t len, size_t consumed)
@@ -188,7 +190,7 @@ static bool next_command(struct session *s)
 	size_t len, line_len, consumed;
 	const char *in = stream_input(s->stream, &len);
 
-	if (!len || stream_room(s->stream) < REPLY_ROOM)
+	if (!len)
 		return false;
 	if (!s->helo[0] && smtp_looks_foreign(in, len)) {
 		smtp_server_command(s, &(struct smtp_command){.verb = SMTP_OTHER_PROTOCOL},
@@ -270,6 +272,8 @@ static bool pass_body(struct session *s)
 static bool step(struct session *s)
 {
 	tell_answers(s);
+	if (!has_reply_room(s))
+		return false;
 	switch (s->mode) {
 	case SESSION_COMMANDS:
 		return next_command(s);
@@ -288,6 +292,8 @@ static bool step(struct session *s)
 /* The client's turn: only then may it be too slow. */
 static bool is_waiting_for_client(const struct session *s)
 {
+	if (!has_reply_room(s))
+		return s->mode != SESSION_CLOSED;
 	switch (s->mode) {
 	case SESSION_COMMANDS:
 		return !owes_answers(s);

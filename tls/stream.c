@@ -20,6 +20,7 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 
 enum state { CONNECTING, CLEAR, HANDSHAKE, SECURED, FINISHING, DOOMED, ENDED };
@@ -39,7 +40,11 @@ struct stream {
 	bool paused;
 	bool eof;
 	bool said_all; /* FINISHING: our FIN is out */
+	LIST_ENTRY(stream) finishing;
 };
+
+/* Streams that nobody owns any more: only so that none is forgotten when the program ends. */
+static LIST_HEAD(, stream) finishing = LIST_HEAD_INITIALIZER(finishing);
 
 static void on_readable(struct ev_loop *loop, ev_io *watcher, int events);
 static void on_writable(struct ev_loop *loop, ev_io *watcher, int events);
@@ -528,6 +533,8 @@ void stream_close(struct stream **stream)
 		return;
 	*stream = NULL;
 	s->callback = NULL;
+	if (s->state == FINISHING)
+		LIST_REMOVE(s, finishing);
 	enter(s, ENDED);
 	ev_timer_stop(s->loop, &s->linger);
 	ev_clear_pending(s->loop, &s->reader);
@@ -547,7 +554,18 @@ void stream_finish(struct stream **stream, double linger)
 	*stream = NULL;
 	s->callback = NULL;
 	enter(s, FINISHING);
+	LIST_INSERT_HEAD(&finishing, s, finishing);
 	ev_timer_set(&s->linger, linger, 0.);
 	ev_timer_start(s->loop, &s->linger);
 	ev_feed_event(s->loop, &s->writer, EV_WRITE);
+}
+
+bool stream_is_any_finishing(void) { return !LIST_EMPTY(&finishing); }
+
+void stream_close_finishing(void)
+{
+	struct stream *s;
+
+	while ((s = LIST_FIRST(&finishing)))
+		stream_close(&s);
 }

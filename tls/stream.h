@@ -96,4 +96,8 @@ void stream_close(struct stream **stream);
 /* For a last reply: lets output leave (at most `linger` seconds), ignores input, then closes. */
 void stream_finish(struct stream **stream, double linger);
 
+/* At the end of the program: whether last replies are still on their way, and no more waiting for them. */
+bool stream_is_any_finishing(void);
+void stream_close_finishing(void);
+
 #endif
