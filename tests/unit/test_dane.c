@@ -157,7 +157,7 @@ static const struct dane_case cases[] = {
 	  .cname = { SECURE, END, NULL }, .original = NO_TLSA, .asked = "co", .outcome = DANE_ABSENT },
 	{ "R-DNS-11 R-DNS-12 insecure alias: TLSA not asked", .a = PLAIN_ALIAS, .aaaa = NO_PLAIN_ALIAS,
 	  .cname = { INSECURE, END, NULL }, .asked = "c", .outcome = DANE_ABSENT },
-	{ "R-DNS-12 signed alias of AAAA", .a = NO_PLAIN_ALIAS, .aaaa = PLAIN_ALIAS,
+	{ "R-DNS-12 signed alias, A lost: AAAA shows the alias", .a = LOST, .aaaa = PLAIN_ALIAS,
 	  .cname = { SECURE, END, NULL }, .original = TLSA(GOOD), .asked = "co", .outcome = DANE_USABLE,
 	  .base = HOST, .usable = GOOD },
 	{ "R-DNS-07 CNAME probe failed", .a = PLAIN_ALIAS, .aaaa = NO_PLAIN_ALIAS, .cname = LOST, .asked = "c",
