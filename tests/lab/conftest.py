@@ -2,7 +2,9 @@
 
 A test file declares its part of the world in declare(lab). Every test is bounded by an alarm.
 """
+import glob
 import os
+import shutil
 import signal
 import sys
 
@@ -26,12 +28,20 @@ def pytest_configure(config):
 @pytest.fixture(scope="session")
 def lab(request):
     world = World()
-    for module in {item.module for item in request.session.items}:
+    for module in dict.fromkeys(item.module for item in request.session.items):
         if hasattr(module, "declare"):
             module.declare(world)
     world.start()
     yield world
     world.stop()
+    keep_logs(world)
+
+
+def keep_logs(world):
+    """The namespace's files end with it; tests/run says where their logs are wanted."""
+    wanted = os.environ.get("DANELAW_LOGS")
+    for path in filter(os.path.isfile, glob.glob(world.folder + "/*/*log") if wanted else []):
+        shutil.copy(path, os.path.join(wanted, path[len(world.folder) + 1:].replace("/", ".")))
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +54,7 @@ def danelaw(lab):
 
 @pytest.fixture(scope="module")
 def postfix_client(lab):
-    client = PostfixClient(lab.folder + "/postfix-client")
+    client = PostfixClient(lab.new_folder("postfix-client"))
     client.start()
     yield client
     client.stop()
@@ -52,7 +62,7 @@ def postfix_client(lab):
 
 @pytest.fixture(scope="module")
 def exim_client(lab):
-    client = EximClient(lab.folder + "/exim-client")
+    client = EximClient(lab.new_folder("exim-client"))
     client.start()
     yield client
     client.stop()

@@ -7,7 +7,6 @@
 The program is $DANELAW, else build/danelaw. Leaving the block stops it with SIGTERM: it must exit
 with 0, in time, and a sanitizer must have found nothing.
 """
-import itertools
 import os
 import re
 import signal
@@ -20,7 +19,6 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PROGRAM = os.environ.get("DANELAW") or os.path.join(HERE, "../../build/danelaw")
 SANITIZER = re.compile(r"ERROR: \w+Sanitizer|runtime error:|SUMMARY: \w+Sanitizer")
 FIELD = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)')
-_runs = itertools.count(1)
 
 
 def is_built():
@@ -52,7 +50,7 @@ def ini(sections):
 
 class Danelaw:
     def __init__(self, lab, changes=None, options=()):
-        self.folder = "%s/danelaw-%d" % (lab.folder, next(_runs))
+        self.folder = lab.new_folder("danelaw")
         os.makedirs(self.folder)
         self.conf, self.log_file = self.folder + "/danelaw.conf", self.folder + "/log"
         write(self.conf, ini(settings(lab, changes)))
@@ -84,8 +82,9 @@ class Danelaw:
             child.kill()
             child.wait()
             raise AssertionError("danelaw does not stop\n" + self.tail())
+        found = SANITIZER.search(self.log)
+        assert not found, self.log[found.start():][:6000]
         assert status == 0, "exit status %s\n%s" % (status, self.tail())
-        assert not SANITIZER.search(self.log), self.tail(100)
 
     @property
     def log(self):

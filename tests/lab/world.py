@@ -57,7 +57,7 @@ class World:
         self.servers = [self.postfix]  # what start() starts
         self.stops = []  # what stop() stops, last first
         self.domains = {}
-        self.last_address = 0
+        self.last_address = self.last_folder = 0
 
     def __getitem__(self, name):
         return self.domains[name]
@@ -68,6 +68,10 @@ class World:
         """A free address for a server; address6() is its IPv6 twin."""
         self.last_address += 1
         return "198.18.%d.%d" % (1 + self.last_address // 250, 1 + self.last_address % 250)
+
+    def new_folder(self, name):
+        self.last_folder += 1
+        return "%s/%s-%d" % (self.folder, name, self.last_folder)
 
     def address6(self):
         self.last_address += 1
@@ -120,7 +124,7 @@ class World:
         return mx
 
     def exim(self, address, name, cert):
-        receiver = EximReceiver("%s/exim-%s" % (self.folder, name), address, name, cert)
+        receiver = EximReceiver(self.new_folder("exim"), address, name, cert)
         self.servers.append(receiver)
         return receiver
 
