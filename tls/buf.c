@@ -13,10 +13,7 @@
 
 enum { SMALLEST = 1024 };
 
-void buf_init(struct buf *b, size_t max)
-{
-	*b = (struct buf){.max = max};
-}
+void buf_init(struct buf *b, size_t max) { *b = (struct buf){.max = max}; }
 
 static void give_back(struct buf *b)
 {

@@ -24,14 +24,8 @@ static inline const char *buf_data(const struct buf *b)
 {
 	return b->data ? b->data + b->start : "";
 }
-static inline size_t buf_len(const struct buf *b)
-{
-	return b->len;
-}
-static inline size_t buf_room(const struct buf *b)
-{
-	return b->max - b->len;
-}
+static inline size_t buf_len(const struct buf *b) { return b->len; }
+static inline size_t buf_room(const struct buf *b) { return b->max - b->len; }
 
 /* false, and nothing appended: no room */
 bool buf_append(struct buf *b, const void *data, size_t len);

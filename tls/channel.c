@@ -33,10 +33,7 @@ struct tls_session {
 	unsigned late_messages; /* handshake messages after the handshake */
 };
 
-void channel_init(struct channel *channel, int fd)
-{
-	*channel = (struct channel){.fd = fd};
-}
+void channel_init(struct channel *channel, int fd) { *channel = (struct channel){.fd = fd}; }
 
 void channel_release(struct channel *channel)
 {
@@ -86,7 +83,7 @@ static enum channel_outcome fail_errno(struct channel *channel, int error)
 
 /* Stands before each read of a handshake: no state of OpenSSL's can read on past the limit. */
 static long limit_handshake(BIO *bio, int operation, const char *data, size_t len, int argi,
-			    long argl, int result, size_t *processed)
+    long argl, int result, size_t *processed)
 {
 	(void)data, (void)len, (void)argi, (void)argl, (void)processed;
 	if (operation != BIO_CB_READ || BIO_number_read(bio) < HANDSHAKE_OCTETS_MAX)
@@ -96,8 +93,8 @@ static long limit_handshake(BIO *bio, int operation, const char *data, size_t le
 }
 
 /* Key updates, tickets and hello requests without end cost us work for nothing. */
-static void count_message(int written, int version, int type, const void *data, size_t len,
-			  SSL *ssl, void *arg)
+static void count_message(
+    int written, int version, int type, const void *data, size_t len, SSL *ssl, void *arg)
 {
 	struct tls_session *tls = arg;
 
@@ -118,7 +115,7 @@ static bool refuse_tls(struct channel *channel, const char *words)
 }
 
 bool channel_start_tls(struct channel *channel, struct tls_contexts *contexts,
-		       const struct tls_rule *rule, size_t unconsumed)
+    const struct tls_rule *rule, size_t unconsumed)
 {
 	struct tls_session *tls = mem_zero(1, sizeof(*tls));
 
@@ -146,8 +143,7 @@ const struct tls_proof *channel_proof(const struct channel *channel)
 	return channel->tls ? &channel->tls->proof : NULL;
 }
 
-/* A connection that ends without close_notify may have been cut by anyone: never an end
- * (R-TLSSEC-12). */
+/* Without close_notify the end may be anyone's doing, so it is no end (R-TLSSEC-12). */
 static void note_tls_error(struct channel *channel, int ssl_error, int saved_errno)
 {
 	char reason[128];
@@ -170,8 +166,8 @@ static void explain_handshake(struct channel *channel, int ssl_error)
 	tls_rule_judge(&tls->rule, tls->ssl, ssl_error, &tls->proof);
 	if (BIO_number_read(SSL_get_rbio(tls->ssl)) >= HANDSHAKE_OCTETS_MAX)
 		snprintf(tls->proof.text, sizeof(tls->proof.text),
-			 "TLS handshake failed: more than %d octets from the server",
-			 HANDSHAKE_OCTETS_MAX);
+		    "TLS handshake failed: more than %d octets from the server",
+		    HANDSHAKE_OCTETS_MAX);
 	channel_note(channel, tls->proof.text);
 }
 
@@ -233,8 +229,8 @@ static enum channel_outcome read_tls(struct channel *channel, void *data, size_t
 	return CHANNEL_FAILED;
 }
 
-static enum channel_outcome write_tls(struct channel *channel, const void *data, size_t size,
-				      size_t *len)
+static enum channel_outcome write_tls(
+    struct channel *channel, const void *data, size_t size, size_t *len)
 {
 	ERR_clear_error();
 	return outcome_of(channel, SSL_write_ex(channel->tls->ssl, data, size, len));
@@ -259,8 +255,8 @@ enum channel_outcome channel_read(struct channel *channel, void *data, size_t si
 	return CHANNEL_DONE;
 }
 
-enum channel_outcome channel_write(struct channel *channel, const void *data, size_t size,
-				   size_t *len)
+enum channel_outcome channel_write(
+    struct channel *channel, const void *data, size_t size, size_t *len)
 {
 	ssize_t sent;
 

@@ -46,13 +46,13 @@ void channel_note(struct channel *channel, const char *words);
  * refused, they would be taken for something the peer said under TLS (R-TLSSEC-01). false: failed.
  */
 bool channel_start_tls(struct channel *channel, struct tls_contexts *contexts,
-		       const struct tls_rule *rule, size_t unconsumed);
+    const struct tls_rule *rule, size_t unconsumed);
 enum channel_outcome channel_handshake(struct channel *channel); /* CHANNEL_DONE: the rule is met */
 const struct tls_proof *channel_proof(const struct channel *channel); /* NULL: no TLS was started */
 
 enum channel_outcome channel_read(struct channel *channel, void *data, size_t size, size_t *len);
-enum channel_outcome channel_write(struct channel *channel, const void *data, size_t size,
-				   size_t *len);
+enum channel_outcome channel_write(
+    struct channel *channel, const void *data, size_t size, size_t *len);
 
 /* The end of our side: close_notify where TLS is healthy, then FIN. */
 enum channel_outcome channel_shutdown(struct channel *channel);

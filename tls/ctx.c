@@ -26,10 +26,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CIPHERS_AUTHENTICATED "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!eNULL:!PSK:!SRP:@SECLEVEL=1"
-#define CIPHERS_ENCRYPT       "HIGH:!aNULL:!eNULL:!PSK:!SRP:!RC4:!3DES:!EXPORT:@SECLEVEL=0"
-#define CIPHERS_OPPORTUNISTIC "ALL:!aNULL:!eNULL:!PSK:!SRP:@SECLEVEL=0"
-#define CIPHERS_TLS13         "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256"
+#define CIPHERS_AUTHENTICATED "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!eNULL:!PSK:!SRP"
+#define CIPHERS_ENCRYPT       "HIGH:!aNULL:!eNULL:!PSK:!SRP:!RC4:!3DES:!EXPORT"
+#define CIPHERS_OPPORTUNISTIC "ALL:!aNULL:!eNULL:!PSK:!SRP"
+
+static const char tls13_ciphers[] =
+    "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256";
 
 enum { CHAIN_DEPTH_MAX = 10, CERTIFICATES_MAX = 100 * 1024 };
 
@@ -55,7 +57,7 @@ void tls_library_init(void)
 {
 	OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_LOAD_SSL_STRINGS |
 			     OPENSSL_INIT_LOAD_CRYPTO_STRINGS,
-			 NULL);
+	    NULL);
 }
 
 const char *tls_library_error(char *out, size_t size)
@@ -80,8 +82,8 @@ const char *tls_library_error(char *out, size_t size)
 static void set_limits_and_options(SSL_CTX *ctx, enum class class)
 {
 	SSL_CTX_clear_options(ctx, SSL_CTX_get_options(ctx));
-	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-				     SSL_OP_ENABLE_MIDDLEBOX_COMPAT);
+	SSL_CTX_set_options(
+	    ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_ENABLE_MIDDLEBOX_COMPAT);
 	/* Without AUTO_RETRY a flood of post-handshake messages cannot keep us inside one SSL_read.
 	 */
 	SSL_CTX_clear_mode(ctx, SSL_MODE_AUTO_RETRY);
@@ -105,7 +107,7 @@ static SSL_CTX *new_context(enum class class)
 	if (SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) &&
 	    SSL_CTX_set_max_proto_version(ctx, 0) &&
 	    SSL_CTX_set_cipher_list(ctx, settings[class].ciphers) &&
-	    SSL_CTX_set_ciphersuites(ctx, CIPHERS_TLS13) &&
+	    SSL_CTX_set_ciphersuites(ctx, tls13_ciphers) &&
 	    (class != DANE || SSL_CTX_dane_enable(ctx) > 0))
 		return ctx;
 	SSL_CTX_free(ctx);
@@ -131,8 +133,8 @@ static void load_ca_file(struct tls_contexts *contexts, const char *ca_file)
 	if (!ca_file || !*ca_file)
 		contexts->ca_error = mem_strdup("no CA file is set");
 	else
-		contexts->ca_error = mem_printf("CA file %s: %s", ca_file,
-						tls_library_error(reason, sizeof(reason)));
+		contexts->ca_error = mem_printf(
+		    "CA file %s: %s", ca_file, tls_library_error(reason, sizeof(reason)));
 }
 
 struct tls_contexts *tls_contexts_new(const char *ca_file, char **error)

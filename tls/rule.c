@@ -16,10 +16,7 @@ void tls_rule_copy(struct tls_rule *to, const struct tls_rule *from)
 	tlsa_set_copy(&to->tlsa, &from->tlsa);
 }
 
-void tls_rule_release(struct tls_rule *rule)
-{
-	tlsa_set_release(&rule->tlsa);
-}
+void tls_rule_release(struct tls_rule *rule) { tlsa_set_release(&rule->tlsa); }
 
 static void hash_octets(EVP_MD_CTX *md, const void *data, size_t len)
 {

@@ -13,15 +13,12 @@
 #include "conf/mem.h"
 #include "conf/reap.h"
 #include "tls/channel.h"
+#include "tls/socket.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <ev.h>
-#include <fcntl.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/queue.h>
-#include <sys/socket.h>
 
 enum state { CONNECTING, CLEAR, HANDSHAKE, SECURED, FINISHING, DOOMED, ENDED };
 
@@ -52,10 +49,7 @@ static void on_linger(struct ev_loop *loop, ev_timer *watcher, int events);
 
 /* ---- state and watchers ---- */
 
-static bool is_up(const struct stream *s)
-{
-	return s->state == CLEAR || s->state == SECURED;
-}
+static bool is_up(const struct stream *s) { return s->state == CLEAR || s->state == SECURED; }
 
 static bool wants_input(const struct stream *s)
 {
@@ -149,37 +143,14 @@ static struct stream *new_stream(struct ev_loop *loop, int fd, stream_fn *callba
 	return s;
 }
 
-static void send_at_once(int fd)
-{
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-}
-
-/* The port of a bound source address is chosen by connect(), by what the whole connection leaves
- * free. */
-static bool bind_source(int fd, const struct addr *source)
-{
-	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &(int){1}, sizeof(int));
-	return bind(fd, &source->sa, addr_len(source)) == 0;
-}
-
-static bool begin_connect(int fd, const struct addr *to, const struct addr *source)
-{
-	if (fd < 0 || (source && !bind_source(fd, source)))
-		return false;
-	send_at_once(fd);
-	return connect(fd, &to->sa, addr_len(to)) == 0 || errno == EINPROGRESS;
-}
-
 struct stream *stream_connect(struct ev_loop *loop, const struct addr *to,
-			      const struct addr *source, stream_fn *callback, void *arg)
+    const struct addr *source, stream_fn *callback, void *arg)
 {
-	int fd = socket(to->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	bool begun = begin_connect(fd, to, source);
-	int error = errno;
+	int error, fd = socket_connect(to, source, &error);
 	struct stream *s = new_stream(loop, fd, callback, arg);
 
 	s->peer = *to;
-	if (begun) {
+	if (fd >= 0) {
 		enter(s, CONNECTING);
 	} else {
 		channel_note_errno(&s->channel, error);
@@ -191,14 +162,9 @@ struct stream *stream_connect(struct ev_loop *loop, const struct addr *to,
 struct stream *stream_adopt(struct ev_loop *loop, int fd, stream_fn *callback, void *arg)
 {
 	struct stream *s = new_stream(loop, fd, callback, arg);
-	struct sockaddr_storage peer = {0};
-	socklen_t len = sizeof(peer);
 
-	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-	fcntl(fd, F_SETFD, FD_CLOEXEC);
-	send_at_once(fd);
-	if (getpeername(fd, (struct sockaddr *)&peer, &len) == 0)
-		addr_from_sockaddr(&s->peer, (struct sockaddr *)&peer);
+	socket_prepare(fd);
+	socket_peer(fd, &s->peer);
 	enter(s, CLEAR);
 	return s;
 }
@@ -221,8 +187,7 @@ static enum channel_outcome read_once(struct stream *s)
 	return outcome;
 }
 
-/* What came is told before the failure that followed it: a reply whose connection then broke still
- * counts. */
+/* What came is told before the failure that followed: a reply before the break still counts. */
 static void take_input(struct stream *s, bool repeat)
 {
 	enum channel_outcome outcome = CHANNEL_DONE;
@@ -254,10 +219,7 @@ void stream_consume(struct stream *s, size_t len)
 	watch(s);
 }
 
-bool stream_at_eof(const struct stream *s)
-{
-	return s->eof;
-}
+bool stream_at_eof(const struct stream *s) { return s->eof; }
 
 void stream_pause(struct stream *s)
 {
@@ -344,10 +306,7 @@ size_t stream_room(const struct stream *s)
 	return is_up(s) || s->state == CONNECTING ? buf_room(&s->out) : 0;
 }
 
-size_t stream_unsent(const struct stream *s)
-{
-	return buf_len(&s->out);
-}
+size_t stream_unsent(const struct stream *s) { return buf_len(&s->out); }
 
 /* ---- TLS ---- */
 
@@ -377,20 +336,14 @@ static void continue_handshake(struct stream *s)
 	}
 }
 
-const struct tls_proof *stream_proof(const struct stream *s)
-{
-	return channel_proof(&s->channel);
-}
+const struct tls_proof *stream_proof(const struct stream *s) { return channel_proof(&s->channel); }
 
 /* ---- the loop ---- */
 
 static void finish_connect(struct stream *s)
 {
-	int error = 0;
-	socklen_t len = sizeof(error);
+	int error = socket_error(s->channel.fd);
 
-	if (getsockopt(s->channel.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
-		error = errno;
 	if (error) {
 		channel_note_errno(&s->channel, error);
 		fail(s);
@@ -496,23 +449,13 @@ static void on_linger(struct ev_loop *loop, ev_timer *watcher, int events)
 
 /* ---- who it is, and the end ---- */
 
-const char *stream_error(const struct stream *s)
-{
-	return s->channel.error;
-}
+const char *stream_error(const struct stream *s) { return s->channel.error; }
 
-const struct addr *stream_peer(const struct stream *s)
-{
-	return &s->peer;
-}
+const struct addr *stream_peer(const struct stream *s) { return &s->peer; }
 
 bool stream_local(const struct stream *s, struct addr *local)
 {
-	struct sockaddr_storage sa = {0};
-	socklen_t len = sizeof(sa);
-
-	return getsockname(s->channel.fd, (struct sockaddr *)&sa, &len) == 0 &&
-	       addr_from_sockaddr(local, (struct sockaddr *)&sa);
+	return socket_local(s->channel.fd, local);
 }
 
 static void release(void *object)

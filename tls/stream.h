@@ -41,7 +41,7 @@ enum { STREAM_INPUT_MAX = 32768, STREAM_OUTPUT_MAX = 131072 };
  * Linux delivers a first turn later in any case: no callback inside.
  */
 struct stream *stream_connect(struct ev_loop *loop, const struct addr *to,
-			      const struct addr *source, stream_fn *callback, void *arg);
+    const struct addr *source, stream_fn *callback, void *arg);
 
 /* Takes over a connected socket (accept). Non-blocking and close-on-exec are set here. */
 struct stream *stream_adopt(struct ev_loop *loop, int fd, stream_fn *callback, void *arg);
@@ -54,8 +54,8 @@ void stream_set_callback(struct stream *stream, stream_fn *callback, void *arg);
  * what came before the handshake is never carried into it (R-TLSSEC-01). The output must be empty.
  * The rule is copied. Until STREAM_SECURED nothing can be written.
  */
-void stream_start_tls(struct stream *stream, struct tls_contexts *contexts,
-		      const struct tls_rule *rule);
+void stream_start_tls(
+    struct stream *stream, struct tls_contexts *contexts, const struct tls_rule *rule);
 
 /* The proof of the handshake; NULL while the stream is in clear. Valid until stream_close(). */
 const struct tls_proof *stream_proof(const struct stream *stream);
@@ -96,7 +96,7 @@ void stream_close(struct stream **stream);
 /* For a last reply: lets output leave (at most `linger` seconds), ignores input, then closes. */
 void stream_finish(struct stream **stream, double linger);
 
-/* At the end of the program: whether last replies are still on their way, and no more waiting for them. */
+/* At the program's end: whether last replies are still on their way; waits for them no more. */
 bool stream_is_any_finishing(void);
 void stream_close_finishing(void);
 

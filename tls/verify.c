@@ -20,14 +20,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_authenticated(enum tls_need need)
-{
-	return need == TLS_PKIX || need == TLS_DANE;
-}
+static bool is_authenticated(enum tls_need need) { return need == TLS_PKIX || need == TLS_DANE; }
 
-__attribute__((format(printf, 3, 4))) static void fail(struct tls_proof *proof,
-						       enum tls_failure failure, const char *format,
-						       ...)
+__attribute__((format(printf, 3, 4))) static void fail(
+    struct tls_proof *proof, enum tls_failure failure, const char *format, ...)
 {
 	va_list args;
 
@@ -38,8 +34,7 @@ __attribute__((format(printf, 3, 4))) static void fail(struct tls_proof *proof,
 	va_end(args);
 }
 
-/* The digest over the whole SubjectPublicKeyInfo, so that it can be compared with a published x
- * 1 1. */
+/* Over the whole SubjectPublicKeyInfo, so that it can be compared with a published "3 1 1". */
 static void note_key(struct tls_proof *proof, const X509 *certificate)
 {
 	unsigned char *der = NULL, digest[32];
@@ -151,12 +146,14 @@ static bool add_names_below(const struct tls_rule *rule, SSL *ssl)
 	return true;
 }
 
-/* Without a name any certificate of any CA would do. The subject's common name is no DNS-ID (RFC
- * 8461 4.2). */
+/*
+ * Without a name any certificate of any CA would do. The subject's common name is no DNS-ID
+ * (RFC 8461 4.2).
+ */
 static bool demand_pkix(const struct tls_rule *rule, SSL *ssl)
 {
-	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
-				   X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+	SSL_set_hostflags(
+	    ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
 	for (size_t i = 0; i < rule->name_count; i++)
 		if (!SSL_add1_host(ssl, rule->names[i]))
 			return false;
@@ -182,8 +179,8 @@ bool tls_rule_apply(const struct tls_rule *rule, SSL *ssl, struct tls_proof *pro
 		return true;
 	tls_library_error(reason, sizeof(reason));
 	fail(proof, TLS_FAIL_HANDSHAKE,
-	     "TLS was not started: a name or TLSA record could not be set%s%s",
-	     reason[0] ? ": " : "", reason);
+	    "TLS was not started: a name or TLSA record could not be set%s%s",
+	    reason[0] ? ": " : "", reason);
 	return false;
 }
 
@@ -239,8 +236,8 @@ static bool has_only_trust_anchors(const struct tlsa_set *records)
 	return true;
 }
 
-static void explain_verify_error(const struct tls_rule *rule, SSL *ssl, long error,
-				 struct tls_proof *proof)
+static void explain_verify_error(
+    const struct tls_rule *rule, SSL *ssl, long error, struct tls_proof *proof)
 {
 	const char *name = verify_error_name(error);
 	const char *ca_error = rule->need == TLS_PKIX ? tls_handle_ca_error(ssl) : "";
@@ -251,16 +248,15 @@ static void explain_verify_error(const struct tls_rule *rule, SSL *ssl, long err
 		fail(proof, TLS_FAIL_CHAIN, "%s: %s", name, ca_error);
 	else if (error != X509_V_ERR_DANE_NO_MATCH)
 		fail(proof, verify_error_class(error), "%s (certificate at depth %d): %s", name,
-		     depth, X509_verify_cert_error_string(error));
+		    depth, X509_verify_cert_error_string(error));
 	else if (has_only_trust_anchors(&rule->tlsa))
 		fail(proof, TLS_FAIL_MISMATCH,
-		     "%s: wrong key or trust anchor not sent in the chain", name);
+		    "%s: wrong key or trust anchor not sent in the chain", name);
 	else
 		fail(proof, TLS_FAIL_MISMATCH, "%s: no TLSA record matches the certificate", name);
 }
 
-/* A completed handshake under a demand: accepted only where everything that could be a proof is
- * there. */
+/* A completed handshake under a demand: accepted only where every part of a proof is there. */
 static void judge_demand(const struct tls_rule *rule, SSL *ssl, struct tls_proof *proof)
 {
 	long error = SSL_get_verify_result(ssl);
@@ -313,5 +309,5 @@ void tls_rule_judge(const struct tls_rule *rule, SSL *ssl, int ssl_error, struct
 	}
 	tls_library_error(reason, sizeof(reason));
 	fail(proof, TLS_FAIL_HANDSHAKE, "TLS handshake failed: %s",
-	     reason[0] ? reason : "connection lost");
+	    reason[0] ? reason : "connection lost");
 }

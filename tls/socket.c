@@ -1,0 +1,74 @@
+/*
+ * socket.c - TCP sockets: connecting, options, addresses (socket.h).
+ */
+#include "tls/socket.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* We write whole commands and blocks; waiting for more (Nagle) only delays the conversation. */
+static void send_at_once(int fd)
+{
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+}
+
+/* The port is left to connect(), which can share one between destinations; bind() alone could not.
+ */
+static bool bind_source(int fd, const struct addr *source)
+{
+	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &(int){1}, sizeof(int));
+	return bind(fd, &source->sa, addr_len(source)) == 0;
+}
+
+static bool begin_connect(int fd, const struct addr *to, const struct addr *source)
+{
+	if (source && !bind_source(fd, source))
+		return false;
+	send_at_once(fd);
+	return connect(fd, &to->sa, addr_len(to)) == 0 || errno == EINPROGRESS;
+}
+
+int socket_connect(const struct addr *to, const struct addr *source, int *error)
+{
+	int fd = socket(to->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd >= 0 && begin_connect(fd, to, source))
+		return fd;
+	*error = errno;
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+void socket_prepare(int fd)
+{
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	send_at_once(fd);
+}
+
+int socket_error(int fd)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 ? error : errno;
+}
+
+typedef int name_fn(int fd, struct sockaddr *sa, socklen_t *len);
+
+static bool ask_name(name_fn *ask, int fd, struct addr *a)
+{
+	struct sockaddr_storage sa = {0};
+	socklen_t len = sizeof(sa);
+
+	return ask(fd, (struct sockaddr *)&sa, &len) == 0 &&
+	       addr_from_sockaddr(a, (struct sockaddr *)&sa);
+}
+
+bool socket_peer(int fd, struct addr *a) { return ask_name(getpeername, fd, a); }
+
+bool socket_local(int fd, struct addr *a) { return ask_name(getsockname, fd, a); }
