@@ -76,18 +76,15 @@ static void collect(const struct route *route, const struct addr *address,
  * (R-DANE-21).
  */
 static void explain_no_starttls(
-    const struct route *route, const struct facts *facts, bool offered, struct refusal *refusal)
+    const struct route *route, const struct facts *facts, const char *what, struct refusal *refusal)
 {
-	const char *verb = offered ? "refuses" : "does not offer";
-
 	if (route->tlsa_base[0])
 		refusal_set(refusal, REASON_DANE_NO_STARTTLS,
-		    "%s %s STARTTLS, but its TLSA records (%s) require TLS", facts->host, verb,
+		    "%s %s, but its TLSA records (%s) require TLS", facts->host, what,
 		    facts->owner);
 	else
-		refusal_set(refusal, REASON_TLS_NOT_OFFERED,
-		    "%s %s STARTTLS, which policy %s requires", facts->host, verb,
-		    route->policy_label);
+		refusal_set(refusal, REASON_TLS_NOT_OFFERED, "%s %s, and policy %s requires TLS",
+		    facts->host, what, route->policy_label);
 }
 
 static void explain_handshake(const struct facts *facts, struct refusal *refusal)
@@ -128,14 +125,15 @@ static void explain_dane(
 	}
 }
 
-void route_explain_tls(const struct route *route, const struct addr *address, bool starttls_offered,
-    const struct tls_proof *proof, struct refusal *refusal)
+void route_explain_tls(const struct route *route, const struct addr *address,
+    const char *no_starttls, const struct tls_proof *proof, struct refusal *refusal)
 {
 	struct facts facts;
 
 	collect(route, address, proof, &facts);
-	if (!starttls_offered || !proof)
-		explain_no_starttls(route, &facts, starttls_offered, refusal);
+	if (no_starttls || !proof)
+		explain_no_starttls(
+		    route, &facts, no_starttls ? no_starttls : "did not begin TLS", refusal);
 	else if (proof->failure == TLS_FAIL_HANDSHAKE)
 		explain_handshake(&facts, refusal);
 	else if (route->rule.need == TLS_DANE)

@@ -104,10 +104,10 @@ void route_free(struct route **route);
 
 /*
  * The refusal that a failed proof or a missing STARTTLS means under this route, in the words of
- * interface section 3. proof NULL: no handshake was begun (STARTTLS was not offered, or offered and
- * then refused).
+ * interface section 3. no_starttls: what the host did instead of beginning TLS ("does not offer
+ * STARTTLS"), NULL where a handshake was begun and proof tells the rest.
  */
-void route_explain_tls(const struct route *route, const struct addr *address, bool starttls_offered,
-    const struct tls_proof *proof, struct refusal *refusal);
+void route_explain_tls(const struct route *route, const struct addr *address,
+    const char *no_starttls, const struct tls_proof *proof, struct refusal *refusal);
 
 #endif

@@ -374,13 +374,9 @@ static void explain_tls(
     struct approach *a, const struct smtp_client_failure *failure, struct refusal *refusal)
 {
 	const struct tls_proof *proof = smtp_client_proof(a->client);
-	struct tls_proof refused = {.failure = TLS_FAIL_HANDSHAKE, .depth = -1};
 
-	if (!proof) { /* no handshake had begun */
-		snprintf(refused.text, sizeof refused.text, "%.255s", failure->text);
-		proof = &refused;
-	}
-	route_explain_tls(a->route, current_address(a), failure->starttls_offered, proof, refusal);
+	route_explain_tls(
+	    a->route, current_address(a), proof ? NULL : failure->text, proof, refusal);
 }
 
 static void on_failed(struct approach *a)

@@ -103,7 +103,6 @@ fail_at(struct smtp_client *c, enum smtp_client_stage stage, const char *format,
 	}
 	f->stage = stage;
 	f->reason = stage == STAGE_TLS ? REASON_NONE : reason_of(c);
-	f->starttls_offered = c->offer.starttls;
 	vsnprintf(f->text, sizeof f->text, format, ap);
 	log_debug("%s: failed while %s: %s", c->name, smtp_script[c->state].name, f->text);
 	ev_timer_stop(c->proxy->loop, &c->timer);

@@ -62,7 +62,6 @@ struct smtp_client_failure {
 	enum smtp_client_stage stage;
 	enum reason
 	    reason; /* connect-failed, connection-lost, outcome-unknown; STAGE_TLS: REASON_NONE */
-	bool starttls_offered; /* STAGE_TLS */
 	char text[320];
 };
 const struct smtp_client_failure *smtp_client_failure(const struct smtp_client *client);

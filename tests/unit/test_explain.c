@@ -21,65 +21,66 @@ struct explain_case {
 	const char *label;
 	const char *base;
 	size_t records;
-	bool offered;
-	bool has_proof;
+	const char *starttls;
 	enum tls_failure failure;
 	const char *why;
 	enum reason reason;
 	const char *text;
 };
 
+#define NOT_OFFERED "does not offer STARTTLS"
+
 /* clang-format off */
 static const struct explain_case cases[] = {
-	{ "R-DANE-01 T-06 mismatch", TLS_DANE, "dane", "mx1.example.org", 1, true, true, TLS_FAIL_MISMATCH, "",
+	{ "R-DANE-01 T-06 mismatch", TLS_DANE, "dane", "mx1.example.org", 1, NULL,  TLS_FAIL_MISMATCH, "",
 	  REASON_DANE_MISMATCH,
 	  AT " presented key sha256 cd34cd34.., _25._tcp.mx1.example.org wants 3 1 1 ab000000.." },
-	{ "mismatch, three records", TLS_DANE, "dane", "mx1.example.org", 3, true, true, TLS_FAIL_MISMATCH, "",
+	{ "mismatch, three records", TLS_DANE, "dane", "mx1.example.org", 3, NULL,  TLS_FAIL_MISMATCH, "",
 	  REASON_DANE_MISMATCH,
 	  AT " presented key sha256 cd34cd34.., _25._tcp.mx1.example.org wants 3 1 1 ab000000.. or 3 1 1 ab010000.. "
 	  "or 3 1 1 ab020000.." },
-	{ "mismatch, more records than are shown", TLS_DANE, "dane", "mx1.example.org", 5, true, true,
+	{ "mismatch, more records than are shown", TLS_DANE, "dane", "mx1.example.org", 5, NULL, 
 	  TLS_FAIL_MISMATCH, "", REASON_DANE_MISMATCH,
 	  AT " presented key sha256 cd34cd34.., _25._tcp.mx1.example.org wants 3 1 1 ab000000.. or 3 1 1 ab010000.. "
 	  "or 3 1 1 ab020000.. and 2 more" },
-	{ "R-DANE-11 name", TLS_DANE, "dane", "mx1.example.org", 1, true, true, TLS_FAIL_NAME, "",
+	{ "R-DANE-11 name", TLS_DANE, "dane", "mx1.example.org", 1, NULL,  TLS_FAIL_NAME, "",
 	  REASON_DANE_NAME,
 	  AT " presented a certificate (key sha256 cd34cd34..) without the name that _25._tcp.mx1.example.org "
 	  "3 1 1 ab000000.. wants: mx1.example.org or example.org" },
-	{ "expired", TLS_DANE, "dane", "mx1.example.org", 1, true, true, TLS_FAIL_EXPIRED,
+	{ "expired", TLS_DANE, "dane", "mx1.example.org", 1, NULL,  TLS_FAIL_EXPIRED,
 	  "certificate has expired", REASON_DANE_EXPIRED,
 	  AT " presented a certificate (key sha256 cd34cd34..) that is not valid now (certificate has expired), "
 	  "_25._tcp.mx1.example.org wants 3 1 1 ab000000.." },
-	{ "chain", TLS_DANE, "dane", "mx1.example.org", 1, true, true, TLS_FAIL_CHAIN, "invalid CA certificate",
+	{ "chain", TLS_DANE, "dane", "mx1.example.org", 1, NULL,  TLS_FAIL_CHAIN, "invalid CA certificate",
 	  REASON_DANE_CHAIN,
 	  AT " presented a certificate (key sha256 cd34cd34..) whose chain fails (invalid CA certificate), "
 	  "_25._tcp.mx1.example.org wants 3 1 1 ab000000.." },
-	{ "R-DANE-20 completed, but not verified", TLS_DANE, "dane", "mx1.example.org", 1, true, true, TLS_FINE, "",
+	{ "R-DANE-20 completed, but not verified", TLS_DANE, "dane", "mx1.example.org", 1, NULL,  TLS_FINE, "",
 	  REASON_DANE_MISMATCH,
 	  AT " presented key sha256 cd34cd34.., _25._tcp.mx1.example.org wants 3 1 1 ab000000.." },
-	{ "R-DANE-21 T-01 STARTTLS not offered, usable TLSA", TLS_DANE, "dane", "mx1.example.org", 1, false, false,
+	{ "R-DANE-21 T-01 STARTTLS not offered, usable TLSA", TLS_DANE, "dane", "mx1.example.org", 1, NOT_OFFERED, 
 	  TLS_FINE, "", REASON_DANE_NO_STARTTLS,
 	  AT " does not offer STARTTLS, but its TLSA records (_25._tcp.mx1.example.org) require TLS" },
-	{ "R-DANE-21 T-03 STARTTLS refused, usable TLSA", TLS_DANE, "dane", "mx1.example.org", 1, true, false,
+	{ "R-DANE-21 T-03 STARTTLS refused, usable TLSA", TLS_DANE, "dane", "mx1.example.org", 1, "answered STARTTLS with 454 4.7.0 later",
 	  TLS_FINE, "", REASON_DANE_NO_STARTTLS,
-	  AT " refuses STARTTLS, but its TLSA records (_25._tcp.mx1.example.org) require TLS" },
-	{ "R-DANE-02 STARTTLS not offered, unusable TLSA", TLS_ENCRYPT, "dane-unusable", "mx1.example.org", 0, false,
-	  false, TLS_FINE, "", REASON_DANE_NO_STARTTLS,
+	  AT " answered STARTTLS with 454 4.7.0 later, but its TLSA records (_25._tcp.mx1.example.org) require TLS" },
+	{ "R-DANE-02 STARTTLS not offered, unusable TLSA", TLS_ENCRYPT, "dane-unusable", "mx1.example.org", 0, NOT_OFFERED,
+	   TLS_FINE, "", REASON_DANE_NO_STARTTLS,
 	  AT " does not offer STARTTLS, but its TLSA records (_25._tcp.mx1.example.org) require TLS" },
-	{ "STARTTLS not offered, level encrypt", TLS_ENCRYPT, "encrypt", "", 0, false, false, TLS_FINE, "",
-	  REASON_TLS_NOT_OFFERED, AT " does not offer STARTTLS, which policy encrypt requires" },
-	{ "STARTTLS not offered, level secure", TLS_PKIX, "secure", "", 0, false, false, TLS_FINE, "",
-	  REASON_TLS_NOT_OFFERED, AT " does not offer STARTTLS, which policy secure requires" },
-	{ "handshake failed, dane", TLS_DANE, "dane", "mx1.example.org", 1, true, true, TLS_FAIL_HANDSHAKE,
+	{ "STARTTLS not offered, level encrypt", TLS_ENCRYPT, "encrypt", "", 0, NOT_OFFERED,  TLS_FINE, "",
+	  REASON_TLS_NOT_OFFERED, AT " does not offer STARTTLS, and policy encrypt requires TLS" },
+	{ "STARTTLS not offered, level secure", TLS_PKIX, "secure", "", 0, NOT_OFFERED,  TLS_FINE, "",
+	  REASON_TLS_NOT_OFFERED, AT " does not offer STARTTLS, and policy secure requires TLS" },
+	{ "handshake failed, dane", TLS_DANE, "dane", "mx1.example.org", 1, NULL,  TLS_FAIL_HANDSHAKE,
 	  "alert handshake failure", REASON_TLS_HANDSHAKE,
 	  "TLS handshake with " AT " failed: alert handshake failure" },
-	{ "handshake failed, encrypt, no details", TLS_ENCRYPT, "encrypt", "", 0, true, true, TLS_FAIL_HANDSHAKE, "",
+	{ "handshake failed, encrypt, no details", TLS_ENCRYPT, "encrypt", "", 0, NULL,  TLS_FAIL_HANDSHAKE, "",
 	  REASON_TLS_HANDSHAKE, "TLS handshake with " AT " failed: no details" },
-	{ "certificate, level secure: name", TLS_PKIX, "secure", "", 0, true, true, TLS_FAIL_NAME,
+	{ "certificate, level secure: name", TLS_PKIX, "secure", "", 0, NULL,  TLS_FAIL_NAME,
 	  "hostname mismatch", REASON_PKIX_CERTIFICATE,
 	  AT " presented key sha256 cd34cd34.., level secure wants a trusted certificate for "
 	  "mx1.example.org (or a name below) or example.org: hostname mismatch" },
-	{ "certificate, level secure: expired", TLS_PKIX, "secure", "", 0, true, true, TLS_FAIL_EXPIRED,
+	{ "certificate, level secure: expired", TLS_PKIX, "secure", "", 0, NULL,  TLS_FAIL_EXPIRED,
 	  "certificate has expired", REASON_PKIX_CERTIFICATE,
 	  AT " presented key sha256 cd34cd34.., level secure wants a trusted certificate for "
 	  "mx1.example.org (or a name below) or example.org: certificate has expired" },
@@ -116,7 +117,7 @@ static void check_case(void **state)
 	fill_route(&route, c);
 	snprintf(proof.text, sizeof proof.text, "%s", c->why);
 	assert_true(addr_parse(&address, "192.0.2.25:25", 0));
-	route_explain_tls(&route, &address, c->offered, c->has_proof ? &proof : NULL, &refusal);
+	route_explain_tls(&route, &address, c->starttls, c->starttls ? NULL : &proof, &refusal);
 	assert_int_equal(refusal.reason, c->reason);
 	assert_string_equal(refusal.text, c->text);
 	tls_rule_release(&route.rule);
@@ -134,7 +135,7 @@ static void check_no_certificate(void **state)
 	fill_route(&route, &cases[0]);
 	assert_true(addr_parse(&address, "[2001:db8::25]:2525", 0));
 	route.port = 2525;
-	route_explain_tls(&route, &address, true, &proof, &refusal);
+	route_explain_tls(&route, &address, NULL, &proof, &refusal);
 	assert_int_equal(refusal.reason, REASON_DANE_MISMATCH);
 	assert_string_equal(refusal.text,
 	    "mx1.example.org[2001:db8::25]:2525 presented no certificate, "
@@ -164,7 +165,7 @@ static void check_longest(void **state)
 	assert_true(addr_parse(&address, "[2001:db8:1111:2222:3333:4444:5555:6666]:65535", 0));
 	for (int failure = TLS_FINE; failure <= TLS_FAIL_CHAIN; failure++) {
 		proof.failure = failure;
-		route_explain_tls(&route, &address, true, &proof, &refusal);
+		route_explain_tls(&route, &address, NULL, &proof, &refusal);
 		assert_int_equal(strlen(refusal.text), sizeof refusal.text - 1);
 	}
 	tls_rule_release(&route.rule);
