@@ -158,7 +158,7 @@ static void doom(struct smtp_client *c)
 
 static void fail_doomed(struct smtp_client *c)
 {
-	if (c->state == EHLO || c->state == STARTTLS)
+	if (c->state == EHLO)
 		client_fail_tls(c, "sent more than the reply before TLS (STARTTLS injection)");
 	else
 		client_fail(c, "sent a reply that nothing had asked for");
@@ -176,7 +176,8 @@ void client_enter(struct smtp_client *c, enum state next)
 		client_fail_tls(c, "the connection has not proven what is asked of it");
 		return;
 	}
-	if (smtp_script[next].ask && client_has_input(c)) {
+	/* (TLS itself refuses to start on octets that came before it.) */
+	if (smtp_script[next].ask && next != HANDSHAKE && client_has_input(c)) {
 		doom(c);
 		return;
 	}

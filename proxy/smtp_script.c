@@ -129,9 +129,11 @@ static void hear_starttls(struct smtp_client *c, const struct smtp_reply *reply)
 
 static void start_tls(struct smtp_client *c)
 {
+	if (stream_unsent(c->stream)) {
+		client_fail_tls(c, "answered STARTTLS before it was asked (STARTTLS injection)");
+		return;
+	}
 	c->tls_started = ev_now(c->proxy->loop);
-	/* Octets behind the 220 would be an injection: the stream refuses to start then
-	 * (R-TLSSEC-01). */
 	stream_start_tls(c->stream, c->proxy->tls, &c->rule);
 }
 
