@@ -1,0 +1,444 @@
+/*
+ * test_stream.c - the stream's events and its laws in clear: nothing is called back from inside a
+ * call, one last event, what came is told before what broke; connecting and closing.
+ */
+#include "stream_client.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+
+/* ---- in clear ---- */
+
+static void talk_and_hear(int fd, const void *arg)
+{
+	(void)arg;
+	put(fd, "220 hello\r\n");
+	expect(fd, "EHLO a\r\nMAIL b\r\n");
+	expect_eof(fd);
+}
+
+static void writes_leave_together(void **state)
+{
+	struct client client = {0};
+	struct peer peer = start_peer(talk_and_hear, NULL);
+
+	(void)state;
+	begin(&client, &peer);
+	RUN_UNTIL(client.taken == 11);
+	assert_string_equal(client.text, "220 hello\r\n");
+	assert_null(stream_proof(client.stream));
+	send_text(&client, "EHLO a\r\n");
+	send_text(&client, "MAIL b\r\n");
+	assert_int_equal(stream_unsent(client.stream), 16);
+	RUN_UNTIL(has(&client, STREAM_DRAINED));
+	assert_int_equal(stream_unsent(client.stream), 0);
+	assert_string_equal(client.events, "RD");
+	end(&client, &peer);
+}
+
+static void half_close(int fd, const void *arg)
+{
+	(void)arg;
+	put(fd, "last words");
+	shutdown(fd, SHUT_WR);
+	expect(fd, "still heard");
+	expect_eof(fd);
+}
+
+static void fin_is_an_end(void **state)
+{
+	struct client client = {0};
+	struct peer peer = start_peer(half_close, NULL);
+
+	(void)state;
+	begin(&client, &peer);
+	RUN_UNTIL(stream_at_eof(client.stream));
+	assert_string_equal(client.text, "last words");
+	assert_false(has(&client, STREAM_FAILED));
+	send_text(&client, "still heard");
+	RUN_UNTIL(has(&client, STREAM_DRAINED));
+	idle(0.05);
+	assert_false(has(&client, STREAM_FAILED));
+	end(&client, &peer);
+}
+
+static void say_and_reset(int fd, const void *arg)
+{
+	(void)arg;
+	expect(fd, "a");
+	put(fd, "421 go away\r\n");
+	close(fd); /* with "b" unread or on its way */
+}
+
+static void last_words_before_failure(void **state)
+{
+	struct client client = {0};
+	struct peer peer = start_peer(say_and_reset, NULL);
+
+	(void)state;
+	begin(&client, &peer);
+	stream_pause(client.stream);
+	send_text(&client, "a");
+	RUN_UNTIL(has(&client, STREAM_DRAINED));
+	assert_true(peer_ended_well(&peer));
+	idle(0.02);
+	assert_false(has(&client, STREAM_READABLE));
+	/* The write fails, and the reply that came before is read all the same. */
+	client.in_call = true;
+	stream_resume(client.stream);
+	client.in_call = false;
+	send_text(&client, "b");
+	RUN_UNTIL(has(&client, STREAM_FAILED));
+	assert_string_equal(client.text, "421 go away\r\n");
+	assert_string_equal(client.error, "connection lost");
+	idle(0.02);
+	assert_ptr_equal(strchr(client.events, 'F'), client.events + strlen(client.events) - 1);
+	assert_int_equal(stream_room(client.stream), 0);
+	assert_false(stream_write(client.stream, "c", 1));
+	stream_close(&client.stream);
+	reap_now();
+}
+
+static void await_eof(int fd, const void *arg)
+{
+	(void)arg;
+	expect_eof(fd);
+}
+
+static void all_or_nothing(void **state)
+{
+	struct client client = {0};
+	struct peer peer = start_peer(await_eof, NULL);
+	char *much = mem_zero(1, STREAM_OUTPUT_MAX + 1);
+
+	(void)state;
+	begin(&client, &peer);
+	assert_int_equal(stream_room(client.stream), STREAM_OUTPUT_MAX);
+	assert_false(stream_write(client.stream, much, STREAM_OUTPUT_MAX + 1));
+	assert_int_equal(stream_unsent(client.stream), 0);
+	assert_true(stream_write(client.stream, much, STREAM_OUTPUT_MAX));
+	assert_false(stream_write(client.stream, much, 1));
+	stream_close(&client.stream);
+	reap_now();
+	/* Nothing of it was sent: close came before the turn. */
+	assert_true(peer_ended_well(&peer));
+	free(much);
+}
+
+static void resume_reports_again(void **state)
+{
+	struct client client = {.keeps_input = true};
+	struct peer peer = start_peer(half_close, NULL);
+
+	(void)state;
+	begin(&client, &peer);
+	RUN_UNTIL(stream_at_eof(client.stream));
+	stream_pause(client.stream);
+	stream_pause(client.stream);
+	memset(client.events, 0, sizeof(client.events));
+	client.in_call = true;
+	stream_resume(client.stream);
+	stream_resume(client.stream);
+	client.in_call = false;
+	RUN_UNTIL(client.events[0]);
+	idle(0.02);
+	assert_string_equal(client.events, "R");
+	/* Told to whoever owns the stream when the event is told. */
+	stream_pause(client.stream);
+	stream_resume(client.stream);
+	struct client other = {.stream = client.stream};
+	stream_set_callback(client.stream, on_stream, &other);
+	idle(0.02);
+	assert_string_equal(client.events, "R");
+	assert_string_equal(other.events, "R");
+	send_text(&other, "still heard");
+	idle(0.02);
+	end(&other, &peer);
+}
+
+/* ---- connecting ---- */
+
+static struct addr loopback(uint16_t port)
+{
+	struct addr to = {.in = {.sin_family = AF_INET, .sin_port = htons(port)}};
+
+	to.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	return to;
+}
+
+static int listen_somewhere(struct addr *at)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	socklen_t len = sizeof(at->in);
+
+	*at = loopback(0);
+	assert_true(bind(fd, &at->sa, len) == 0 && listen(fd, 5) == 0);
+	assert_true(getsockname(fd, &at->sa, &len) == 0);
+	return fd;
+}
+
+static void connects(void **state)
+{
+	struct client client = {0};
+	struct addr to, source = loopback(0), local;
+	int fd = listen_somewhere(&to), accepted;
+
+	(void)state;
+	source.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 6);
+	client.in_call = true;
+	client.stream = stream_connect(loop, &to, &source, on_stream, &client);
+	assert_true(stream_write(client.stream, "early", 5));
+	client.in_call = false;
+	RUN_UNTIL(has(&client, STREAM_DRAINED));
+	assert_string_equal(client.events, "CD");
+	assert_true(stream_local(client.stream, &local));
+	assert_true(local.in.sin_addr.s_addr == source.in.sin_addr.s_addr);
+	assert_true(memcmp(&stream_peer(client.stream)->in, &to.in, sizeof(to.in)) == 0);
+	accepted = accept(fd, NULL, NULL);
+	expect(accepted, "early");
+	stream_close(&client.stream);
+	expect_eof(accepted);
+	close(accepted);
+	close(fd);
+	reap_now();
+}
+
+static void connect_failures(void **state)
+{
+	struct client client = {0};
+	struct addr to, source = loopback(0);
+	static const struct {
+		const char *source, *error;
+	} cases[] = {
+	    {NULL, "connection refused"}, {"192.0.2.1", "cannot assign requested address"}};
+
+	(void)state;
+	close(listen_somewhere(&to));
+	for (size_t i = 0; i < 2; i++) {
+		memset(&client, 0, sizeof(client));
+		client.in_call = true;
+		if (cases[i].source)
+			inet_pton(AF_INET, cases[i].source, &source.in.sin_addr);
+		client.stream =
+		    stream_connect(loop, &to, cases[i].source ? &source : NULL, on_stream, &client);
+		client.in_call = false;
+		assert_non_null(client.stream);
+		RUN_UNTIL(has(&client, STREAM_FAILED));
+		assert_string_equal(client.events, "F");
+		assert_string_equal(client.error, cases[i].error);
+		assert_null(stream_proof(client.stream));
+		stream_close(&client.stream);
+	}
+	reap_now();
+}
+
+/* ---- closing ---- */
+
+static void hello_then_notify(int fd, const void *arg)
+{
+	SSL *ssl = arg ? server_accept(fd, arg) : NULL;
+	char octet;
+
+	if (!ssl) {
+		send(fd, "hello", 5, MSG_NOSIGNAL);
+		while (recv(fd, &octet, 1, 0) > 0)
+			;
+	} else if (SSL_write(ssl, "hello", 5) == 5) {
+		expect_close_notify(ssl);
+	}
+}
+
+static void close_in_callback(enum stream_event event, bool tls)
+{
+	struct client client = {.closes = true, .close_at = event};
+	struct peer peer = start_peer(hello_then_notify, tls ? &server : NULL);
+
+	begin(&client, &peer);
+	if (tls)
+		secure(&client);
+	else
+		send_text(&client, "x");
+	RUN_UNTIL(!client.stream);
+	size_t count = strlen(client.events);
+	idle(0.05);
+	assert_int_equal(strlen(client.events), count);
+	assert_int_equal(client.events[count - 1], letters[event]);
+	reap_now();
+	assert_true(peer_ended_well(&peer));
+}
+
+static void close_inside_callbacks(void **state)
+{
+	struct client client = {.closes = true, .close_at = STREAM_FAILED};
+	struct addr to;
+	int fd;
+
+	(void)state;
+	close_in_callback(STREAM_READABLE, false);
+	close_in_callback(STREAM_DRAINED, false);
+	close_in_callback(STREAM_SECURED, true);
+	close_in_callback(STREAM_READABLE, true);
+	close(listen_somewhere(&to));
+	client.stream = stream_connect(loop, &to, NULL, on_stream, &client);
+	RUN_UNTIL(!client.stream);
+	assert_string_equal(client.events, "F");
+
+	client = (struct client){.closes = true, .close_at = STREAM_CONNECTED};
+	fd = listen_somewhere(&to);
+	client.stream = stream_connect(loop, &to, NULL, on_stream, &client);
+	assert_true(stream_write(client.stream, "x", 1));
+	RUN_UNTIL(!client.stream);
+	idle(0.02);
+	assert_string_equal(client.events, "C");
+	close(fd);
+	reap_now();
+}
+
+/* Fed events of a closed stream are taken back: under the sanitizer a stray one would be seen. */
+static void close_takes_events_back(void **state)
+{
+	struct client client = {0};
+	struct peer peer = start_peer(await_eof, NULL);
+	struct addr to;
+
+	(void)state;
+	begin(&client, &peer);
+	send_text(&client, "x");
+	stream_close(&client.stream);
+	stream_close(&client.stream);
+	reap_now();
+	close(listen_somewhere(&to));
+	client.stream = stream_connect(loop, &to, NULL, on_stream, &client);
+	stream_close(&client.stream);
+	reap_now();
+	idle(0.02);
+	assert_string_equal(client.events, "");
+	assert_true(peer_ended_well(&peer));
+}
+
+static void read_slowly(int fd, const void *arg)
+{
+	SSL *ssl = arg ? secured(fd) : NULL;
+	static char data[STREAM_OUTPUT_MAX];
+	size_t len = 0;
+	int n;
+
+	if (!ssl)
+		put(fd, "unread by the client, which would turn close() into a reset");
+	usleep(50000);
+	do {
+		n = ssl ? SSL_read(ssl, data, sizeof(data)) : (int)recv(fd, data, sizeof(data), 0);
+		len += n > 0 ? (size_t)n : 0;
+	} while (n > 0);
+	if (len != STREAM_OUTPUT_MAX)
+		_exit(13);
+	if (ssl && SSL_get_error(ssl, n) != SSL_ERROR_ZERO_RETURN)
+		_exit(14);
+}
+
+static void finish_delivers(bool tls)
+{
+	struct client client = {0};
+	struct peer peer = start_peer(read_slowly, tls ? &server : NULL);
+	char *much = mem_zero(1, STREAM_OUTPUT_MAX);
+
+	begin(&client, &peer);
+	setsockopt(peer.fd, SOL_SOCKET, SO_SNDBUF, &(int){4096}, sizeof(int));
+	if (tls) {
+		secure(&client);
+		RUN_UNTIL(has(&client, STREAM_SECURED));
+	}
+	assert_true(stream_write(client.stream, much, STREAM_OUTPUT_MAX));
+	stream_finish(&client.stream, 5);
+	assert_null(client.stream);
+	idle(0.3);
+	assert_false(has(&client, STREAM_DRAINED));
+	assert_true(peer_ended_well(&peer));
+	free(much);
+	reap_now();
+}
+
+static void finish_lets_output_leave(void **state)
+{
+	(void)state;
+	finish_delivers(false);
+	finish_delivers(true);
+}
+
+static void after_fin(int fd, const void *arg)
+{
+	(void)arg;
+	put(fd, "QUIT\r\n");
+	shutdown(fd, SHUT_WR);
+	expect(fd, "221 bye\r\n");
+	expect_eof(fd);
+}
+
+static void finish_after_their_fin(void **state)
+{
+	struct client client = {0};
+	struct peer peer = start_peer(after_fin, NULL);
+
+	(void)state;
+	begin(&client, &peer);
+	RUN_UNTIL(stream_at_eof(client.stream));
+	send_text(&client, "221 bye\r\n");
+	stream_finish(&client.stream, 5);
+	idle(0.1);
+	assert_true(peer_ended_well(&peer));
+	reap_now();
+}
+
+static void never_read(int fd, const void *arg)
+{
+	(void)fd, (void)arg;
+	usleep(300000);
+	char octet[65536];
+	while (recv(fd, octet, sizeof(octet), 0) > 0)
+		;
+}
+
+static void finish_does_not_linger(void **state)
+{
+	struct client client = {0};
+	struct peer peer = start_peer(never_read, NULL);
+	char *much = mem_zero(1, STREAM_OUTPUT_MAX);
+	int fd = peer.fd;
+
+	(void)state;
+	begin(&client, &peer);
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){4096}, sizeof(int));
+	assert_true(stream_write(client.stream, much, STREAM_OUTPUT_MAX));
+	stream_finish(&client.stream, 0.1);
+	idle(0.05);
+	assert_true(fcntl(fd, F_GETFD) >= 0);
+	idle(0.1);
+	assert_int_equal(fcntl(fd, F_GETFD), -1);
+	assert_true(peer_ended_well(&peer));
+	free(much);
+	reap_now();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    {"all writes of a turn leave together", writes_leave_together, NULL, NULL, NULL},
+	    {"FIN is an end, our side stays open", fin_is_an_end, NULL, NULL, NULL},
+	    {"what came is told before the failure", last_words_before_failure, NULL, NULL, NULL},
+	    {"a write is taken whole or not at all", all_or_nothing, NULL, NULL, NULL},
+	    {"resume reports again, to the owner of then", resume_reports_again, NULL, NULL, NULL},
+	    {"connects, from a source address", connects, NULL, NULL, NULL},
+	    {"connecting fails in words, a turn later", connect_failures, NULL, NULL, NULL},
+	    {"close inside each callback", close_inside_callbacks, NULL, NULL, NULL},
+	    {"close takes fed events back", close_takes_events_back, NULL, NULL, NULL},
+	    {"finish lets output leave", finish_lets_output_leave, NULL, NULL, NULL},
+	    {"finish after the peer's FIN", finish_after_their_fin, NULL, NULL, NULL},
+	    {"finish does not linger for ever", finish_does_not_linger, NULL, NULL, NULL},
+	};
+	int failed;
+
+	set_up();
+	failed = cmocka_run_group_tests_name("stream", tests, NULL, NULL);
+	tear_down();
+	return failed;
+}

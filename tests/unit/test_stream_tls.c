@@ -1,0 +1,331 @@
+/*
+ * test_stream_tls.c - streams that become TLS: injection, truncation, floods, back-pressure
+ * (R-TLSSEC-01, -11, -12, -14; catalogue T-04, T-05, T-21, T-24).
+ */
+#include "stream_client.h"
+
+/* ---- TLS ---- */
+
+static void inject_with_reply(int fd, const void *arg)
+{
+	(void)arg;
+	put(fd, "220 go\r\n250 fake\r\n");
+	expect_eof(fd);
+}
+
+static void injection_in_buffer(void **state)
+{
+	struct client client = {.keeps_input = true};
+	struct peer peer = start_peer(inject_with_reply, NULL);
+
+	(void)state;
+	begin(&client, &peer);
+	RUN_UNTIL(has(&client, STREAM_READABLE));
+	stream_consume(client.stream, strlen("220 go\r\n"));
+	secure(&client);
+	assert_false(stream_write(client.stream, "x", 1));
+	RUN_UNTIL(has(&client, STREAM_FAILED));
+	assert_string_equal(client.events, "RF");
+	assert_string_equal(client.error, "data before the TLS handshake (STARTTLS injection)");
+	assert_int_equal(stream_proof(client.stream)->failure, TLS_FAIL_HANDSHAKE);
+	assert_false(stream_proof(client.stream)->encrypted);
+	end(&client, &peer);
+}
+
+static void inject_before_hello(int fd, const void *arg)
+{
+	(void)arg;
+	put(fd, "220 go\r\n");
+	char octet;
+	recv(fd, &octet, 1, MSG_PEEK); /* the ClientHello is here */
+	put(fd, "250 fake\r\n");
+	server_accept(fd, &server);
+}
+
+static void injection_in_kernel(void **state)
+{
+	struct client client = {0};
+	struct peer peer = start_peer(inject_before_hello, NULL);
+
+	(void)state;
+	begin(&client, &peer);
+	RUN_UNTIL(has(&client, STREAM_READABLE));
+	assert_string_equal(client.text, "220 go\r\n");
+	secure(&client);
+	RUN_UNTIL(has(&client, STREAM_FAILED));
+	assert_string_equal(client.events, "RF");
+	assert_string_equal(client.text, "220 go\r\n");
+	assert_non_null(strstr(client.error, "wrong version number"));
+	assert_int_equal(stream_proof(client.stream)->failure, TLS_FAIL_HANDSHAKE);
+	end(&client, &peer);
+}
+
+static void vanish_in_handshake(int fd, const void *arg)
+{
+	char octet;
+
+	(void)arg;
+	recv(fd, &octet, 1, MSG_PEEK);
+}
+
+static void lost_in_handshake(void **state)
+{
+	struct client client = {0};
+	struct peer peer = start_peer(vanish_in_handshake, NULL);
+
+	(void)state;
+	begin(&client, &peer);
+	secure(&client);
+	RUN_UNTIL(has(&client, STREAM_FAILED));
+	assert_string_equal(client.events, "F");
+	assert_non_null(strstr(client.error, "TLS handshake failed: "));
+	end(&client, &peer);
+}
+
+/* OpenSSL skips HelloRequests for as long as they come: only the octets can be counted. */
+static void flood_handshake(int fd, const void *arg)
+{
+	static const char record[] = {22, 3, 3, 0, 4, 0, 0, 0, 0};
+
+	(void)arg;
+	for (size_t sent = 0; sent < 4 * 1024 * 1024; sent += sizeof(record))
+		if (send(fd, record, sizeof(record), MSG_NOSIGNAL) < 0)
+			return;
+	_exit(11);
+}
+
+static void handshake_octets_are_limited(void **state)
+{
+	struct client client = {0};
+	struct peer peer = start_peer(flood_handshake, NULL);
+
+	(void)state;
+	begin(&client, &peer);
+	secure(&client);
+	RUN_UNTIL(has(&client, STREAM_FAILED));
+	assert_string_equal(
+	    client.error, "TLS handshake failed: more than 204800 octets from the server");
+	end(&client, &peer);
+}
+
+static void talk_and_notify(int fd, const void *arg)
+{
+	SSL *ssl = secured(fd);
+
+	(void)arg;
+	expect_tls(ssl, "EHLO a\r\nMAIL b\r\n");
+	put_tls(ssl, "250 fine\r\n");
+	SSL_shutdown(ssl);
+	expect_close_notify(ssl);
+}
+
+static void close_notify_is_an_end(void **state)
+{
+	struct client client = {0};
+	struct peer peer = start_peer(talk_and_notify, NULL);
+
+	(void)state;
+	begin(&client, &peer);
+	secure(&client);
+	RUN_UNTIL(has(&client, STREAM_SECURED));
+	assert_true(stream_proof(client.stream)->encrypted);
+	assert_false(stream_proof(client.stream)->verified);
+	send_text(&client, "EHLO a\r\n");
+	send_text(&client, "MAIL b\r\n");
+	RUN_UNTIL(stream_at_eof(client.stream));
+	idle(0.02);
+	assert_string_equal(client.text, "250 fine\r\n");
+	assert_false(has(&client, STREAM_FAILED));
+	end(&client, &peer);
+}
+
+static void talk_and_truncate(int fd, const void *arg)
+{
+	(void)arg;
+	put_tls(secured(fd), "250 cut");
+}
+
+static void truncation_is_a_loss(void **state)
+{
+	struct client client = {0};
+	struct peer peer = start_peer(talk_and_truncate, NULL);
+
+	(void)state;
+	begin(&client, &peer);
+	secure(&client);
+	RUN_UNTIL(has(&client, STREAM_FAILED));
+	assert_string_equal(client.events, "SRF");
+	assert_string_equal(client.text, "250 cut");
+	assert_string_equal(client.error, "connection lost");
+	assert_false(stream_at_eof(client.stream));
+	assert_int_equal(stream_proof(client.stream)->failure, TLS_FINE);
+	end(&client, &peer);
+}
+
+static void one_large_record(int fd, const void *arg)
+{
+	SSL *ssl = secured(fd);
+	char data[16384];
+
+	(void)arg;
+	memset(data, 'x', sizeof(data));
+	if (SSL_write(ssl, data, sizeof(data)) != (int)sizeof(data))
+		_exit(12);
+	expect_close_notify(ssl);
+}
+
+static void large_record_comes_whole(void **state)
+{
+	struct client client = {0};
+	struct peer peer = start_peer(one_large_record, NULL);
+
+	(void)state;
+	begin(&client, &peer);
+	secure(&client);
+	RUN_UNTIL(client.taken == 16384);
+	end(&client, &peer);
+}
+
+static void update_keys(int fd, const void *arg)
+{
+	SSL *ssl = secured(fd);
+	const int *count = arg;
+
+	for (int i = 0; i < *count; i++)
+		if (!SSL_key_update(ssl, SSL_KEY_UPDATE_NOT_REQUESTED) ||
+		    SSL_do_handshake(ssl) != 1)
+			return;
+	if (SSL_write(ssl, "done", 4) == 4)
+		SSL_shutdown(ssl);
+}
+
+static void key_updates(void **state)
+{
+	static const int few = 20, many = 200;
+	struct client client = {0};
+	struct peer peer = start_peer(update_keys, &few);
+
+	(void)state;
+	begin(&client, &peer);
+	secure(&client);
+	RUN_UNTIL(stream_at_eof(client.stream));
+	assert_string_equal(client.text, "done");
+	end(&client, &peer);
+
+	memset(&client, 0, sizeof(client));
+	peer = start_peer(update_keys, &many);
+	begin(&client, &peer);
+	secure(&client);
+	RUN_UNTIL(has(&client, STREAM_FAILED));
+	assert_string_equal(client.events, "SF");
+	assert_non_null(strstr(client.error, "too many handshake messages"));
+	end(&client, &peer);
+}
+
+/* ---- back-pressure, in clear and in TLS ---- */
+
+enum { FLOOD = 10 * 1024 * 1024 };
+
+static char flood_octet(size_t i) { return (char)(i * 31 + (i >> 12)); }
+
+static void fill_flood(char *data, size_t len, size_t from)
+{
+	for (size_t i = 0; i < len; i++)
+		data[i] = flood_octet(from + i);
+}
+
+static void flood(int fd, const void *arg)
+{
+	SSL *ssl = arg ? secured(fd) : NULL;
+	static char data[16384];
+
+	for (size_t sent = 0; sent < FLOOD; sent += sizeof(data)) {
+		fill_flood(data, sizeof(data), sent);
+		if (ssl ? SSL_write(ssl, data, sizeof(data)) <= 0
+			: send(fd, data, sizeof(data), MSG_NOSIGNAL) != sizeof(data))
+			_exit(10);
+	}
+	if (ssl)
+		SSL_shutdown(ssl);
+}
+
+static void check_flood(struct client *client)
+{
+	size_t len;
+	const char *data = stream_input(client->stream, &len);
+
+	for (size_t i = 0; i < len; i++)
+		if (data[i] != flood_octet(client->taken + i))
+			fail_msg("octet %zu is wrong", client->taken + i);
+	client->taken += len;
+	stream_consume(client->stream, len);
+	client->events[0] = '\0';
+}
+
+/* Takes nothing until the queue is full and nothing more comes, then all; pauses now and then. */
+static void back_pressure(bool tls, size_t most)
+{
+	struct client client = {.keeps_input = true};
+	struct peer peer = start_peer(flood, tls ? &server : NULL);
+	size_t len, full = 0;
+
+	begin(&client, &peer);
+	if (tls)
+		secure(&client);
+	for (unsigned round = 0; !stream_at_eof(client.stream); round++) {
+		RUN_UNTIL(has(&client, STREAM_READABLE));
+		if (round % 16 == 0)
+			idle(0.005);
+		stream_input(client.stream, &len);
+		assert_true(len <= most);
+		full += len >= STREAM_INPUT_MAX;
+		memset(client.events, 0, sizeof(client.events));
+		if (round % 7 == 3) {
+			stream_pause(client.stream);
+			check_flood(&client);
+			ev_run(loop, EVRUN_NOWAIT);
+			assert_false(has(&client, STREAM_READABLE));
+			stream_resume(client.stream);
+		}
+		check_flood(&client);
+	}
+	check_flood(&client);
+	assert_int_equal(client.taken, FLOOD);
+	assert_true(full > 3);
+	end(&client, &peer);
+}
+
+static void back_pressure_in_clear(void **state)
+{
+	(void)state;
+	back_pressure(false, STREAM_INPUT_MAX + 16384 - 1);
+}
+
+static void back_pressure_in_tls(void **state)
+{
+	(void)state;
+	back_pressure(true, STREAM_INPUT_MAX + 16384 - 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    {"R-TLSSEC-01, T-05: injection before ServerHello", injection_in_kernel, NULL, NULL,
+		NULL},
+	    {"R-TLSSEC-12, T-24: no close_notify", truncation_is_a_loss, NULL, NULL, NULL},
+	    {"back-pressure in clear", back_pressure_in_clear, NULL, NULL, NULL},
+	    {"R-TLSSEC-14: back-pressure in TLS", back_pressure_in_tls, NULL, NULL, NULL},
+	    {"R-TLSSEC-01, T-04: injection with the reply", injection_in_buffer, NULL, NULL, NULL},
+	    {"connection lost in the handshake", lost_in_handshake, NULL, NULL, NULL},
+	    {"R-TLSSEC-11: handshake octets", handshake_octets_are_limited, NULL, NULL, NULL},
+	    {"close_notify is an end", close_notify_is_an_end, NULL, NULL, NULL},
+	    {"R-TLSSEC-14: a large record comes whole", large_record_comes_whole, NULL, NULL, NULL},
+	    {"T-21: key updates", key_updates, NULL, NULL, NULL},
+	};
+	int failed;
+
+	set_up();
+	failed = cmocka_run_group_tests_name("stream_tls", tests, NULL, NULL);
+	tear_down();
+	return failed;
+}
