@@ -1,17 +1,25 @@
 """The way of one message through danelaw: to whom it goes, over which TLS, and what is said if not.
 
 Receivers are real Postfix and Exim; where a test asserts what was on the wire, a FakeMx."""
+import os
 import re
 import time
 
 import pytest
 
+from certs import tlsa
 from dnsrelay import deny, drop, fail, silent, strip_signatures
 from smtp import MESSAGE, Smtp, send
 from world import STALE
 from zones import BOGUS_DS, CORRUPT, EXPIRED, ISLAND, NSEC3, UNSIGNED, wait
 
 NULL_MX = "@ MX 0 .\n"
+SPECIAL = {"loopback.lab": "127.0.0.1", "private.lab": "10.0.0.25", "zero.lab": "0.0.0.0",
+           "link-local.lab": "169.254.1.1", "multicast.lab": "224.0.0.1"}
+
+
+def has_ipv6():
+    return os.path.exists("/proc/net/if_inet6")
 
 
 def declare(lab):
@@ -58,6 +66,16 @@ def declare(lab):
     lab.zone("two.lab", "@ MX 10 mx.stale.lab.\n@ MX 20 mx.right.lab.\n")
     lab.zone("patient.lab", "@ MX 10 mx.right.lab.\n@ MX 20 mx.silent.lab.\n")
     lab.zone("silent.lab", "mx A 198.18.1.1\n", twist=silent)
+    lab.domain("aaaa-fails.lab", "3 1 1", twist=fail("SERVFAIL", "AAAA"))
+    lab.domain("changes.lab", "3 1 1", ttl=1)
+    lab.zone("bare-alias.lab", "www CNAME right.lab.\n")
+    for name, address in SPECIAL.items():
+        lab.zone(name, "@ MX 10 mx\nmx A %s\n" % address)
+    six = lab.address6()
+    lab.zone("six.lab", "@ MX 10 mx\nmx AAAA %s\n_25._tcp.mx TLSA %s\n"
+             % (six, tlsa(lab["right.lab"].cert)))
+    if has_ipv6():
+        lab.postfix.service(six, "mx.six.lab", lab["right.lab"].cert)
     lab.domain("fussy.lab", "3 1 1")
     lab.domain("seven.lab", "3 1 1", postfix={"smtpd_discard_ehlo_keywords": "8bitmime"})
     lab.domain("small.lab", "3 1 1", postfix={"message_size_limit": 100000})
@@ -130,7 +148,7 @@ def test_clear_phase_holds_nothing(lab, danelaw):
     ("starttls-250.lab", "451 4.7.4 dane-no-starttls"),
     ("starttls-354.lab", "451 4.7.4 dane-no-starttls"),
     ("no-ehlo.lab", "451 4.7.4 dane-no-starttls"),  # T-02
-    ("injected.lab", "451 4.7.5 tls-handshake"),  # R-TLSSEC-01, T-04
+    ("injected.lab", "451 4.7.4 dane-no-starttls"),  # R-TLSSEC-01, T-04: TLS was never begun
     ("unusable-stripped.lab", "451 4.7.4 dane-no-starttls"),  # R-DANE-02
     (CORRUPT + ".lab", "451 4.4.3 dns-bogus"),  # R-DNS-05
     (EXPIRED + ".lab", "451 4.4.3 dns-bogus"),  # D-01
@@ -190,6 +208,42 @@ def test_worse_hosts_are_not_waited_for(lab, danelaw):
     started = time.monotonic()
     assert send("b@patient.lab").code == 250
     assert time.monotonic() - started < 2
+
+
+def test_one_family_that_fails(lab, danelaw):
+    """R-DNS-10: AAAA ends in SERVFAIL, A is secure: delivered, and TLSA still binds."""
+    assert send("b@aaaa-fails.lab").code == 250
+    assert danelaw.delivery_to("b@aaaa-fails.lab")["tls"] == "verified"
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="cannot run here: no IPv6 in this kernel")
+def test_ipv6(lab, danelaw):
+    """R-NET-16: a host with nothing but AAAA."""
+    assert send("b@six.lab").code == 250
+    assert "2001:db8:25::1:" in danelaw.delivery_to("b@six.lab")["mx"]
+
+
+def test_recipient_domain_is_an_alias(lab, danelaw):
+    """R-DNS-22: the CNAME at the recipient domain is followed; the address stays as it was."""
+    assert send("b@www.bare-alias.lab").code == 250
+    assert lab.postfix.maildir.wait_for("b@www.bare-alias.lab")
+
+
+@pytest.mark.parametrize("name", SPECIAL)
+def test_special_addresses_are_not_dialled(lab, danelaw, name):
+    """R-DNS-28, R-DNS-29, D-13, D-14: nothing of the kind is allowed in the lab's settings."""
+    assert send("b@" + name).startswith("451 4.4.4 no-address")
+
+
+def test_changed_tlsa_counts_for_the_next_message(lab, danelaw):
+    """R-DNS-40, R-SMTP-81, T-20: the pooled connection is not used once its proof has changed."""
+    d = lab["changes.lab"]
+    assert send("one@changes.lab").code == 250
+    records = "@ MX 10 mx\nmx A %s\n_25._tcp.mx TLSA %s\n"
+    lab.dns.change("changes.lab", records % (d.address, STALE))
+    time.sleep(2)  # the TTL of 1 s runs out
+    assert send("two@changes.lab").startswith("451 4.7.5 dane-mismatch")
+    assert not lab.postfix.maildir.messages("two@changes.lab")
 
 
 # ---- the envelope and the octets ----
