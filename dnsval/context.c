@@ -68,7 +68,7 @@ static bool make_first_lookup(struct context *context, char **error)
 
 	if (code)
 		*error = mem_printf("[dns], [unbound]: libunbound cannot start: %s%s%s",
-		    ub_strerror(code), ub_log_last()[0] ? ": " : "", ub_log_last());
+		    ub_strerror(code), ub_log_first()[0] ? ": " : "", ub_log_first());
 	else if (!answered)
 		ub_cancel(context->ub, id);
 	return code == 0;

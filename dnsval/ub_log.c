@@ -2,8 +2,8 @@
  * ub_log.c - where libunbound's own words go.
  *
  * Even at verbosity 0 the library writes errors and validation failures to stderr, with text of
- * name servers in them. Here they become lines of our log, escaped like every other. Its last words
- * are kept, because its return codes say "initialization failure" for everything. Called by
+ * name servers in them. Here they become lines of our log, escaped like every other. Its first
+ * words are kept, because its return codes say "initialization failure" for everything. Called by
  * context.c.
  */
 #include "dnsval/ub_log.h"
@@ -17,7 +17,7 @@
 
 static FILE *stream;
 static int target = -1;
-static char last[512];
+static char first[512];
 
 /* "[1700000000] libunbound[123:0] error: text": time and process are already in our log. */
 static const char *skip_prefix(const char *line)
@@ -30,14 +30,17 @@ static const char *skip_prefix(const char *line)
 
 static void take_line(const char *data, size_t len)
 {
-	char line[sizeof last];
+	char line[sizeof first];
+	const char *text;
 
 	snprintf(line, sizeof line, "%.*s", (int)len, data);
-	snprintf(last, sizeof last, "%s", skip_prefix(line));
+	text = skip_prefix(line);
+	if (!first[0])
+		snprintf(first, sizeof first, "%s", text);
 	if (target < 0)
-		log_debug("libunbound: %s", last);
+		log_debug("libunbound: %s", text);
 	else
-		dprintf(target, "%s\n", last);
+		dprintf(target, "%s\n", text);
 }
 
 static ssize_t on_write(void *cookie, const char *data, size_t size)
@@ -66,6 +69,6 @@ FILE *ub_log_stream(void)
 
 void ub_log_redirect(int fd) { target = fd; }
 
-const char *ub_log_last(void) { return last; }
+const char *ub_log_first(void) { return first; }
 
-void ub_log_forget(void) { last[0] = '\0'; }
+void ub_log_forget(void) { first[0] = '\0'; }

@@ -16,8 +16,8 @@ FILE *ub_log_stream(void);
 /* Lines go to this descriptor instead; for a child process. */
 void ub_log_redirect(int fd);
 
-/* The last line since ub_log_forget(), without newline; "" if there was none. */
-const char *ub_log_last(void);
+/* The first line since ub_log_forget(), without newline, the others follow from it; "": none. */
+const char *ub_log_first(void);
 void ub_log_forget(void);
 
 #endif
