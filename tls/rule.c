@@ -82,7 +82,9 @@ void tls_rule_key(const struct tls_rule *rule, unsigned char key[TLS_KEY_SIZE])
 	hash_number(md, rule->min_version);
 	hash_counted(md, rule->sni, strlen(rule->sni));
 	hash_names(md, rule);
-	hash_number(md, rule->names_below);
+	/* The name that others may lie below is more than one of the sorted list. */
+	if (rule->names_below)
+		hash_counted(md, rule->names[0], strlen(rule->names[0]));
 	hash_records(md, rule);
 	done = EVP_DigestFinal_ex(md, key, NULL);
 	assert(done);

@@ -33,7 +33,7 @@ struct tls_rule {
 	char sni[DOMAIN_SIZE];        /* TLSA base domain or MX host; "": none (address literal) */
 	size_t name_count;            /* reference identifiers in normal form, ... */
 	char names[TLS_NAMES_MAX][DOMAIN_SIZE]; /* ... the first is the TLSA base domain */
-	bool names_below;     /* TLS_PKIX: a name below names[i] satisfies it too (level secure) */
+	bool names_below;     /* TLS_PKIX: a name below names[0] satisfies it too (level secure) */
 	struct tlsa_set tlsa; /* TLS_DANE: usable records only, sorted; owned by the rule */
 };
 

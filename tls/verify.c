@@ -138,12 +138,8 @@ static bool add_names_below(const struct tls_rule *rule, SSL *ssl)
 {
 	char below[DOMAIN_SIZE + 1];
 
-	for (size_t i = 0; i < rule->name_count; i++) {
-		snprintf(below, sizeof(below), ".%s", rule->names[i]);
-		if (!SSL_add1_host(ssl, below))
-			return false;
-	}
-	return true;
+	snprintf(below, sizeof(below), ".%s", rule->names[0]);
+	return SSL_add1_host(ssl, below);
 }
 
 /*

@@ -45,6 +45,15 @@ static void other_name(struct tls_rule *r) { strcpy(r->names[1], "example.com");
 static void fewer_names(struct tls_rule *r) { r->name_count = 1; }
 static void more_names(struct tls_rule *r) { strcpy(r->names[r->name_count++], "example.net"); }
 static void names_below(struct tls_rule *r) { r->names_below = true; }
+static void other_name_below(struct tls_rule *r)
+{
+	char first[DOMAIN_SIZE];
+
+	memcpy(first, r->names[0], sizeof first);
+	memcpy(r->names[0], r->names[1], sizeof first);
+	memcpy(r->names[1], first, sizeof first);
+	r->names_below = true;
+}
 static void fewer_records(struct tls_rule *r) { r->tlsa.count = 1; }
 static void more_records(struct tls_rule *r) { add(r, 3, 1, 2, 64); }
 static void other_usage(struct tls_rule *r) { r->tlsa.items[1].usage = 3; }
@@ -91,6 +100,7 @@ static const struct {
     {"fewer names", fewer_names, false},
     {"more names", more_names, false},
     {"names_below", names_below, false},
+    {"names_below, of another name", other_name_below, false},
     {"fewer records", fewer_records, false},
     {"more records", more_records, false},
     {"usage", other_usage, false},

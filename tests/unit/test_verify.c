@@ -236,6 +236,8 @@ static const struct verify_case cases[] = {
 	    .names_below = true},
 	{"PKIX: a name that only ends alike, level secure", TLS_PKIX, .leaf = GOOD,
 	    .names = {"ample.org"}, .names_below = true, .failure = TLS_FAIL_NAME},
+	{"PKIX: a name below the MX host, level secure", TLS_PKIX, .leaf = GOOD,
+	    .names = {"example.net", "example.org"}, .names_below = true, .failure = TLS_FAIL_NAME},
 	{"PKIX: no CA file", TLS_PKIX, .leaf = GOOD, .no_ca = true, .failure = TLS_FAIL_CHAIN,
 	    .says = "/nonexistent/ca.pem: No such file or directory"},
 	{"F-10: DANE without a CA file", DANE(R(3, 1, 1, SELF)), .leaf = SELF, .no_ca = true},
