@@ -22,8 +22,8 @@ class Gone(Exception):
 
 
 class FakeMx:
-    def __init__(self, address, cert=None, *, port=25, ehlo=EHLO, replies=None, inject=b"", tls=None,
-                 script=None, ehlo_tls=None):
+    def __init__(self, address, cert=None, *, port=25, ehlo=EHLO, ehlo_tls=None, replies=None,
+                 inject=b"", tls=None, script=None):
         """`replies` answers a verb otherwise: text, or a function of (conversation, line).
         `inject` follows the 220 to STARTTLS in the same segment. `tls` sets attributes of the
         SSLContext, with `ciphers` for set_ciphers. `ehlo_tls`: EHLO list inside TLS."""

@@ -39,13 +39,16 @@ def declare(lab):
         lab.domain("starttls-%s.lab" % reply[:3], "3 1 1", fake={"replies": {"STARTTLS": reply}})
     lab.domain("no-ehlo.lab", "3 1 1", fake={"replies": {"EHLO": "502 5.5.1 no"}})
     lab.domain("injected.lab", "3 1 1", fake={"inject": b"250-fake\r\n250 STARTTLS\r\n"})
+    lab.domain("early.lab", "3 1 1", fake={"replies": {
+        "EHLO": "250-fake\r\n250 STARTTLS\r\n220 2.0.0 go"}})
     lab.domain("unusable-stripped.lab", ["3 1 7 " + "00" * 32], cert=None, fake={})
 
     for how in (CORRUPT, EXPIRED, BOGUS_DS):
         lab.domain("%s.lab" % how, "3 1 1", how, fake={})
     lab.domain("tlsa-bogus.lab", "3 1 1", CORRUPT + " TLSA", fake={})
     for name, twist in {"tlsa-dropped": drop("TLSA"), "tlsa-servfail": fail("SERVFAIL", "TLSA"),
-                        "tlsa-denied": deny("TLSA"), "signatures-stripped": strip_signatures}.items():
+                        "tlsa-denied": deny("TLSA"),
+                        "signatures-stripped": strip_signatures}.items():
         lab.domain(name + ".lab", "3 1 1", twist=twist, fake={})
 
     lab.domain("unsigned.plain", how=UNSIGNED)
@@ -130,7 +133,7 @@ def test_no_tlsa_query_for_insecure_hosts(lab, danelaw):
 
 
 def test_clear_phase_holds_nothing(lab, danelaw):
-    """R-DANE-22, R-TLSSEC-05, R-DANE-18: EHLO and STARTTLS in clear, SNI is the TLSA base domain."""
+    """R-DANE-22, R-TLSSEC-05, R-DANE-18: EHLO and STARTTLS in clear; SNI is the base domain."""
     d = lab["wire.lab"]
     assert send("b@wire.lab").code == 250
     lines = bytes(d.receiver.connections[-1].clear).decode().split("\r\n")
@@ -148,7 +151,8 @@ def test_clear_phase_holds_nothing(lab, danelaw):
     ("starttls-250.lab", "451 4.7.4 dane-no-starttls"),
     ("starttls-354.lab", "451 4.7.4 dane-no-starttls"),
     ("no-ehlo.lab", "451 4.7.4 dane-no-starttls"),  # T-02
-    ("injected.lab", "451 4.7.4 dane-no-starttls"),  # R-TLSSEC-01, T-04: TLS was never begun
+    ("injected.lab", "451 4.7.5 tls-handshake"),  # R-TLSSEC-01, T-04
+    ("early.lab", "451 4.7.4 dane-no-starttls"),  # the 220 before STARTTLS was said
     ("unusable-stripped.lab", "451 4.7.4 dane-no-starttls"),  # R-DANE-02
     (CORRUPT + ".lab", "451 4.4.3 dns-bogus"),  # R-DNS-05
     (EXPIRED + ".lab", "451 4.4.3 dns-bogus"),  # D-01

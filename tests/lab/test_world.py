@@ -22,7 +22,7 @@ def declare(lab):
         lab.domain(name, "3 1 1", how)
     lab.domain("world-unsigned.plain", how=UNSIGNED)
     lab.domain("world-ta.lab", "2 0 1", cert=lab.ca.issue("mx.world-ta.lab"))
-    lab.domain("world-expired-cert.lab", "3 1 1", cert=lab.cert("mx.world-expired-cert.lab", days=-1))
+    lab.domain("world-expired-cert.lab", "3 1 1", cert=lab.cert("elsewhere.lab", days=-1))
     lab.domain("world-stale.lab", STALE)
     lab.domain("world-clear.lab", cert=None)
     lab.domain("world-small.lab", postfix={"message_size_limit": 100000,
@@ -148,7 +148,8 @@ def test_receivers_take_and_show_mail(lab):
     text = b"Subject: x\r\n\r\n..dots\r\n.\r\n\xe4\r\n"
     for name in ("world-signed.lab", "world-exim.lab"):
         d = lab[name]
-        assert send("direct@" + name, text, server=(d.address, 25), mail="BODY=8BITMIME").code == 250
+        reply = send("direct@" + name, text, server=(d.address, 25), mail="BODY=8BITMIME")
+        assert reply.code == 250
         assert d.delivered("direct")[0].endswith(text)
     d = lab["world-fake.lab"]
     assert send("b@" + d.name, text, server=(d.address, 25)).code == 250
@@ -187,8 +188,8 @@ def test_fake_mx_scripts(lab):
 def test_swaks_speaks_to_postfix_over_tls(lab):
     d = lab["world-signed.lab"]
     out = subprocess.run(["swaks", "--server", d.address, "--to", "swaks@" + d.name, "--tls",
-                          "--from", "a@client.lab", "--suppress-data"], capture_output=True, text=True,
-                         timeout=30)
+                          "--from", "a@client.lab", "--suppress-data"], capture_output=True,
+                         text=True, timeout=30)
     assert out.returncode == 0, out.stdout
     assert d.delivered("swaks")
 

@@ -147,14 +147,16 @@ class Zones:
 
     def _sign(self, z, path):
         if not z.key:
-            z.key = self._file(run(self.folder, "ldns-keygen", "-k", "-a", "ECDSAP256SHA256", z.name))
+            key = run(self.folder, "ldns-keygen", "-k", "-a", "ECDSAP256SHA256", z.name)
+            z.key = self._file(key)
         now = time.time()
         start, end = (-40, -1) if z.how == EXPIRED else (-1, 30)
         options = ["-i", date(now + start * DAY), "-e", date(now + end * DAY)]
         if z.how == NSEC3:
             options.append("-n")
         signed = path + ".signed"
-        run(self.folder, "ldns-signzone", *options, "-o", z.name, "-f", signed + ".new", path, z.key)
+        options += ["-o", z.name, "-f", signed + ".new"]
+        run(self.folder, "ldns-signzone", *options, path, z.key)
         if z.how.startswith(CORRUPT):
             corrupt(signed + ".new", z.how[len(CORRUPT):].split())
         os.rename(signed + ".new", signed)
