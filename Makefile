@@ -19,9 +19,10 @@ flavour := $(if $(SAN),san)$(if $(filter-out gcc cc,$(notdir $(CC))),$(if $(SAN)
 OUT     := build$(if $(flavour),/$(flavour))
 PYTHON  := /usr/bin/python3
 
-# What building needs, and what only the tests need beside it (packages of Debian 12).
-BUILD_PACKAGES := pkg-config libev-dev uthash-dev libssl-dev libunbound-dev libinih-dev libidn2-dev dns-root-data
-TEST_PACKAGES  := libcmocka-dev clang libclang-rt-14-dev python3-pytest python3-dnspython iproute2 openssl
+# Packages of Debian 12: what building needs, and what tests and fuzzers need beside it.
+BUILD_PACKAGES := libev-dev uthash-dev libssl-dev libunbound-dev libinih-dev libidn2-dev dns-root-data
+TEST_PACKAGES  := libcmocka-dev python3-pytest python3-dnspython iproute2 openssl
+FUZZ_PACKAGES  := clang libclang-rt-14-dev
 
 SOURCES := $(wildcard conf/*.c dnsval/*.c tls/*.c policy/*.c proxy/*.c)
 LIBRARY := $(filter-out proxy/main.c,$(SOURCES))
@@ -47,8 +48,12 @@ LDLIBS  := -lev -lssl -lcrypto -lunbound -linih -lidn2 -lresolv -lm
 quiet := $(if $(V),,@)
 say    = $(if $(V),,@printf '  %-5s%s\n' $(1) $(2))
 
-.PHONY: all deps test-deps run check unit lab demo fuzz fuzz-build install uninstall clean dist help
+# Targets that install first start a make of their own, with a job for each processor.
+build := $(MAKE) --no-print-directory -j$(shell nproc)
+
+.PHONY: all deps test-deps run check units demo fuzz fuzz-build fuzz-replay install uninstall clean dist help
 .DELETE_ON_ERROR:
+.SECONDARY:
 
 all: $(OUT)/danelaw
 
@@ -92,13 +97,13 @@ test-deps:
 	@packaging/install-packages $(BUILD_PACKAGES) $(TEST_PACKAGES)
 
 run: deps
-	@$(MAKE) --no-print-directory all
+	@$(build) all
 	$(OUT)/danelaw
 
 # ---- tests ----
 
 check: test-deps
-	@$(MAKE) --no-print-directory all fuzz-replay units
+	@$(build) all fuzz-replay units
 	@tests/run $(OUT)
 
 units: $(UNITS:%.c=$(OUT)/%)
@@ -120,12 +125,13 @@ build/fuzz/tests/fuzz/%: tests/fuzz/%.c $(LIBRARY) $(wildcard */*.h)
 	$(call say,FUZZ,$@)
 	$(quiet)clang $(CPPFLAGS) $(FUZZ_CFLAGS) -o $@ $< $(LIBRARY) $(LDLIBS)
 
-fuzz: test-deps
-	@$(MAKE) --no-print-directory fuzz-build
+fuzz: deps
+	@packaging/install-packages $(FUZZ_PACKAGES)
+	@$(build) fuzz-build
 	@tests/fuzz/run build/fuzz/tests/fuzz $(FUZZ_SECONDS)
 
-demo: deps
-	@$(MAKE) --no-print-directory all test-deps
+demo: test-deps
+	@$(build) all
 	@tests/lab/demo $(OUT)/danelaw
 
 # ---- installing ----
