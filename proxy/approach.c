@@ -374,7 +374,15 @@ static void explain_tls(
     struct approach *a, const struct smtp_client_failure *failure, struct refusal *refusal)
 {
 	const struct tls_proof *proof = smtp_client_proof(a->client);
+	struct tls_proof given_up;
 
+	/* No verdict of the handshake's own: it did not end in time, or broke after it. */
+	if (proof && proof->failure == TLS_FINE) {
+		given_up = *proof;
+		given_up.failure = TLS_FAIL_HANDSHAKE;
+		snprintf(given_up.text, sizeof given_up.text, "%.255s", failure->text);
+		proof = &given_up;
+	}
 	route_explain_tls(
 	    a->route, current_address(a), proof ? NULL : failure->text, proof, refusal);
 }
