@@ -487,7 +487,8 @@ static void log_exception(const struct delivery *d)
 	if (!e ||
 	    (e->policy.level >= d->proxy->conf->policy.level && e->policy.enforce && !e->until))
 		return;
-	if (e->until && gmtime_r(&e->until, &tm))
+	/* The section ends with its last day: the second before is of that day. */
+	if (e->until && gmtime_r(&(time_t){e->until - 1}, &tm))
 		strftime(until, sizeof until, "%Y-%m-%d", &tm);
 	log_begin(&line, LOG_LEVEL_WARNING, "exception");
 	log_value(&line, "session", d->session);
