@@ -11,6 +11,7 @@
 #include <string.h>
 
 enum { RECORDS_SHOWN = 3, HEX_SHOWN = 8 };
+enum { MATCHING_SHA256 = 1, MATCHING_SHA512 = 2 };
 
 enum {
 	HOST_TEXT = DOMAIN_SIZE + ADDR_TEXT + 16,
@@ -27,20 +28,55 @@ struct facts {
 	char names[NAMES_TEXT];    /* mx1.example.org or example.org */
 	char seen[32 + HEX_SHOWN]; /* key sha256 cd34.. */
 	const char *why;
+	const char *hint; /* to a mismatch */
 };
+
+/*
+ * Digest agility (RFC 7671 9): SHA-512 silences SHA-256 of the same usage and selector. A record
+ * that did not count must not be named, or "presented AB, wants AB" would be the answer to a stale
+ * SHA-512.
+ */
+static bool is_silenced(const struct tlsa_set *tlsa, const struct tlsa *record)
+{
+	if (record->matching != MATCHING_SHA256)
+		return false;
+	for (size_t i = 0; i < tlsa->count; i++)
+		if (tlsa->items[i].matching == MATCHING_SHA512 &&
+		    tlsa->items[i].usage == record->usage &&
+		    tlsa->items[i].selector == record->selector)
+			return true;
+	return false;
+}
 
 static void describe_records(const struct tlsa_set *tlsa, char *out, size_t size)
 {
-	size_t len = 0;
+	size_t len = 0, shown = 0, more = 0;
 
-	for (size_t i = 0; i < tlsa->count && i < RECORDS_SHOWN; i++) {
+	for (size_t i = 0; i < tlsa->count; i++) {
 		char brief[TLSA_TEXT];
 
-		len += (size_t)snprintf(out + len, size - len, "%s%s", i > 0 ? " or " : "",
+		if (is_silenced(tlsa, &tlsa->items[i]))
+			continue;
+		if (shown == RECORDS_SHOWN) {
+			more++;
+			continue;
+		}
+		len += (size_t)snprintf(out + len, size - len, "%s%s", shown > 0 ? " or " : "",
 		    tlsa_brief(&tlsa->items[i], brief));
+		shown++;
 	}
-	if (tlsa->count > RECORDS_SHOWN)
-		snprintf(out + len, size - len, " and %zu more", tlsa->count - RECORDS_SHOWN);
+	if (more > 0)
+		snprintf(out + len, size - len, " and %zu more", more);
+}
+
+/* A digest of an authority matches nothing that is not sent, and never the server's own
+ * certificate. */
+static bool wants_authority(const struct tlsa_set *tlsa)
+{
+	for (size_t i = 0; i < tlsa->count; i++)
+		if (tlsa->items[i].usage != TLSA_USAGE_TA)
+			return false;
+	return tlsa->count > 0;
 }
 
 static void describe_names(const struct tls_rule *rule, char *out, size_t size)
@@ -68,6 +104,9 @@ static void collect(const struct route *route, const struct addr *address,
 		    proof->key_digest);
 	else
 		snprintf(facts->seen, sizeof facts->seen, "no certificate");
+	facts->hint = wants_authority(&route->rule.tlsa)
+			  ? " as an authority above it, sent in its chain"
+			  : "";
 	facts->why = proof && proof->text[0] ? proof->text : "no details";
 }
 
@@ -120,8 +159,8 @@ static void explain_dane(
 		    facts->host, facts->seen, facts->why, facts->owner, facts->wanted);
 		break;
 	default:
-		refusal_set(refusal, REASON_DANE_MISMATCH, "%s presented %s, %s wants %s",
-		    facts->host, facts->seen, facts->owner, facts->wanted);
+		refusal_set(refusal, REASON_DANE_MISMATCH, "%s presented %s, %s wants %s%s",
+		    facts->host, facts->seen, facts->owner, facts->wanted, facts->hint);
 	}
 }
 

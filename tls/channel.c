@@ -166,7 +166,7 @@ static void explain_handshake(struct channel *channel, int ssl_error)
 	tls_rule_judge(&tls->rule, tls->ssl, ssl_error, &tls->proof);
 	if (BIO_number_read(SSL_get_rbio(tls->ssl)) >= HANDSHAKE_OCTETS_MAX)
 		snprintf(tls->proof.text, sizeof(tls->proof.text),
-		    "TLS handshake failed: more than %d octets from the server",
+		    "more than %d octets from the server",
 		    HANDSHAKE_OCTETS_MAX);
 	channel_note(channel, tls->proof.text);
 }

@@ -304,6 +304,6 @@ void tls_rule_judge(const struct tls_rule *rule, SSL *ssl, int ssl_error, struct
 		return;
 	}
 	tls_library_error(reason, sizeof(reason));
-	fail(proof, TLS_FAIL_HANDSHAKE, "TLS handshake failed: %s",
+	fail(proof, TLS_FAIL_HANDSHAKE, "%s",
 	    reason[0] ? reason : "connection lost");
 }

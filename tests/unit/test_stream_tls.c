@@ -78,7 +78,7 @@ static void lost_in_handshake(void **state)
 	secure(&client);
 	RUN_UNTIL(has(&client, STREAM_FAILED));
 	assert_string_equal(client.events, "F");
-	assert_non_null(strstr(client.error, "TLS handshake failed: "));
+	assert_int_not_equal(client.error[0], 0);
 	end(&client, &peer);
 }
 
@@ -104,7 +104,7 @@ static void handshake_octets_are_limited(void **state)
 	secure(&client);
 	RUN_UNTIL(has(&client, STREAM_FAILED));
 	assert_string_equal(
-	    client.error, "TLS handshake failed: more than 204800 octets from the server");
+	    client.error, "more than 204800 octets from the server");
 	end(&client, &peer);
 }
 
