@@ -44,10 +44,11 @@ class Cert:
         return openssl("pkey", "-pubin", "-outform", "DER", data=pem)
 
 
-def make(folder, subject, names=(), issuer=None, days=30, is_ca=False, key=EC):
-    """`days` may be negative: a certificate that has expired."""
+def make(folder, subject, names=(), issuer=None, days=30, is_ca=False, key=EC, digest="sha256",
+         more=()):
+    """`days` may be negative: a certificate that has expired. `more`: extensions."""
     stem = os.path.join(folder, "%d-%s" % (next(_serial), subject.replace("*", "star") or "empty"))
-    extensions = ["basicConstraints=critical,CA:" + ("TRUE" if is_ca else "FALSE")]
+    extensions = ["basicConstraints=critical,CA:" + ("TRUE" if is_ca else "FALSE"), *more]
     if names:
         extensions.append("subjectAltName=" + ",".join("DNS:" + n for n in names))
     request = ["req", "-new", *key, "-nodes", "-keyout", stem + ".key", "-out", stem + ".csr",
@@ -57,7 +58,7 @@ def make(folder, subject, names=(), issuer=None, days=30, is_ca=False, key=EC):
     openssl(*request)
     signer = ("-CA", issuer.pem, "-CAkey", issuer.key) if issuer else ("-key", stem + ".key")
     openssl("x509", "-req", "-in", stem + ".csr", "-copy_extensions", "copyall", "-days", str(days),
-            "-sha256", *signer, "-out", stem + ".pem")
+            "-" + digest, *signer, "-out", stem + ".pem")
     return Cert(stem, issuer)
 
 
@@ -66,13 +67,13 @@ def self_signed(folder, *names, days=30, key=EC):
 
 
 class CA(Cert):
-    def __init__(self, folder, name, issuer=None):
-        made = make(folder, name, issuer=issuer, days=60, is_ca=True)
+    def __init__(self, folder, name, issuer=None, **how):
+        made = make(folder, name, issuer=issuer, days=60, is_ca=True, **how)
         super().__init__(made.pem[: -len(".pem")], issuer)
         self.folder = folder
 
-    def issue(self, *names, days=30, key=EC):
-        return make(self.folder, names[0], names, issuer=self, days=days, key=key)
+    def issue(self, *names, days=30, **how):
+        return make(self.folder, names[0], names, issuer=self, days=days, **how)
 
 
 def tlsa(cert, usage=3, selector=1, matching=1):

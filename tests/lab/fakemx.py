@@ -50,6 +50,7 @@ class FakeMx:
 
     def stop(self):
         self.stopping.set()
+        self.listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
         self.acceptor.join(5)
         self.listener.close()
         for c in self.connections:
@@ -72,6 +73,8 @@ class FakeMx:
                 sock, peer = self.listener.accept()
             except socket.timeout:
                 continue
+            except OSError:
+                return
             c = Conversation(self, sock)
             self.connections.append(c)
             threading.Thread(target=c.run, daemon=True).start()

@@ -49,12 +49,16 @@ def ini(sections):
 
 
 class Danelaw:
-    def __init__(self, lab, changes=None, options=()):
+    def __init__(self, lab, changes=None, options=(), env=None):
         self.folder = lab.new_folder("danelaw")
         os.makedirs(self.folder)
         self.conf, self.log_file = self.folder + "/danelaw.conf", self.folder + "/log"
-        write(self.conf, ini(settings(lab, changes)))
+        sections = settings(lab, changes)
+        write(self.conf, ini(sections))
+        host, port = sections["listener smarthost"]["listen"].split()[0].rsplit(":", 1)
+        self.server = (host.strip("[]"), int(port))  # of the first address
         self.options = options
+        self.env = dict(os.environ, **(env or {}))
         self.child = None
 
     def __enter__(self):
@@ -67,7 +71,8 @@ class Danelaw:
     def start(self):
         command = [PROGRAM, "serve", "-c", self.conf, *self.options]
         with open(self.log_file, "ab") as log:
-            self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                          env=self.env)
         wait(self._greets, 15, "danelaw serves")
 
     def stop(self):
@@ -109,7 +114,7 @@ class Danelaw:
     def _greets(self):
         assert self.child.poll() is None, "danelaw ended at start\n" + self.tail()
         try:
-            smtp.Smtp(timeout=5).close()
+            smtp.Smtp(self.server, timeout=5).close()
             return True
         except OSError:
             return False

@@ -57,7 +57,7 @@ class World:
         self.servers = [self.postfix]  # what start() starts
         self.stops = []  # what stop() stops, last first
         self.domains = {}
-        self.last_address = self.last_folder = 0
+        self.last_address = self.last_folder = self.last_relay = 0
 
     def __getitem__(self, name):
         return self.domains[name]
@@ -84,7 +84,8 @@ class World:
         return relay
 
     def relay(self, twist):
-        relay = DnsRelay("198.18.0.%d" % (100 + len(self.stops)), twist)
+        self.last_relay += 1
+        relay = DnsRelay("198.19.0.%d" % self.last_relay, twist)
         self.stops.append(relay)
         return relay
 
