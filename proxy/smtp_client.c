@@ -246,7 +246,8 @@ static void on_stream(struct stream *stream, enum stream_event event, void *arg)
 			client_tell(c, CLIENT_DRAINED, NULL);
 		break;
 	case STREAM_FAILED:
-		/* With TLS 1.3 what the server has against our handshake comes when that is over. */
+		/* With TLS 1.3 what the server has against our handshake comes when that is over.
+		 */
 		if (c->state == EHLO_TLS)
 			client_fail_tls(c, "%s", stream_error(stream));
 		else

@@ -238,7 +238,8 @@ case("t04-same-segment", "451 4.7.5 tls-handshake", "3 1 1",
 case("t04-half-a-line", "451 4.7.5 tls-handshake", "3 1 1", fake={"inject": b"2"})
 case("t05-next-segment", "451 4.7.5 tls-handshake", "3 1 1",
      fake={"replies": {"STARTTLS": injected_next_segment}})
-case("t05-before-starttls", "451 4.7.4 dane-no-starttls", "3 1 1", fake={"replies": {"EHLO": injected_before}})
+case("t05-before-starttls", "451 4.7.4 dane-no-starttls", "3 1 1",
+     fake={"replies": {"EHLO": injected_before}})
 case("t09-anonymous", "451 4.7.5 tls-handshake", "3 1 1", fake=ANONYMOUS)
 case("t10-tls11", "451 4.7.5 tls-handshake", "3 1 1", fake=OLD)
 case("t10-min-tls-is-no-help", "451 4.7.5 tls-handshake", "3 1 1", fake=OLD, conf={"min_tls": "1.0"})
