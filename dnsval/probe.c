@@ -164,8 +164,9 @@ static void conclude(struct probe *probe, enum finding finding, const char *form
 	vsnprintf(probe->why, sizeof probe->why, format, args);
 	va_end(args);
 	context_free(&probe->context);
-	if (finding != FOUND_WORKING)
-		log_debug("DNSSEC probe: %s", probe->why);
+	/* The first word comes at the first failure, the verdict only after the last. */
+	if (finding == FOUND_FAILED && probe->state != PROBE_BROKEN)
+		log_warning("DNSSEC probe failed, trying again: %s", probe->why);
 	judge(probe, finding);
 	ev_now_update(probe->loop);
 	ev_timer_set(&probe->timer, wait_after(probe), 0.);
