@@ -382,6 +382,28 @@ static int serve(struct conf *conf)
 	return code;
 }
 
+/* -t: everything that a start would refuse before it opens a socket; nothing is written. */
+static int test(struct conf *conf)
+{
+	char *error = NULL;
+	struct ev_loop *loop = ev_loop_new(0);
+	struct resolver *resolver = NULL;
+	int code = EX_OK;
+
+	log_open(LOG_TO_STDERR, LOG_AS_TEXT, LOG_LEVEL_ERROR);
+	if (privileges_check(conf, &error))
+		resolver = resolver_new(loop, conf, &error);
+	if (!resolver) {
+		complain("", &error);
+		code = EX_CONFIG;
+	}
+	resolver_free(&resolver);
+	reap_now();
+	ev_loop_destroy(loop);
+	conf_free(&conf);
+	return code;
+}
+
 int main(int argc, char **argv)
 {
 	struct arguments arguments = {0};
@@ -392,14 +414,10 @@ int main(int argc, char **argv)
 		signal(SIGPIPE, SIG_IGN); /* before any library may write to a socket (R-NET-17) */
 		tls_library_init();
 		conf = load_conf(&arguments);
-		if (!conf) {
+		if (!conf)
 			code = EX_CONFIG;
-		} else if (arguments.test_only) {
-			conf_free(&conf);
-			code = EX_OK;
-		} else {
-			code = serve(conf);
-		}
+		else
+			code = arguments.test_only ? test(conf) : serve(conf);
 	}
 	free(arguments.options);
 	return code;
