@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -29,6 +30,15 @@ static struct position where_in(const struct draft *draft, const struct draft_se
 	if (setting)
 		return setting->where;
 	return section ? section->where : (struct position){0};
+}
+
+/* ---- the user ---- */
+
+static void check_user(const struct conf *conf, struct draft *draft)
+{
+	if (*conf->server.user && !getpwnam(conf->server.user))
+		draft_error(draft, where_is(draft, SECTION_SERVER, "user"),
+			    "user %.64s: there is no such user", conf->server.user);
 }
 
 /* ---- timeouts ---- */
@@ -219,6 +229,7 @@ static void check_exceptions(const struct conf *conf, struct draft *draft, time_
 
 void check_conf(const struct conf *conf, struct draft *draft, time_t now)
 {
+	check_user(conf, draft);
 	check_listeners(conf, draft);
 	check_file(draft, "root_hints", conf->dns.root_hints);
 	check_file(draft, "trust_anchor", conf->dns.trust_anchor);

@@ -63,6 +63,7 @@ struct service {
 	struct conf *conf;
 	struct resolver *resolver;
 	struct probe *probe;
+	bool dns_was_broken;
 	size_t listener_count;
 	struct listener **listeners;
 	ev_signal on_term, on_int;
@@ -205,6 +206,18 @@ static void tell_name(const struct conf *conf)
 			    "(set [server] hostname)");
 }
 
+/* libunbound remembers for a while what it could not get; mail should not wait for that when DNS is
+ * back (R-DNS-37). */
+static void on_probe(enum probe_state state, void *arg)
+{
+	struct service *s = arg;
+
+	if (state == PROBE_BROKEN)
+		s->dns_was_broken = true;
+	else if (s->dns_was_broken)
+		resolver_renew(s->resolver);
+}
+
 static bool build(struct service *s)
 {
 	char *error = NULL;
@@ -218,6 +231,7 @@ static bool build(struct service *s)
 		log_error("%s: destinations under level secure are refused until it is there",
 		    tls_contexts_ca_error(s->proxy.tls));
 	s->probe = probe_new(s->proxy.loop, s->conf);
+	probe_watch(s->probe, on_probe, s);
 	s->proxy.policy = policy_new(s->proxy.loop, s->conf, s->resolver, s->probe);
 	s->proxy.setbacks = setbacks_new();
 	s->proxy.pool = pool_new(&s->proxy);
@@ -362,7 +376,10 @@ static int prepare(struct service *s)
 	tell_name(s->conf);
 	tell_capacity(s->conf, fit);
 	tell_own_addresses(s);
-	return start_listeners(s) ? EX_OK : EX_UNAVAILABLE;
+	if (!start_listeners(s))
+		return EX_UNAVAILABLE;
+	resolver_keep_anchor(s->resolver);
+	return EX_OK;
 }
 
 static int serve(struct conf *conf)
@@ -387,12 +404,11 @@ static int test(struct conf *conf)
 {
 	char *error = NULL;
 	struct ev_loop *loop = ev_loop_new(0);
-	struct resolver *resolver = NULL;
+	struct resolver *resolver;
 	int code = EX_OK;
 
 	log_open(LOG_TO_STDERR, LOG_AS_TEXT, LOG_LEVEL_ERROR);
-	if (privileges_check(conf, &error))
-		resolver = resolver_new(loop, conf, &error);
+	resolver = resolver_new(loop, conf, &error);
 	if (!resolver) {
 		complain("", &error);
 		code = EX_CONFIG;

@@ -53,22 +53,17 @@ static void make_directory(const char *path)
 	free(copy);
 }
 
-bool privileges_check(const struct conf *conf, char **error)
-{
-	if (!conf->server.user[0] || getpwnam(conf->server.user))
-		return true;
-	*error = mem_printf("[server] user = %s: there is no such user", conf->server.user);
-	return false;
-}
-
 static const struct passwd *find_user(const struct conf *conf, char **error)
 {
 	const struct passwd *user;
 
-	if (!privileges_check(conf, error))
-		return NULL;
-	if (conf->server.user[0])
-		return getpwnam(conf->server.user);
+	if (conf->server.user[0]) {
+		user = getpwnam(conf->server.user);
+		if (!user)
+			*error = mem_printf(
+			    "[server] user = %s: there is no such user", conf->server.user);
+		return user;
+	}
 	user = getpwnam("danelaw");
 	if (user)
 		return user;

@@ -20,7 +20,4 @@ size_t privileges_raise_descriptors(void);
  */
 bool privileges_drop(const struct conf *conf, char **error);
 
-/* Whether the user that a start as root would become exists. false: *error (malloc'd). */
-bool privileges_check(const struct conf *conf, char **error);
-
 #endif

@@ -49,7 +49,8 @@ def ini(sections):
 
 
 class Danelaw:
-    def __init__(self, lab, changes=None, options=(), env=None):
+    def __init__(self, lab, changes=None, options=(), env=None, wrap=()):
+        """`wrap`: what starts it, as ["setpriv", ...]."""
         self.folder = lab.new_folder("danelaw")
         os.makedirs(self.folder)
         self.conf, self.log_file = self.folder + "/danelaw.conf", self.folder + "/log"
@@ -57,7 +58,7 @@ class Danelaw:
         write(self.conf, ini(sections))
         host, port = sections["listener smarthost"]["listen"].split()[0].rsplit(":", 1)
         self.server = (host.strip("[]"), int(port))  # of the first address
-        self.options = options
+        self.options, self.wrap = options, wrap
         self.env = dict(os.environ, **(env or {}))
         self.child = None
 
@@ -69,7 +70,7 @@ class Danelaw:
         self.stop()
 
     def start(self):
-        command = [PROGRAM, "serve", "-c", self.conf, *self.options]
+        command = [*self.wrap, PROGRAM, "serve", "-c", self.conf, *self.options]
         with open(self.log_file, "ab") as log:
             self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                           env=self.env)
