@@ -42,8 +42,8 @@ static const char usage[] =
     "  danelaw -h, --help        this\n"
     "\n"
     "  -c FILE                   configuration (default " CONF_DEFAULT_PATH ";\n"
-    "                            without that file built-in defaults: a smarthost on port 2525 for "
-    "this host)\n"
+    "                            without that file built-in defaults:\n"
+    "                            a smarthost on port 2525 for this host)\n"
     "  -o section.key=value      replaces a setting of the file; may be repeated, the last wins\n"
     "\n"
     "exit: 0 fine; 64 usage; 69 cannot bind or start; 70 our bug; 78 configuration\n";
@@ -68,7 +68,7 @@ struct service {
 	struct listener **listeners;
 	ev_signal on_term, on_int;
 	ev_timer patience, farewell;
-	ev_check progress;
+	ev_prepare progress;
 };
 
 /* ---- the command line ---- */
@@ -249,7 +249,9 @@ static size_t sessions_left(const struct service *s)
 	return left;
 }
 
-static void on_progress(struct ev_loop *loop, ev_check *w, int revents)
+/* Before the loop waits: a check after the waiting would miss what the last callback of a turn
+ * ended, and the next turn may be far. */
+static void on_progress(struct ev_loop *loop, ev_prepare *w, int revents)
 {
 	struct service *s = w->data;
 
@@ -304,10 +306,9 @@ static void on_stop_signal(struct ev_loop *loop, ev_signal *w, int revents)
 	s->patience.data = s;
 	ev_timer_start(loop, &s->patience);
 	ev_timer_init(&s->farewell, on_farewell_over, FAREWELL, 0.);
-	ev_check_init(&s->progress, on_progress);
+	ev_prepare_init(&s->progress, on_progress);
 	s->progress.data = s;
-	ev_check_start(loop, &s->progress);
-	ev_feed_event(loop, &s->progress, EV_CHECK); /* nothing else may ever happen again */
+	ev_prepare_start(loop, &s->progress);
 }
 
 static void watch_signals(struct service *s)

@@ -89,7 +89,14 @@ void session_shut_down(struct session *s)
 
 void session_cut(struct session *s)
 {
-	close_with(s, REASON_SHUTDOWN, "this service is stopping; try again soon");
+	bool must_close;
+
+	/* Past the final dot the client hears that the outcome is unknown, not "try again". */
+	if (s->mode == SESSION_BODY &&
+	    outcome_is_known(transaction_outcome(s->transaction, &must_close)))
+		smtp_server_outcome(s, transaction_outcome(s->transaction, &must_close), true);
+	else
+		close_with(s, REASON_SHUTDOWN, "this service is stopping; try again soon");
 }
 
 /* ---- the transaction ---- */
