@@ -52,7 +52,14 @@ static char *read_file(const char *path, size_t *len)
 	return text;
 }
 
-static struct anchors *read_anchors(const char *path, char **error)
+char *anchors_read_text(const char *path)
+{
+	size_t len;
+
+	return read_file(path, &len);
+}
+
+struct anchors *anchors_read(const char *path, char **error)
 {
 	size_t len;
 	char *text = read_file(path, &len);
@@ -110,7 +117,7 @@ static struct anchors *load_state(const struct conf *conf, const char *seed)
 	struct anchors *anchors = NULL;
 
 	if (path && anchors_grew_from(conf, seed))
-		anchors = read_anchors(path, &error);
+		anchors = anchors_read(path, &error);
 	if (error)
 		log_warning("trust anchor: %s; beginning anew", error);
 	free(error);
@@ -141,7 +148,7 @@ static bool is_static(const struct conf *conf)
 struct anchors *anchors_load(const struct conf *conf, char **error)
 {
 	struct anchors *anchors =
-	    is_static(conf) ? read_anchors(conf->dns.trust_anchor, error) : load_root(conf, error);
+	    is_static(conf) ? anchors_read(conf->dns.trust_anchor, error) : load_root(conf, error);
 
 	if (!anchors) {
 		char *cause = *error;

@@ -50,6 +50,12 @@ void anchors_log(const struct anchors *anchors);
  */
 struct anchors *anchors_parse(const char *text, size_t len, const char *source, char **error);
 
+/* The same from a file. */
+struct anchors *anchors_read(const char *path, char **error);
+
+/* The whole text of a file; NULL with errno set. */
+char *anchors_read_text(const char *path);
+
 /* The root keys to begin with: the distribution's, else built in. NULL: *error says why. */
 char *anchors_seed(const char **source, char **error);
 

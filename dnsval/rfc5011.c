@@ -2,10 +2,11 @@
  * rfc5011.c - keeps the root's trust anchor up to date in state_dir, in one process of all.
  *
  * libunbound does the state table of RFC 5011, but it calls exit() when it cannot write its file: a
- * full disk would end a proxy with thousands of sessions (F-02). It also forgets a name altogether,
- * and so calls it insecure, once all its keys are revoked. So it does its work in a child process
- * that lives for one lookup; what the child leaves behind is read, and judged, by anchor.c. The
- * child's words come back through a pipe. Called by resolver.c.
+ * full disk would end a proxy with thousands of sessions (F-02); or it leaves an empty file. It
+ * also forgets a name altogether, and so calls it insecure, once all its keys are revoked. So it
+ * works on a draft, in a child process that lives for one lookup, and the draft is read and judged
+ * before it takes the place of root.key. The child's words come back through a pipe. Called by
+ * resolver.c.
  */
 #include "dnsval/rfc5011.h"
 
@@ -75,8 +76,10 @@ static bool write_file(const char *path, const char *text)
 	if (fd >= 0 && close(fd) < 0)
 		written = false;
 	written = written && rename(fresh, path) == 0;
-	if (!written)
+	if (!written) {
 		failed(path);
+		unlink(fresh);
+	}
 	free(fresh);
 	return written;
 }
@@ -114,6 +117,19 @@ static bool begin_anew(struct rfc5011 *keeper, const char *seed, const char *sou
 	return begun;
 }
 
+static bool copy_to_draft(struct rfc5011 *keeper)
+{
+	char *copy = anchors_state_path(keeper->conf, "");
+	char *draft = anchors_state_path(keeper->conf, ".draft");
+	char *text = anchors_read_text(copy);
+	bool copied = text ? write_file(draft, text) : failed(copy);
+
+	free(text);
+	free(draft);
+	free(copy);
+	return copied;
+}
+
 /* Whether what anchor.c uses is the copy: it is there, sound, and grew from the present seed. */
 static bool is_copy_in_use(const struct conf *conf)
 {
@@ -134,9 +150,9 @@ static bool prepare_copy(struct rfc5011 *keeper)
 	char *error = NULL;
 
 	if (is_copy_in_use(keeper->conf))
-		return true;
+		return copy_to_draft(keeper);
 	char *seed = anchors_seed(&source, &error);
-	bool good = seed && begin_anew(keeper, seed, source);
+	bool good = seed && begin_anew(keeper, seed, source) && copy_to_draft(keeper);
 
 	if (error)
 		log_error("trust anchor: %s", error);
@@ -145,10 +161,10 @@ static bool prepare_copy(struct rfc5011 *keeper)
 	return good;
 }
 
-/* The library writes root.key.PID-... and renames it; a child that was ended may leave one. */
-static void remove_litter(struct rfc5011 *keeper)
+/* libunbound writes root.key.draft.PID-... and renames it; a child that was ended may leave one. */
+static void remove_drafts(struct rfc5011 *keeper)
 {
-	char *path = anchors_state_path(keeper->conf, ".[0-9]*-*");
+	char *path = anchors_state_path(keeper->conf, ".draft*");
 	glob_t found = {0};
 
 	if (glob(path, GLOB_NOSORT, NULL, &found) == 0)
@@ -156,6 +172,26 @@ static void remove_litter(struct rfc5011 *keeper)
 			unlink(found.gl_pathv[i]);
 	globfree(&found);
 	free(path);
+}
+
+/* An empty file, or one without a key that is trusted, must not become our anchor. */
+static bool adopt_draft(struct rfc5011 *keeper)
+{
+	char *copy = anchors_state_path(keeper->conf, "");
+	char *draft = anchors_state_path(keeper->conf, ".draft");
+	char *error = NULL;
+	struct anchors *anchors = anchors_read(draft, &error);
+	bool adopted = anchors && rename(draft, copy) == 0;
+
+	if (error)
+		log_error("trust anchor: %s", error);
+	else if (!adopted)
+		failed(copy);
+	anchors_free(&anchors);
+	free(error);
+	free(draft);
+	free(copy);
+	return adopted;
 }
 
 /* ---- the child ---- */
@@ -177,7 +213,7 @@ static void on_child_answer(const struct dns_answer *answer, void *loop)
 
 static _Noreturn void run_child(const struct conf *conf, int pipe_fd)
 {
-	char *file = anchors_state_path(conf, "");
+	char *file = anchors_state_path(conf, ".draft");
 	char *error = NULL;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -220,26 +256,35 @@ static void forget_child(struct rfc5011 *keeper)
 	while (waitpid(keeper->child, NULL, 0) < 0 && errno == EINTR)
 		;
 	keeper->child = 0;
-	remove_litter(keeper);
 }
 
-static void on_child_end(struct rfc5011 *keeper)
+static void complain(const struct rfc5011 *keeper)
 {
-	size_t done_len = sizeof done - 1;
-	bool good = keeper->heard_len >= done_len &&
-		    memcmp(keeper->heard + keeper->heard_len - done_len, done, done_len) == 0;
-	char *end = memchr(keeper->heard, '\n', keeper->heard_len);
+	const char *end = memchr(keeper->heard, '\n', keeper->heard_len);
 	int len = end ? (int)(end - keeper->heard) : (int)keeper->heard_len;
 
-	forget_child(keeper);
-	if (good)
-		keeper->refreshed(keeper->arg);
-	else if (memmem(keeper->heard, keeper->heard_len, unanswered, sizeof unanswered - 1))
+	if (memmem(keeper->heard, keeper->heard_len, unanswered, sizeof unanswered - 1))
 		log_warning("trust anchor: not refreshed: %.*s", len, keeper->heard);
 	else
 		log_error("trust anchor: keeping it up failed: %.*s; the keys in use stay, but a "
 			  "key roll of the root would be missed",
 		    len, keeper->heard);
+}
+
+static void on_child_end(struct rfc5011 *keeper)
+{
+	size_t done_len = sizeof done - 1;
+	bool is_done = keeper->heard_len >= done_len &&
+		       memcmp(keeper->heard + keeper->heard_len - done_len, done, done_len) == 0;
+
+	forget_child(keeper);
+	bool good = is_done && adopt_draft(keeper);
+
+	remove_drafts(keeper);
+	if (good)
+		keeper->refreshed(keeper->arg);
+	else
+		complain(keeper);
 	try_again_after(keeper, good ? refresh_interval : retry_interval);
 }
 
@@ -323,6 +368,7 @@ void rfc5011_free(struct rfc5011 **keeper)
 	if ((*keeper)->child > 0) {
 		kill((*keeper)->child, SIGKILL);
 		forget_child(*keeper);
+		remove_drafts(*keeper);
 	}
 	if ((*keeper)->lock >= 0)
 		close((*keeper)->lock);
