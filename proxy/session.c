@@ -260,9 +260,16 @@ static void consume(void *arg, size_t len)
 	restart_idle(s);
 }
 
+/* The end of a broken stream is told after what came before it. */
+static bool is_broken(void *arg)
+{
+	return stream_error(((struct session *)arg)->stream)[0] != '\0';
+}
+
 static bool pass_body(struct session *s)
 {
-	struct body_source source = {.peek = peek, .consume = consume, .arg = s};
+	struct body_source source = {
+	    .peek = peek, .consume = consume, .is_broken = is_broken, .arg = s};
 	const struct outcome *outcome;
 	bool must_close;
 
@@ -328,6 +335,8 @@ static void end_of_input(struct session *s)
 	/* A client that only closed its sending side still gets what it asked for (R-SMTP-71). */
 	if (s->mode == SESSION_CLOSED || !stream_at_eof(s->stream) || !is_waiting_for_client(s))
 		return;
+	if (s->mode == SESSION_BODY && session_has_input(s))
+		return; /* the next hop has no room at present; the dot may be among it */
 	if (s->mode == SESSION_BODY)
 		close_session(s, "the client left before its final dot");
 	else

@@ -412,6 +412,8 @@ void transaction_pump(struct transaction *t, const struct body_source *source)
 		if (t->body.has_8bit && !outcome_is_known(&t->outcome))
 			refuse_8bit(t);
 		write_all(t, out, written);
+		if (t->body.ended && source->is_broken(source->arg))
+			return; /* nobody would hear of it, and send it again (R-SMTP-75) */
 		if (t->body.ended) {
 			end_body(t);
 		} else if (is_drained_enough(t, taken)) {

@@ -53,6 +53,7 @@ bool transaction_is_utf8(const struct transaction *transaction);
 struct body_source {
 	const char *(*peek)(void *arg, size_t *len); /* what is there now; len 0: nothing yet */
 	void (*consume)(void *arg, size_t len);
+	bool (*is_broken)(void *arg); /* whoever sends it is known to be gone */
 	void *arg;
 };
 
