@@ -27,6 +27,7 @@
 
 struct approach {
 	struct proxy *proxy;
+	enum approach_how how;
 	const char *session; /* the delivery's, which outlives us */
 	approach_fn *callback;
 	void *arg;
@@ -322,7 +323,7 @@ static void connect_anew(struct approach *a)
 
 static bool reuse(struct approach *a)
 {
-	if (a->is_relaxed || a->in_clear)
+	if (a->how == APPROACH_ANEW || a->is_relaxed || a->in_clear)
 		return false;
 	a->client = pool_take(
 	    a->proxy->pool, a->destination->next_hop, current_address(a), current_rule(a));
@@ -492,13 +493,14 @@ static void on_destination(struct destination *destination, void *arg)
 		refuse(a, &destination->refusal);
 }
 
-struct approach *approach_start(
-    struct proxy *proxy, const char *domain, const char *session, approach_fn *callback, void *arg)
+struct approach *approach_start(struct proxy *proxy, const char *domain, enum approach_how how,
+    const char *session, approach_fn *callback, void *arg)
 {
 	struct approach *a = mem_zero(1, sizeof *a);
 
 	a->proxy = proxy;
 	a->session = session;
+	a->how = how;
 	a->callback = callback;
 	a->arg = arg;
 	ev_now_update(proxy->loop);

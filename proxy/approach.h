@@ -37,9 +37,14 @@ struct approach_result {
  */
 typedef void approach_fn(struct approach_result *result, void *arg);
 
+enum approach_how {
+	APPROACH_ANY,
+	APPROACH_ANEW, /* no idle connection: one has just failed */
+};
+
 /* domain: normal form. Bounded by [timeouts] rcpt as a whole. session: for the log. */
-struct approach *approach_start(
-    struct proxy *proxy, const char *domain, const char *session, approach_fn *callback, void *arg);
+struct approach *approach_start(struct proxy *proxy, const char *domain, enum approach_how how,
+    const char *session, approach_fn *callback, void *arg);
 void approach_cancel(struct approach **approach);
 void approach_result_release(struct approach_result *result);
 

@@ -41,7 +41,6 @@ struct delivery {
 	    first_reply; /* what the approach left of [timeouts] rcpt, until the first RCPT reply */
 	struct approach *approach;
 	struct approach_result hop; /* client, route, destination, ... */
-	struct outcome mail;        /* code 0 unless MAIL was refused */
 	struct outcome outcome;
 
 	struct recipient *recipients, **recipients_end;
@@ -118,10 +117,16 @@ static bool check_offer(struct delivery *d)
 	return false;
 }
 
-/* The declared size plus what our Received field will add (R-SMTP-17). */
+/*
+ * The declared size plus what our Received field may add (R-SMTP-17); but a message that fits is
+ * not to be refused for an estimate.
+ */
 static uint64_t size_upstream(const struct delivery *d)
 {
-	return d->envelope->size ? d->envelope->size + RECEIVED_SIZE : 0;
+	uint64_t limit = smtp_client_offer(d->hop.client)->size_limit;
+	uint64_t size = d->envelope->size ? d->envelope->size + RECEIVED_SIZE : 0;
+
+	return limit && size > limit ? limit : size;
 }
 
 static void on_client(struct smtp_client *client, enum smtp_client_event event,
@@ -175,10 +180,7 @@ static void on_rcpt_reply(struct delivery *d, const struct smtp_reply *reply)
 		return;
 	ev_timer_stop(d->proxy->loop, &d->first_reply);
 	d->unasked = r->next;
-	if (outcome_is_known(&d->mail))
-		decide(r, &d->mail);
-	else
-		outcome_of_rcpt(&r->outcome, reply, hop_name(d));
+	outcome_of_rcpt(&r->outcome, reply, hop_name(d));
 	tell(d, DELIVERY_RCPT);
 }
 
@@ -197,13 +199,44 @@ static void on_data_reply(struct delivery *d, const struct smtp_reply *reply)
 	tell(d, DELIVERY_DATA);
 }
 
-static void end_with_reply(struct delivery *d, const struct smtp_reply *reply)
+static void end_with_reply(
+    struct delivery *d, enum smtp_client_event event, const struct smtp_reply *reply)
 {
 	struct outcome outcome;
 
 	outcome_of_final(&outcome, reply, hop_name(d));
 	end(d, &outcome);
+	if (event == CLIENT_EARLY) /* the client may take long to come to its end */
+		smtp_client_close(&d->hop.client);
 	tell(d, DELIVERY_ENDED);
+}
+
+/*
+ * A kept connection that ends before it answered a recipient, be it with a 421 to MAIL (some count
+ * the messages of a connection), is replaced in silence (R-SMTP-81): nothing was told to anybody.
+ */
+static bool replace(struct delivery *d)
+{
+	if (d->state != ENVELOPE || !d->hop.is_reused || d->unasked != d->recipients)
+		return false;
+	approach_result_release(&d->hop);
+	d->hop = (struct approach_result){0};
+	d->state = APPROACHING;
+	d->approach =
+	    approach_start(d->proxy, d->domain, APPROACH_ANEW, d->session, on_approach, d);
+	return true;
+}
+
+/* The reply for each recipient, also for those that are still to come (R-SMTP-58). */
+static void on_mail_refused(struct delivery *d, const struct smtp_reply *reply)
+{
+	struct outcome outcome;
+
+	if (reply->code == 421 && replace(d))
+		return;
+	outcome_of_mail(&outcome, reply, hop_name(d));
+	end(d, &outcome);
+	tell(d, DELIVERY_RCPT);
 }
 
 static void on_failed(struct delivery *d)
@@ -216,6 +249,8 @@ static void on_failed(struct delivery *d)
 		smtp_client_close(&d->hop.client);
 		return;
 	}
+	if (replace(d))
+		return;
 	if (failure->reason == REASON_OUTCOME_UNKNOWN)
 		refusal_set(&refusal, failure->reason,
 		    "%s: %s after the whole message was sent; it may have been delivered, "
@@ -239,7 +274,7 @@ static void on_client(struct smtp_client *client, enum smtp_client_event event,
 	(void)client;
 	switch (event) {
 	case CLIENT_MAIL_REFUSED:
-		outcome_of_mail(&d->mail, reply, hop_name(d));
+		on_mail_refused(d, reply);
 		break;
 	case CLIENT_RCPT:
 		on_rcpt_reply(d, reply);
@@ -252,7 +287,7 @@ static void on_client(struct smtp_client *client, enum smtp_client_event event,
 		break;
 	case CLIENT_EARLY:
 	case CLIENT_FINAL:
-		end_with_reply(d, reply);
+		end_with_reply(d, event, reply);
 		break;
 	case CLIENT_FAILED:
 		on_failed(d);
@@ -299,7 +334,7 @@ struct delivery *delivery_new(struct proxy *proxy, const char *session,
 	    &d->first_reply, on_first_reply_overdue, proxy->conf->timeouts.rcpt + 0.05, 0.);
 	d->first_reply.data = d;
 	ev_timer_start(proxy->loop, &d->first_reply);
-	d->approach = approach_start(proxy, domain, session, on_approach, d);
+	d->approach = approach_start(proxy, domain, APPROACH_ANY, session, on_approach, d);
 	return d;
 }
 

@@ -95,7 +95,7 @@ void outcome_of_mail(struct outcome *outcome, const struct smtp_reply *reply, co
 		refuse_nonsense(outcome, reply, host, "MAIL");
 		return;
 	}
-	outcome->code = reply->code == 552 ? 452 : reply->code;
+	outcome->code = reply->code; /* 552 too: to MAIL it speaks of the size */
 	outcome->reason = REASON_NEXT_HOP;
 	prefix_words(outcome->text, sizeof outcome->text, reply, host);
 }

@@ -150,7 +150,7 @@ bool client_has_input(const struct smtp_client *c)
  * of response injection around STARTTLS (R-TLSSEC-01). Told on a turn of its own, since the
  * question may come from an owner's call, inside of which no event may arrive.
  */
-static void doom(struct smtp_client *c)
+void client_doom(struct smtp_client *c)
 {
 	c->doomed = true;
 	ev_feed_event(c->proxy->loop, &c->timer, EV_TIMER);
@@ -178,7 +178,7 @@ void client_enter(struct smtp_client *c, enum state next)
 	}
 	/* (TLS itself refuses to start on octets that came before it.) */
 	if (smtp_script[next].ask && next != HANDSHAKE && client_has_input(c)) {
-		doom(c);
+		client_doom(c);
 		return;
 	}
 	log_debug("%s: %s -> %s", c->name, smtp_script[c->state].name, smtp_script[next].name);
@@ -207,11 +207,16 @@ static void hear_replies(struct smtp_client *c)
 	while (c->state != CLOSED && c->state != HANDSHAKE && !c->doomed &&
 	       (in = stream_input(c->stream, &len), len)) {
 		status = smtp_reply_parse(in, len, &c->reply, &consumed, &why);
+		if (status == SMTP_REPLY_MORE && len >= STREAM_INPUT_MAX) {
+			status = SMTP_REPLY_BROKEN; /* nothing more would be read */
+			why = "reply too long";
+		}
 		if (status != SMTP_REPLY_DONE)
 			break;
 		stream_consume(c->stream, consumed);
 		log_debug("%s: < %d %.*s", c->name, c->reply.code,
 		    (int)strcspn(c->reply.text, "\n"), c->reply.text);
+		c->is_leaving |= c->reply.code == 421 || c->reply.code == 221;
 		if (smtp_script[c->state].hear)
 			smtp_script[c->state].hear(c, &c->reply);
 		else
@@ -244,6 +249,8 @@ static void on_stream(struct stream *stream, enum stream_event event, void *arg)
 			script_send_waiting(c);
 		else if (c->state == BODY)
 			client_tell(c, CLIENT_DRAINED, NULL);
+		else if (c->state == FINAL)
+			client_watch_dot(c);
 		break;
 	case STREAM_FAILED:
 		/* With TLS 1.3 what the server has against our handshake comes when that is over.
@@ -266,6 +273,23 @@ static bool is_moving(struct smtp_client *c)
 	return moving;
 }
 
+/* Of [timeouts] data_end, which counts from the moment our dot was written (R-SMTP-36). */
+static double client_time_left(const struct smtp_client *c)
+{
+	return c->final_deadline - ev_now(c->proxy->loop);
+}
+
+/* Until our dot has left a next hop that takes nothing has stalled, whatever data_end says
+ * (R-SMTP-37). */
+void client_watch_dot(struct smtp_client *c)
+{
+	double left, block = seconds(c, T_DATA_BLOCK);
+
+	ev_now_update(c->proxy->loop);
+	left = client_time_left(c);
+	client_set_timer(c, stream_unsent(c->stream) && block < left ? block : left);
+}
+
 static void on_timeout(struct ev_loop *loop, ev_timer *w, int revents)
 {
 	struct smtp_client *c = w->data;
@@ -280,11 +304,15 @@ static void on_timeout(struct ev_loop *loop, ev_timer *w, int revents)
 		client_set_timer(c, seconds(c, timer));
 		return;
 	}
+	if (c->state == FINAL && client_time_left(c) > 0 && is_moving(c)) {
+		client_watch_dot(c);
+		return;
+	}
 	c->timed_out = true;
 	if (c->state == CONNECT)
 		client_fail(c, "did not answer within %g s", seconds(c, timer));
-	else if (c->state == BODY)
-		client_fail(c, "took no data for %g s", seconds(c, timer));
+	else if (c->state == BODY || (c->state == FINAL && client_time_left(c) > 0))
+		client_fail(c, "took no data for %g s", seconds(c, T_DATA_BLOCK));
 	else
 		client_fail(
 		    c, "no reply to %s within %g s", smtp_script[c->state].name, seconds(c, timer));

@@ -25,8 +25,7 @@ struct smtp_client;
 
 enum smtp_client_event {
 	CLIENT_READY,        /* proven, and ready for an envelope; also after smtp_client_reset() */
-	CLIENT_MAIL_REFUSED, /* reply: to MAIL, before the replies to RCPT, none of which will be
-				2xx */
+	CLIENT_MAIL_REFUSED, /* reply: to MAIL; no RCPT needs to be asked any more */
 	CLIENT_RCPT,         /* reply: to one RCPT, in the order of smtp_client_rcpt() */
 	CLIENT_DATA,         /* reply: to DATA; 354: write the message now */
 	CLIENT_DRAINED,      /* there is room for more of the message */

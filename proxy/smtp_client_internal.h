@@ -62,7 +62,9 @@ struct smtp_client {
 	struct waiting *waiting, **waiting_end;
 	unsigned messages;
 	uint64_t written, sent_at_check; /* BODY: is it moving? */
+	ev_tstamp final_deadline;        /* FINAL */
 	bool timed_out;
+	bool is_leaving;     /* said 421 or 221: not to be kept */
 	bool doomed;         /* spoke out of turn; the failure is on its way */
 	enum state ended_in; /* what we waited for when it failed */
 	char session[48];    /* LATE: whose message it was */
@@ -98,6 +100,7 @@ void client_say(struct smtp_client *c, const char *line);
 void client_tell(
     struct smtp_client *c, enum smtp_client_event event, const struct smtp_reply *reply);
 void client_set_timer(struct smtp_client *c, double after);
+void client_watch_dot(struct smtp_client *c); /* FINAL */
 
 /* Each ends the conversation with CLIENT_FAILED; the stage is that of the state, or TLS. */
 void client_fail(struct smtp_client *c, const char *format, ...)
@@ -106,6 +109,7 @@ void client_fail_tls(struct smtp_client *c, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void client_fail_reply(struct smtp_client *c, const struct smtp_reply *reply);
 bool client_has_input(const struct smtp_client *c);
+void client_doom(struct smtp_client *c); /* it answered before it was asked */
 
 /* ---- the conversation, for the engine ---- */
 

@@ -180,6 +180,10 @@ void smtp_client_mail(struct smtp_client *c, const char *sender, uint64_t size,
 
 	if (c->state != READY)
 		return; /* it failed a moment ago, and the event is on its way */
+	if (client_has_input(c)) {
+		client_doom(c);
+		return;
+	}
 	if (size && c->offer.size)
 		snprintf(size_text, sizeof size_text, " SIZE=%llu", (unsigned long long)size);
 	c->messages++;
@@ -216,7 +220,7 @@ void smtp_client_rcpt(struct smtp_client *c, const char *recipient)
 	size_t size = strlen(recipient) + sizeof "RCPT TO:<>\r\n";
 	struct waiting *w;
 
-	if (c->state != ENVELOPE)
+	if (c->state != ENVELOPE || c->mail_refused)
 		return;
 	w = mem_alloc(sizeof *w + size);
 	snprintf(w->line, size, "RCPT TO:<%s>\r\n", recipient);
@@ -227,12 +231,24 @@ void smtp_client_rcpt(struct smtp_client *c, const char *recipient)
 	script_send_waiting(c);
 }
 
+static void forget_waiting(struct smtp_client *c)
+{
+	struct waiting *w;
+
+	while ((w = c->waiting)) {
+		c->waiting = w->next;
+		free(w);
+	}
+	c->waiting_end = &c->waiting;
+}
+
 static void hear_mail(struct smtp_client *c, const struct smtp_reply *reply)
 {
 	c->mail_outstanding = false;
-	if (reply->code / 100 == 2)
+	if (reply->code / 100 == 2 && !c->is_leaving)
 		return;
 	c->mail_refused = true;
+	forget_waiting(c);
 	client_tell(c, CLIENT_MAIL_REFUSED, reply);
 }
 
@@ -303,6 +319,8 @@ void smtp_client_end(struct smtp_client *c)
 		return;
 	stream_write(c->stream, ".\r\n", 3);
 	client_enter(c, FINAL);
+	c->final_deadline = ev_now(c->proxy->loop) + c->proxy->conf->timeouts.data_end;
+	client_watch_dot(c);
 }
 
 static void hear_body(struct smtp_client *c, const struct smtp_reply *reply)
@@ -318,6 +336,10 @@ static void hear_body(struct smtp_client *c, const struct smtp_reply *reply)
 
 static void hear_final(struct smtp_client *c, const struct smtp_reply *reply)
 {
+	if (stream_unsent(c->stream)) { /* our dot has not left: nobody can have answered it */
+		hear_body(c, reply);
+		return;
+	}
 	if (reply->code / 100 == 3) {
 		client_fail_reply(c, reply);
 		return;
@@ -353,7 +375,7 @@ void smtp_client_reset(struct smtp_client *c)
 
 bool smtp_client_park(struct smtp_client *c)
 {
-	if (client_has_input(c) || stream_at_eof(c->stream))
+	if (c->is_leaving || client_has_input(c) || stream_at_eof(c->stream))
 		return false;
 	if (c->state == ENVELOPE)
 		smtp_client_reset(c);
