@@ -1,0 +1,643 @@
+"""A next hop's silence, slowness and disappearance; its other addresses; connections that are kept."""
+import os
+import re
+import select
+import signal
+import socket
+import struct
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from certs import tlsa
+from fakemx import FakeMx, polite
+from nexthop import (Slots, at, attempt, closes, commands, drips, has_dot, listen, resets, says,
+                     says_and_closes, stalls, transcript, verbs, wait_over)
+from program import Danelaw
+from smtp import MESSAGE, Smtp, send, stuff
+from zones import wait
+
+ZONE = "nht.lab"
+LINE = b"x" * 998 + b"\r\n"
+
+SHORT = {"timeouts": {"rcpt": "4s", "connect": "600ms", "greeting": "600ms", "handshake": "600ms",
+                      "command": "600ms", "data_start": "600ms", "data_block": "600ms",
+                      "data_end": "1s", "shutdown": "1s"},
+         "dns": {"timeout": "2s", "total": "3s"}}
+KEPT = {"limits": {"connection_idle": "2500ms", "connection_messages": "3",
+                   "next_hop_connections": "2"}, "dns": {"timeout": "2s", "total": "3s"},
+        "unbound": {"cache-max-ttl": "1"}}
+
+
+def declare(lab):
+    lab.next_hop_time_slots = Slots(lab, ZONE, plain=70, tls=20, pair=12, dual=8, six=2)
+    # One MX host for two domains; and a TLSA RRset that changes.
+    lab.next_hop_shared = lab.address()
+    cert = lab.next_hop_time_slots.cert
+    lab.zone("nhs.lab", "one MX 10 mx\ntwo MX 10 mx\nmx A %s\n_25._tcp.mx TLSA %s\n_2525._tcp.mx TLSA %s"
+             "\n" % (lab.next_hop_shared, tlsa(cert, 3, 1, 1), tlsa(cert, 3, 0, 1)), ttl=1)
+
+
+@pytest.fixture
+def hop(lab):
+    with lab.next_hop_time_slots.hops() as hop:
+        yield hop
+
+
+class Serving:
+    """One danelaw at a time has the port: of one of the two configurations, or a test's own."""
+
+    def __init__(self, lab):
+        self.lab, self.changes, self.danelaw = lab, None, None
+
+    def under(self, changes):
+        if self.changes is not changes:
+            self.stop()
+            self.changes, self.danelaw = changes, Danelaw(self.lab, changes)
+            self.danelaw.start()
+        return self.danelaw
+
+    def stop(self):
+        danelaw, self.changes, self.danelaw = self.danelaw, None, None
+        if danelaw:
+            danelaw.stop()
+
+
+@pytest.fixture(scope="module")
+def serving(lab):
+    serving = Serving(lab)
+    yield serving
+    serving.stop()
+
+
+@pytest.fixture
+def short(serving):
+    return serving.under(SHORT)
+
+
+@pytest.fixture
+def kept(serving):
+    return serving.under(KEPT)
+
+
+@pytest.fixture
+def alone(lab, serving):
+    """The port is free for a danelaw of the test's own."""
+    serving.stop()
+    return lab
+
+
+def begin(h, user="b", **how):
+    c = Smtp(**how)
+    c("MAIL FROM:<a@client.lab>", 250)
+    c("RCPT TO:<%s@%s>" % (user, h.domain), 250)
+    c("DATA", 354)
+    return c
+
+
+def deaf(c, line):
+    """354, and from then on nothing is read: the window closes."""
+    c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    c.say("354 go")
+    c.mx.go_on.wait(20)
+
+
+# ---- timers ----
+
+SILENT = {"greeting": "451 4.4.1 connect-failed", "EHLO": "451 4.4.1 connect-failed",
+          "STARTTLS": "451 4.7.4 dane-no-starttls", "EHLO+": "451 4.4.1 connect-failed",
+          "handshake": "451 4.7.5 tls-handshake",
+          "MAIL": "451 4.4.2 connection-lost", "RCPT": "451 4.4.2 connection-lost",
+          "DATA": "451 4.4.2 connection-lost", ".": "451 4.4.2 outcome-unknown"}
+
+
+def test_timeouts_of_each_kind(short, hop):
+    """R-SMTP-33..36, U-13: silence, and one octet at a time, end with the timer of the stage."""
+    cases = []
+    for stage in SILENT:
+        if stage == "handshake":
+            def starttls(c, line):
+                c.say("220 go")
+                c.stall()
+            cases.append((stage, hop("tls", replies={"STARTTLS": starttls})))
+            continue
+        for act in (stalls, drips(b"250-x\r\n" * 60 if stage != "DATA" else b"354-x\r\n" * 60, 0.1)):
+            kind, how = at(stage, act)
+            cases.append((stage, hop(kind, **how)))
+
+    def run(case):
+        begun = time.monotonic()
+        return attempt(case[1].domain), time.monotonic() - begun
+
+    with ThreadPoolExecutor(len(cases)) as pool:
+        results = list(pool.map(run, cases))
+    for (stage, h), (reply, seconds) in zip(cases, results):
+        assert reply.startswith(SILENT[stage]), stage + ": " + reply
+        assert 0.5 < seconds < 4, (stage, seconds)
+        assert "within" in reply or "timed out" in reply, reply
+        line = short.delivery_to("b@" + h.domain)
+        assert line["status"] == ("unknown" if stage == "." else "deferred")
+
+
+def test_connect_timeout(short, hop):
+    """R-SMTP-33: an address that drops our SYN (its accept queue is full) is given up in time."""
+    h = hop("plain", None)
+    full = socket.socket()
+    full.bind((h.addresses[0], 25))
+    full.listen(0)
+    fillers = []
+    for _ in range(4):
+        s = socket.socket()
+        s.setblocking(False)
+        s.connect_ex((h.addresses[0], 25))
+        fillers.append(s)
+    time.sleep(0.1)
+    reply = attempt(h.domain)
+    for s in fillers + [full]:
+        s.close()
+    assert reply.startswith("451 4.4.1 connect-failed") and "within 0.6 s" in reply
+
+
+def test_u13_total_budget(alone, hop):
+    """U-13, R-SMTP-33: each step within its own timer, the sum is bounded by rcpt all the same."""
+    changes = {"timeouts": {**SHORT["timeouts"], "rcpt": "1500ms"},
+               "dns": {"timeout": "1s", "total": "1s"}}
+
+    def late(c, rest=None):
+        c.stall(0.45)
+        return None
+
+    def script(c):
+        late(c)
+        polite(c)
+
+    with Danelaw(alone, changes) as d:
+        h = hop("tls", script=script,
+                replies={v: late for v in ("EHLO", "EHLO+", "STARTTLS+", "MAIL+", "RCPT+")})
+        begun = time.monotonic()
+        reply = attempt(h.domain)
+        assert reply.startswith("451 4.4.1 connect-failed") and "took too long" in reply
+        assert 1.3 < time.monotonic() - begun < 2.2
+        assert d.delivery_to("b@" + h.domain)["status"] == "deferred"
+        assert not h.mx.messages
+
+
+@pytest.mark.parametrize("size", [1 << 23, 60000], ids=["8 MB", "all of it in our hands"])
+@pytest.mark.parametrize("kind", ["plain", "tls"])
+def test_u09_stalled_body(short, hop, size, kind):
+    """U-09, R-SMTP-37: a window that stays closed ends the delivery after data_block; the client
+    hears it after its dot."""
+    def script(c):
+        c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2304)
+        polite(c)
+    h = hop(kind, script=script, replies={"DATA": deaf})
+    h.mx.go_on = threading.Event()
+    h.mx.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2304)
+    begun = time.monotonic()
+    c = begin(h)
+    c.raw(LINE * (size // 1000) + b".\r\n")
+    reply = c.reply(451)
+    assert time.monotonic() - begun < 4
+    if size > 1 << 20:
+        assert reply.startswith("451 4.4.2 connection-lost") and "took no data for 0.6 s" in reply
+    else:  # so small that the kernel may have taken it all
+        assert reply.split()[2] in ("connection-lost:", "outcome-unknown:")
+    h.mx.go_on.set()
+    c.close()
+    assert not h.mx.messages or "outcome-unknown" in reply
+
+
+def test_r_smtp_37_slow_body_is_no_stall(short, hop):
+    """A next hop that takes a little within each data_block gets the whole message."""
+    def data(c, line):
+        c.say("354 go")
+        text = bytearray()
+        for _ in range(16):
+            c.stall(0.1)
+            text += c.sock.recv(1 << 18)
+        c.buffer = bytes(text)
+        c.mx.taken = c.hear_data()
+        c.say("250 2.0.0 slowly")
+    h = hop(replies={"DATA": data})
+    c = begin(h)
+    c.raw(LINE * 8000 + b".\r\n")
+    assert c.reply(250) == "250 2.0.0 slowly"
+    c.close()
+    assert h.mx.taken.endswith(LINE * 8000)
+
+
+def test_u06_late_final_reply(short, hop):
+    """U-06, R-SMTP-36: 451 outcome-unknown at data_end; the late 250 is told in the log."""
+    def final(c, text):
+        c.stall(1.4)
+        return "250 2.0.0 at last"
+    h = hop(replies={".": final})
+    begun = time.monotonic()
+    reply = attempt(h.domain)
+    assert reply.startswith("451 4.4.2 outcome-unknown") and "duplicate" in reply
+    assert 0.9 < time.monotonic() - begun < 1.35
+    line = short.delivery_to("b@" + h.domain)
+    assert (line["status"], line["reason"]) == ("unknown", "outcome-unknown")
+    wait(lambda: "at last (possible duplicate" in short.log, 3, "the late reply\n" + short.tail())
+    late = next(x for x in short.log.splitlines() if "at last (possible" in x)
+    assert line["session"] in late and " warning " in late
+    wait_over(h.mx)
+
+
+def test_late_reply_that_never_comes_ends(short, hop):
+    h = hop(replies={".": lambda c, text: listen(c)})
+    assert attempt(h.domain).startswith("451 4.4.2 outcome-unknown")
+    wait_over(h.mx, 3)
+    assert "no late reply" in short.log
+
+
+# ---- the client ----
+
+@pytest.mark.parametrize("how", ["FIN", "RST"])
+@pytest.mark.parametrize("sent", [b"", b"Subject: x\r\n\r\ntext\r\n", b"x\r\n.", b"x\r\n.\r",
+                                  b"x\r\n\r\n.\n"], ids=repr)
+def test_r_smtp_69_client_gone_before_its_dot(short, hop, how, sent):
+    """No dot goes upstream, and the next hop sees the connection end."""
+    h = hop()
+    c = begin(h)
+    c.raw(sent or b"")
+    if how == "RST":
+        c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    c.close()
+    wait_over(h.mx)
+    assert not has_dot(h.mx) and not h.mx.messages
+    assert short.delivery_to("b@" + h.domain)["status"] in ("deferred", "refused")
+
+
+@pytest.mark.parametrize("how", ["FIN", "RST"])
+def test_r_smtp_70_client_gone_after_its_dot(short, hop, how):
+    """P-18: the reply is awaited and logged, with the duplicate that may come of it."""
+    h = hop(replies={".": lambda c, text: (c.mx.got.set(), c.mx.go_on.wait(5)) and "250 2.0.0 mine"})
+    h.mx.got, h.mx.go_on = threading.Event(), threading.Event()
+    c = begin(h)
+    c.raw(stuff(MESSAGE))
+    assert h.mx.got.wait(5)
+    if how == "RST":
+        c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    c.close()
+    time.sleep(0.1)
+    h.mx.go_on.set()
+    line = short.delivery_to("b@" + h.domain)
+    assert (line["status"], line["reply"]) == ("sent", "250 2.0.0 mine")
+    if how == "RST":
+        wait(lambda: "session=%s the client left before it heard" % line["session"] in short.log, 2,
+             "the duplicate is foretold\n" + short.tail())
+
+
+def test_r_smtp_75_reset_behind_the_dot(short, hop):
+    """A client that sent its dot and gave up at once will try again: no dot goes upstream."""
+    h = hop()
+    c = begin(h)
+    wait(lambda: "354" in transcript(h.mx), 3, "354")
+    os.kill(short.child.pid, signal.SIGSTOP)
+    try:
+        c.raw(stuff(MESSAGE))
+        c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        c.close()
+        time.sleep(0.1)
+    finally:
+        os.kill(short.child.pid, signal.SIGCONT)
+    wait_over(h.mx)
+    assert not h.mx.messages and not has_dot(h.mx)
+
+
+@pytest.mark.parametrize("size", [1000, 300000])
+def test_r_smtp_71_half_closed_client(short, hop, size):
+    """DATA .. dot QUIT FIN: all replies still come, also where a slow next hop holds the rest back."""
+    def data(c, line):
+        c.say("354 go")
+        c.stall(0.4)
+        text = c.hear_data()
+        c.say("250 2.0.0 %d" % len(text))
+
+    def script(c):
+        c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2304)
+        polite(c)
+    h = hop(script=script, replies={"DATA": data})
+    h.mx.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2304)
+    c = begin(h)
+    c.raw(LINE * (size // 1000) + b".\r\nQUIT\r\n")
+    c.sock.shutdown(socket.SHUT_WR)
+    assert int(c.reply(250).split()[-1]) > size
+    c.reply(221)
+    assert c.is_closed()
+
+
+def test_r_smtp_72_lost_in_the_body(short, hop):
+    """The next hop goes away in the middle: 451 after the client's dot, no second host, not
+    flagged as a possible duplicate."""
+    def data(c, line):
+        c.say("354 go")
+        c._read()
+        resets(c)
+    h = hop("pair", {"replies": {"DATA": data}}, {})
+    c = begin(h)
+    for _ in range(8):
+        c.raw(LINE * 1000)
+    c.raw(b".\r\n")
+    assert c.reply(451).startswith("451 4.4.2 connection-lost")
+    c("NOOP", 250)
+    c.close()
+    assert not h.mxs[1].connections
+    assert short.delivery_to("b@" + h.domain)["status"] == "deferred"
+
+
+# ---- other addresses ----
+
+def test_r_net_16_addresses_in_order(short, hop):
+    """R-NET-16, R-SMTP-34: both are tried; then connect-failed is remembered for 30 s."""
+    h = hop("dual", {"script": stalls}, {"script": stalls})
+    reply = attempt(h.domain)
+    assert reply.startswith("451 4.4.1 connect-failed")
+    assert [len(mx.connections) for mx in h.mxs] == [1, 1]
+    h.mxs[0].script = h.mxs[1].script = polite
+    begun = time.monotonic()
+    reply = attempt(h.domain)
+    assert reply.startswith("451 4.4.1 connect-failed") and time.monotonic() - begun < 0.5
+    assert [len(mx.connections) for mx in h.mxs] == [1, 1]
+
+
+@pytest.mark.parametrize("kind", ["dual", "pair", "six"])
+def test_r_smtp_34_dead_first_address(short, hop, kind):
+    answering = threading.Event()
+
+    def script(c):
+        """Whichever is tried first is the dead one."""
+        if not answering.is_set():
+            answering.set()
+            c.mx.dead = True
+        if getattr(c.mx, "dead", False):
+            c.stall()
+        polite(c)
+
+    h = hop(kind, {"script": script}, {"script": script})
+    begun = time.monotonic()
+    assert attempt(h.domain).code == 250
+    assert time.monotonic() - begun > 0.5
+    for _ in range(2):
+        begun = time.monotonic()
+        assert attempt(h.domain).code == 250
+        assert time.monotonic() - begun < 0.5
+    dead = next(mx for mx in h.mxs if getattr(mx, "dead", False))
+    assert len(dead.connections) == 1
+    assert len(h.mxs[1 - h.mxs.index(dead)].messages) == 3
+    if kind == "pair":
+        assert h.mxs[0] is dead
+
+
+def test_connection_refused_on_all(short, hop):
+    h = hop("pair", None, None)
+    reply = attempt(h.domain)
+    assert reply.startswith("451 4.4.1 connect-failed: mx1.") and "connection refused" in reply
+
+
+def test_r_smtp_34_a_host_gets_a_third(alone, hop):
+    """A first host that is slow in every step leaves time for the second."""
+    changes = {"timeouts": {"rcpt": "3s", "connect": "2s", "greeting": "2s", "handshake": "2s",
+                            "command": "2s"}, "dns": {"timeout": "1s", "total": "1s"}}
+    with Danelaw(alone, changes):
+        h = hop("pair", {"script": stalls}, {})
+        begun = time.monotonic()
+        assert attempt(h.domain).code == 250
+        assert 0.8 < time.monotonic() - begun < 1.8
+
+
+# ---- next_hop ----
+
+def test_next_hop_spellings(lab, alone):
+    """Interface [policy] next_hop: with and without MX lookup, other ports and their TLSA owner."""
+    address, six = lab.next_hop_shared, lab.address6()
+    cert = lab.next_hop_time_slots.cert
+    mx25 = FakeMx(address, cert)
+    mx2525 = FakeMx(address, cert, port=2525)
+    v6 = FakeMx(six, port=2526)
+    spelled = {
+        "one.nhs.lab": (mx25, "dane", "3 1 1"), "one.nhs.lab:2525": (mx2525, "dane", "3 0 1"),
+        "[mx.nhs.lab]:2525": (mx2525, "dane", "3 0 1"), "[mx.nhs.lab]": (mx25, "dane", "3 1 1"),
+        "[%s]:25" % address: (mx25, "may", ""), "[%s]:2525" % address: (mx2525, "may", ""),
+        "[IPv6:%s]:2526" % six: (v6, "may", ""),
+    }
+    domains = {"d%d.spelled.lab" % n: hop for n, hop in enumerate(spelled)}
+    changes = {"domain " + name: {"next_hop": hop} for name, hop in domains.items()}
+    changes["domain d9.spelled.lab"] = {"next_hop": "[one.nhs.lab]"}  # has no address of its own
+    try:
+        with Danelaw(alone, changes) as d:
+            for name, hop in domains.items():
+                mx, policy, record = spelled[hop]
+                before = len(mx.messages)
+                assert send("b@" + name).code == 250, d.tail()
+                assert len(mx.messages) == before + 1, hop
+                line = d.delivery_to("b@" + name)
+                assert line["policy"] == policy and line["tlsa"].startswith(record), (hop, line)
+            assert send("b@d9.spelled.lab").code in (451, 550)
+    finally:
+        for mx in (mx25, mx2525, v6):
+            mx.stop()
+
+
+# ---- kept connections ----
+
+def test_r_smtp_81_reuse(kept, hop):
+    """RSET first; at most connection_messages; the log says so."""
+    h = hop("tls")
+    for _ in range(4):
+        assert attempt(h.domain).code == 250
+    assert len(h.mx.connections) == 2 and len(h.mx.messages) == 4
+    first = [x.split(" ")[0] for x in commands(h.mx)]
+    assert first[:12] == ["EHLO", "STARTTLS", "EHLO", "MAIL", "RCPT", "DATA", "RSET", "MAIL", "RCPT",
+                          "DATA", "RSET", "MAIL"]
+    lines = [x for x in kept.deliveries() if h.domain in x["to"]]
+    assert [x["reused"] for x in lines] == ["no", "yes", "yes", "no"]
+    assert {x["tls"] for x in lines} == {"verified"}
+    wait_over(h.mx, 4)
+    assert verbs(h.mx)[-1] == "QUIT"
+
+
+def test_r_smtp_81_other_client_other_sender(kept, hop):
+    """What one client said never shows to another: sender, recipients and body are the second's."""
+    h = hop(replies={"RCPT": lambda c, line: "550 no" if "bad" in line else None})
+    with Smtp() as c:
+        c("MAIL FROM:<first@client.lab>", 250)
+        c("RCPT TO:<bad@%s>" % h.domain, 550)
+        c("RCPT TO:<kept@%s>" % h.domain, 250)
+        c("RSET", 250)
+    assert send("c@" + h.domain, sender="second@client.lab").code == 250
+    m = h.mx.messages[0]
+    assert (m.sender, m.recipients) == ("second@client.lab", ["c@" + h.domain])
+    assert len(h.mx.connections) == 1
+
+
+@pytest.mark.parametrize("how", ["closed", "RSET 421", "RSET 500", "RSET lost", "MAIL 421",
+                                 "MAIL lost", "RCPT lost"])
+def test_r_smtp_81_dead_kept_connection_is_replaced_in_silence(kept, hop, how):
+    verb, _, what = how.partition(" ")
+
+    def act(c, line):
+        if c is not c.mx.connections[0] or not c.mx.messages:
+            return None
+        return says_and_closes(what + " 4.7.0 too many messages")(c) if what.isdigit() else closes(c)
+
+    h = hop(replies={verb: act} if what else {})
+    assert attempt(h.domain).code == 250
+    if how == "closed":
+        h.mx.connections[0].close()
+    assert attempt(h.domain).code == 250, kept.tail()
+    assert len(h.mx.connections) == 2 and len(h.mx.messages) == 2
+    assert kept.delivery_to("b@" + h.domain)["reused"] == "no"
+
+
+def test_r_smtp_81_keys(lab, kept):
+    """The same MX host for another domain, and for the same with another TLSA RRset, is proven
+    anew."""
+    cert = lab.next_hop_time_slots.cert
+    mx = FakeMx(lab.next_hop_shared, cert)
+    try:
+        assert send("b@one.nhs.lab").code == 250
+        assert send("b@two.nhs.lab").code == 250
+        assert len(mx.connections) == 2
+        lab.dns.change("nhs.lab", "one MX 10 mx\ntwo MX 10 mx\nmx A %s\n_25._tcp.mx TLSA %s\n"
+                       % (lab.next_hop_shared, "3 1 1 " + "00" * 32))
+        time.sleep(2.05)  # TTL 1, and the cache counts whole seconds
+        assert len(mx.connections) == 2 and "QUIT" not in verbs(mx)
+        assert send("b@two.nhs.lab").startswith("451 4.7.5 dane-mismatch")
+        assert len(mx.messages) == 2
+    finally:
+        mx.stop()
+        lab.dns.change("nhs.lab", "one MX 10 mx\ntwo MX 10 mx\nmx A %s\n_25._tcp.mx TLSA %s\n"
+                       "_2525._tcp.mx TLSA %s\n" % (lab.next_hop_shared, tlsa(cert, 3, 1, 1),
+                                                   tlsa(cert, 3, 0, 1)))
+
+
+def test_r_net_13_next_hop_connections(kept, hop):
+    """The third at the same time hears `busy`, and may come again."""
+    h = hop()
+    clients = [begin(h, "u%d" % n) for n in range(2)]
+    reply = attempt(h.domain)
+    assert reply.startswith("451 4.3.2 busy")
+    for c in clients:
+        c.raw(stuff(MESSAGE))
+        c.reply(250)
+        c.close()
+    assert attempt(h.domain).code == 250
+    assert len(h.mx.connections) == 2
+
+
+# ---- size ----
+
+def rss(pid):
+    with open("/proc/%d/status" % pid) as f:
+        return int(re.search(r"VmHWM:\s+(\d+)", f.read()).group(1)) * 1024
+
+
+@pytest.mark.parametrize("kind", ["plain", "tls"])
+def test_r_smtp_76_memory(alone, hop, kind):
+    """50 MB to a next hop that begins to read late: back-pressure, not memory, holds them."""
+    text = b"Subject: big\r\n\r\n" + LINE * 49000
+
+    def data(c, line):
+        c.say("354 go")
+        c.stall(0.7)
+        c.mx.taken = len(c.hear_data())
+        c.say("250 2.0.0 ok")
+    with Danelaw(alone, {"log": {"level": "info"}}) as d:
+        h = hop(kind, replies={"DATA": data})
+        assert attempt(h.domain).code == 250
+        before = rss(d.child.pid)
+        c = begin(h)
+        begun = time.monotonic()
+        c.raw(text + b".\r\n")
+        c.reply(250)
+        c.close()
+        assert time.monotonic() - begun < 30
+        assert h.mx.taken > len(text)
+        limit = 16 << 20 if "san" not in os.environ.get("DANELAW", "") else 64 << 20
+        assert rss(d.child.pid) - before < limit
+
+
+# ---- SIGTERM ----
+
+def stopping(d):
+    d.child.send_signal(signal.SIGTERM)
+    wait(lambda: "stopping: " in d.log, 3, "it stops")
+
+
+def test_r_smtp_82_sigterm_in_data(alone, hop):
+    """The message completes; new clients are turned away; exit 0."""
+    with Danelaw(alone, SHORT) as d:
+        h = hop()
+        idle = Smtp()
+        c = begin(h)
+        c.raw(b"Subject: x\r\n\r\n")
+        stopping(d)
+        idle.reply(421)
+        with pytest.raises(OSError):
+            Smtp(timeout=1)
+        c.raw(LINE * 100 + b".\r\n")
+        c.reply(250)
+        assert c.reply(421).startswith("421 4.3.2 shutdown")
+        assert d.child.wait(5) == 0
+        assert len(h.mx.messages) == 1
+        assert d.delivery_to("b@" + h.domain)["status"] == "sent"
+
+
+@pytest.mark.parametrize("client", ["stays", "leaves"])
+def test_r_smtp_82_sigterm_in_the_final_wait(alone, hop, client):
+    def final(c, text):
+        c.mx.got.set()
+        c.stall(0.5)
+        return "250 2.0.0 done"
+    with Danelaw(alone, SHORT) as d:
+        h = hop(replies={".": final})
+        h.mx.got = threading.Event()
+        c = begin(h)
+        c.raw(stuff(MESSAGE))
+        assert h.mx.got.wait(3)
+        if client == "leaves":
+            c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            c.close()
+        stopping(d)
+        if client == "stays":
+            c.reply(250)
+        assert d.child.wait(5) == 0
+        assert d.delivery_to("b@" + h.domain)["status"] == "sent"
+
+
+@pytest.mark.parametrize("client", ["stays", "leaves"])
+def test_shutdown_limit_exceeded(alone, hop, client):
+    """Cut ones are logged as outcome-unknown, and it still exits in time with 0."""
+    changes = {**SHORT, "timeouts": {**SHORT["timeouts"], "data_end": "9s", "shutdown": "500ms"}}
+    with Danelaw(alone, changes) as d:
+        h = hop(replies={".": lambda c, text: (c.mx.got.set(), listen(c))})
+        h.mx.got = threading.Event()
+        in_body = begin(h, "body")
+        in_body.raw(b"x\r\n")
+        c = begin(h)
+        c.raw(stuff(MESSAGE))
+        assert h.mx.got.wait(3)
+        if client == "leaves":
+            c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            c.close()
+        begun = time.monotonic()
+        stopping(d)
+        if client == "stays":
+            assert c.reply().code in (421, 451)
+        in_body.reply(421)
+        assert d.child.wait(5) == 0 and time.monotonic() - begun < 3
+        line = d.delivery_to("b@" + h.domain)
+        assert (line["status"], line["reason"]) == ("unknown", "outcome-unknown")
+        assert d.delivery_to("body@" + h.domain)["status"] == "deferred"
+
+
+def test_sigterm_with_kept_and_late_connections(alone, hop):
+    """Neither a kept connection nor a late reply holds the end up, and nothing leaks."""
+    with Danelaw(alone, {**SHORT, "timeouts": {**SHORT["timeouts"], "data_end": "300ms"}}):
+        kept, late = hop(), hop(replies={".": lambda c, text: listen(c)})
+        assert attempt(kept.domain).code == 250
+        assert attempt(late.domain).startswith("451 4.4.2 outcome-unknown")
