@@ -155,7 +155,9 @@ static const char *take_records(struct reader *r, struct rdata_store *store)
 		lower_ttl(r, &rr);
 		wrong = kind->add(store, &rdata);
 	}
-	return wrong || kind->type != DNS_MX ? wrong : rdata_finish_mx(answer);
+	if (!wrong && kind->type == DNS_MX)
+		rdata_finish_mx(answer);
+	return wrong;
 }
 
 static const char *read_packet(struct owner *owner, const void *packet, size_t len)

@@ -62,8 +62,8 @@ struct dns_answer {
 	bool busy;     /* failed because too many lookups were under way; nothing was asked */
 	bool nxdomain; /* the name (end of the chain) does not exist */
 	bool via_cname;
-	bool cut; /* there was more than the limit, or unusable exchanges were skipped;
-		     with no usable exchange left the answer is DNS_FAILED */
+	bool cut; /* there was more than the limit, or unusable exchanges were skipped; count 0
+		     is then no absence */
 	char question[DOMAIN_SIZE];
 	char name[DOMAIN_SIZE]; /* end of the CNAME chain; the question where there is none */
 	uint32_t ttl;           /* smallest of chain and data, at most 604800; 0 without data */

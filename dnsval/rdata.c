@@ -141,20 +141,19 @@ static const char *add_mx(struct rdata_store *store, const struct rdata *rdata)
 }
 
 /* RFC 7505 section 3: "." is a null MX only where it is alone; beside others it is no host. */
-const char *rdata_finish_mx(struct dns_answer *answer)
+void rdata_finish_mx(struct dns_answer *answer)
 {
 	size_t kept = 0;
 
 	if (answer->count == 1 && !answer->cut)
-		return NULL;
+		return;
 	for (size_t i = 0; i < answer->count; i++)
 		if (answer->mx[i].exchange[0])
 			answer->mx[kept++] = answer->mx[i];
 	if (kept < answer->count)
 		answer->cut = true;
+	/* R-DNS-24: with no record left only `cut` tells it from a domain without MX. */
 	answer->count = kept;
-	/* R-DNS-24: with no record left this would look like a domain without MX. */
-	return answer->cut && kept == 0 ? "no MX record names a usable host" : NULL;
 }
 
 /* The character-strings of one record, joined (RFC 7208 section 3.3, RFC 8461 section 3.1). */

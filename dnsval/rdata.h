@@ -37,7 +37,7 @@ const struct rdata_kind *rdata_kind(enum dns_type type);
 /* The name that fills RDATA after skip octets, as dn_expand writes it: the root is "". */
 bool rdata_expand(const struct rdata *rdata, size_t skip, char name[NS_MAXDNAME]);
 
-/* After the last MX record: what is no host goes. NULL, or why the answer fails. */
-const char *rdata_finish_mx(struct dns_answer *answer);
+/* After the last MX record: what is no host goes. */
+void rdata_finish_mx(struct dns_answer *answer);
 
 #endif
