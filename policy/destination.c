@@ -161,6 +161,12 @@ static bool is_absent(const struct dns_answer *answer)
 	return answer->count == 0 && !answer->cut;
 }
 
+/* A recipient domain of one label is no host (D-22): `localhost` resolves, to this machine. */
+static bool may_be_its_own_host(const struct destination *destination)
+{
+	return destination->conf->next_hop.set || is_usable_exchange(destination->next_hop);
+}
+
 static bool is_null_mx(const struct dns_answer *answer)
 {
 	return answer->count == 1 && !answer->cut && answer->mx[0].exchange[0] == '\0';
@@ -177,8 +183,11 @@ static void take_mx_answer(struct destination *destination, const struct dns_ans
 		refuse_domain(destination, REASON_NO_SUCH_DOMAIN, "does not exist in DNS");
 	} else if (is_null_mx(answer)) {
 		refuse_domain(destination, REASON_NULL_MX, "accepts no mail (null MX)");
-	} else if (is_absent(answer)) {
+	} else if (is_absent(answer) && may_be_its_own_host(destination)) {
 		add_host(destination, destination->next_hop, 0);
+	} else if (is_absent(answer)) {
+		refuse_domain(destination, REASON_NO_MAIL_HOST,
+		    "has no MX record, and is no host name itself");
 	} else {
 		destination->is_mx = true;
 		take_exchanges(destination, answer);
