@@ -18,6 +18,7 @@
 #include "proxy/privileges.h"
 #include "proxy/proxy.h"
 #include "proxy/setbacks.h"
+#include "proxy/smtp_client.h"
 #include "proxy/transaction.h"
 #include "tls/ctx.h"
 #include "tls/stream.h"
@@ -336,6 +337,7 @@ static void tear_down(struct service *s)
 	for (size_t i = 0; i < s->listener_count; i++)
 		listener_free(&s->listeners[i]);
 	free(s->listeners);
+	smtp_client_close_late(&s->proxy);
 	stream_close_finishing();
 	reap_now();
 	pool_free(&s->proxy.pool);

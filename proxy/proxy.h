@@ -12,6 +12,7 @@ struct ev_loop;
 struct policy;
 struct pool;
 struct setbacks;
+struct smtp_client;
 struct tls_contexts;
 struct transaction;
 
@@ -25,6 +26,7 @@ struct proxy {
 
 	struct transaction
 	    *finals; /* past our final dot; their clients may be gone. transaction.c keeps it */
+	struct smtp_client *late; /* awaiting a late reply; smtp_client.c keeps it */
 	bool shutting_down;
 };
 

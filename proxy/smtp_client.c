@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 /* How long a QUIT may take to leave and be answered; nobody waits for it. */
 #define QUIT_LINGER 2.0
@@ -379,6 +380,8 @@ void smtp_client_close(struct smtp_client **client)
 	if (!c)
 		return;
 	ev_timer_stop(c->proxy->loop, &c->timer);
+	if (c->state == LATE)
+		DL_DELETE(c->proxy->late, c);
 	if (may_quit(c)) {
 		client_say(c, "QUIT\r\n");
 		stream_finish(&c->stream, QUIT_LINGER);
@@ -402,6 +405,15 @@ void smtp_client_await_late_reply(struct smtp_client **client, const char *sessi
 	snprintf(c->session, sizeof c->session, "%s", session);
 	c->timed_out = false;
 	client_enter(c, LATE);
+	DL_APPEND(c->proxy->late, c);
+}
+
+void smtp_client_close_late(struct proxy *proxy)
+{
+	struct smtp_client *c, *next;
+
+	DL_FOREACH_SAFE(proxy->late, c, next)
+	smtp_client_close(&c);
 }
 
 /* ---- what owners want to know ---- */

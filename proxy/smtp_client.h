@@ -113,5 +113,7 @@ void smtp_client_close(struct smtp_client **client);
  * (possible duplicate). Takes the client over; it ends by itself after another [timeouts] data_end.
  */
 void smtp_client_await_late_reply(struct smtp_client **client, const char *session);
+/* Those of them that are left when the program ends. */
+void smtp_client_close_late(struct proxy *proxy);
 
 #endif

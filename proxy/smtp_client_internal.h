@@ -64,10 +64,11 @@ struct smtp_client {
 	uint64_t written, sent_at_check; /* BODY: is it moving? */
 	ev_tstamp final_deadline;        /* FINAL */
 	bool timed_out;
-	bool is_leaving;     /* said 421 or 221: not to be kept */
-	bool doomed;         /* spoke out of turn; the failure is on its way */
-	enum state ended_in; /* what we waited for when it failed */
-	char session[48];    /* LATE: whose message it was */
+	bool is_leaving;                 /* said 421 or 221: not to be kept */
+	bool doomed;                     /* spoke out of turn; the failure is on its way */
+	enum state ended_in;             /* what we waited for when it failed */
+	char session[48];                /* LATE: whose message it was */
+	struct smtp_client *prev, *next; /* LATE: among proxy->late */
 };
 
 enum timer {
