@@ -15,7 +15,7 @@ from certs import tlsa
 from fakemx import FakeMx, polite
 from nexthop import (Slots, at, attempt, closes, commands, drips, has_dot, listen, resets, says,
                      says_and_closes, stalls, transcript, verbs, wait_over)
-from program import Danelaw
+from program import PROGRAM, Danelaw
 from smtp import MESSAGE, Smtp, send, stuff
 from zones import wait
 
@@ -32,7 +32,7 @@ KEPT = {"limits": {"connection_idle": "2500ms", "connection_messages": "3",
 
 
 def declare(lab):
-    lab.next_hop_time_slots = Slots(lab, ZONE, plain=70, tls=20, pair=12, dual=8, six=2)
+    lab.next_hop_time_slots = Slots(lab, ZONE, plain=110, tls=60, pair=12, dual=8, six=2)
     # One MX host for two domains; and a TLSA RRset that changes.
     lab.next_hop_shared = lab.address()
     cert = lab.next_hop_time_slots.cert
@@ -207,6 +207,38 @@ def test_u09_stalled_body(short, hop, size, kind):
     h.mx.go_on.set()
     c.close()
     assert not h.mx.messages or "outcome-unknown" in reply
+
+
+@pytest.mark.parametrize("kind", ["plain", "tls"])
+def test_u08_acknowledged_before_the_dot_has_left(short, hop, kind):
+    """U-08, R-SMTP-57: a next hop that takes nothing says 250 while our dot still waits for room. Of
+    these sizes some have their dot in our hands by then, whatever the kernel's buffers take."""
+    def data(c, line):
+        c.say("354 go")
+        c.stall(0.3)
+        c.say("250 2.0.0 I believe you")
+        c.mx.go_on.wait(10)
+        listen(c)
+
+    def deliver(h):
+        with begin(h) as c:
+            c.raw(LINE * h.lines + b".\r\n")
+            return c.reply()
+
+    hops = []
+    for lines in range(100, 3000, 100):
+        h = hop(kind, replies={"DATA": data})
+        h.mx.go_on, h.lines = threading.Event(), lines
+        h.mx.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2304)
+        hops.append(h)
+    with ThreadPoolExecutor(len(hops)) as pool:
+        replies = list(pool.map(deliver, hops))
+    for h in hops:
+        h.mx.go_on.set()
+    assert {r.split()[2] for r in replies if r.code != 250} == {"connection-lost:"}
+    log = short.log
+    assert any("mx1.%s[%s]:25: message -> final dot" % (h.domain, h.addresses[0]) in log
+               for h, r in zip(hops, replies) if r.code == 451), [(h.lines, r) for h, r in zip(hops, replies)]
 
 
 def test_r_smtp_37_slow_body_is_no_stall(short, hop):
@@ -536,6 +568,11 @@ def rss(pid):
         return int(re.search(r"VmHWM:\s+(\d+)", f.read()).group(1)) * 1024
 
 
+def is_sanitized():
+    with open(PROGRAM, "rb") as f:
+        return b"__asan_init" in f.read()
+
+
 @pytest.mark.parametrize("kind", ["plain", "tls"])
 def test_r_smtp_76_memory(alone, hop, kind):
     """50 MB to a next hop that begins to read late: back-pressure, not memory, holds them."""
@@ -557,8 +594,8 @@ def test_r_smtp_76_memory(alone, hop, kind):
         c.close()
         assert time.monotonic() - begun < 30
         assert h.mx.taken > len(text)
-        limit = 16 << 20 if "san" not in os.environ.get("DANELAW", "") else 64 << 20
-        assert rss(d.child.pid) - before < limit
+        if not is_sanitized():  # AddressSanitizer keeps what was freed
+            assert rss(d.child.pid) - before < 16 << 20
 
 
 # ---- SIGTERM ----
