@@ -9,6 +9,7 @@
 #include "proxy/outcome.h"
 #include "proxy/proxy.h"
 #include "proxy/session.h"
+#include "proxy/tally.h"
 
 #include <errno.h>
 #include <ev.h>
@@ -18,19 +19,12 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <uthash.h>
 #include <utlist.h>
 
 /* How long accepting pauses when descriptors have run out. */
 #define ACCEPT_PAUSE 0.5
 
 enum { ACCEPTS_A_TURN = 64, BACKLOG = 1024 };
-
-struct client_count {
-	char address[ADDR_TEXT];
-	unsigned sessions;
-	UT_hash_handle hh;
-};
 
 struct socket {
 	struct listener *listener;
@@ -47,7 +41,7 @@ struct listener {
 	ev_timer pause;
 	size_t session_count;
 	struct session *sessions;
-	struct client_count *clients;
+	struct tally clients; /* sessions of each; port 0 */
 };
 
 /* ---- binding ---- */
@@ -165,48 +159,37 @@ bool listener_start(struct listener *l, struct proxy *proxy, char **error)
 
 /* ---- how many sessions a client has ---- */
 
-static struct client_count *find_client(
-    struct listener *l, const struct addr *client, char text[ADDR_TEXT])
+static struct addr without_port(const struct addr *client)
 {
-	struct client_count *count;
+	struct addr bare = *client;
 
-	addr_ip(client, text);
-	HASH_FIND_STR(l->clients, text, count);
-	return count;
+	addr_set_port(&bare, 0);
+	return bare;
 }
 
-static unsigned sessions_of(struct listener *l, const struct addr *client)
+static unsigned sessions_of(const struct listener *l, const struct addr *client)
 {
-	char text[ADDR_TEXT];
-	struct client_count *count = find_client(l, client, text);
+	struct addr bare = without_port(client);
 
-	return count ? count->sessions : 0;
+	return tally_get(&l->clients, &bare);
 }
 
-static void count_client(struct listener *l, const struct addr *client)
+static void remember(struct listener *l, struct session *session)
 {
-	char text[ADDR_TEXT];
-	struct client_count *count = find_client(l, client, text);
+	struct addr bare = without_port(&session->client);
 
-	if (!count) {
-		count = mem_zero(1, sizeof *count);
-		memcpy(count->address, text, sizeof count->address);
-		HASH_ADD_STR(l->clients, address, count);
-	}
-	count->sessions++;
+	DL_APPEND(l->sessions, session);
+	l->session_count++;
+	tally_add(&l->clients, &bare);
 }
 
 void listener_forget(struct listener *l, struct session *session)
 {
-	char text[ADDR_TEXT];
-	struct client_count *count = find_client(l, &session->client, text);
+	struct addr bare = without_port(&session->client);
 
 	DL_DELETE(l->sessions, session);
 	l->session_count--;
-	if (count && --count->sessions == 0) {
-		HASH_DEL(l->clients, count);
-		free(count);
-	}
+	tally_remove(&l->clients, &bare);
 }
 
 /* ---- accepting ---- */
@@ -229,7 +212,6 @@ static void turn_away(int fd, enum reason reason, const char *words)
 static void admit(struct listener *l, int fd, const struct addr *client)
 {
 	char text[ADDR_TEXT];
-	struct session *session;
 
 	if (!cidr_list_contains(&l->conf->clients, client)) {
 		log_warning("client=%s refused: not in [listener %s] clients",
@@ -246,10 +228,7 @@ static void admit(struct listener *l, int fd, const struct addr *client)
 		turn_away(
 		    fd, REASON_OVERLOAD, "too many sessions from your address; try again soon");
 	} else {
-		session = session_new(l->proxy, l, l->conf, fd, client);
-		DL_APPEND(l->sessions, session);
-		l->session_count++;
-		count_client(l, client);
+		remember(l, session_new(l->proxy, l, l->conf, fd, client));
 	}
 }
 
@@ -348,6 +327,7 @@ void listener_free(struct listener **listener)
 	}
 	if (l->spare >= 0)
 		close(l->spare);
+	tally_release(&l->clients);
 	free(l->addresses);
 	free(l->sockets);
 	free(l);

@@ -8,12 +8,12 @@
 #include "conf/mem.h"
 #include "proxy/proxy.h"
 #include "proxy/smtp_client.h"
+#include "proxy/tally.h"
 
 #include <ev.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 #include <utlist.h>
 
 /* Plain octets, cleared first: it is compared as such. */
@@ -31,16 +31,10 @@ struct idle {
 	struct idle *prev, *next;
 };
 
-struct address_count {
-	char text[ADDR_TEXT];
-	unsigned open;
-	UT_hash_handle hh;
-};
-
 struct pool {
 	struct proxy *proxy;
 	struct idle *idle; /* the one used last stands first */
-	struct address_count *counts;
+	struct tally open; /* connections to each address, idle or not */
 };
 
 struct pool *pool_new(struct proxy *proxy)
@@ -53,38 +47,11 @@ struct pool *pool_new(struct proxy *proxy)
 
 /* ---- how many connections an address has ---- */
 
-static struct address_count *find_count(
-    struct pool *pool, const struct addr *address, char text[ADDR_TEXT])
-{
-	struct address_count *count;
-
-	addr_bracketed(address, text);
-	HASH_FIND_STR(pool->counts, text, count);
-	return count;
-}
-
-void pool_opened(struct pool *pool, const struct addr *address)
-{
-	char text[ADDR_TEXT];
-	struct address_count *count = find_count(pool, address, text);
-
-	if (!count) {
-		count = mem_zero(1, sizeof *count);
-		memcpy(count->text, text, sizeof count->text);
-		HASH_ADD_STR(pool->counts, text, count);
-	}
-	count->open++;
-}
+void pool_opened(struct pool *pool, const struct addr *address) { tally_add(&pool->open, address); }
 
 void pool_closed(struct pool *pool, const struct addr *address)
 {
-	char text[ADDR_TEXT];
-	struct address_count *count = find_count(pool, address, text);
-
-	if (count && --count->open == 0) {
-		HASH_DEL(pool->counts, count);
-		free(count);
-	}
+	tally_remove(&pool->open, address);
 }
 
 /* ---- idle connections ---- */
@@ -140,11 +107,9 @@ static void on_idle(struct ev_loop *loop, ev_timer *w, int revents)
 
 bool pool_has_room(struct pool *pool, const struct addr *address)
 {
-	char text[ADDR_TEXT];
-	struct address_count *count = find_count(pool, address, text);
 	struct idle *entry, *next;
 
-	if (!count || count->open < pool->proxy->conf->limits.next_hop_connections)
+	if (tally_get(&pool->open, address) < pool->proxy->conf->limits.next_hop_connections)
 		return true;
 	DL_FOREACH_SAFE(pool->idle, entry, next)
 	{
@@ -217,16 +182,10 @@ void pool_drain(struct pool *pool)
 
 void pool_free(struct pool **pool)
 {
-	struct address_count *count, *next;
-
 	if (!*pool)
 		return;
 	pool_drain(*pool);
-	HASH_ITER(hh, (*pool)->counts, count, next)
-	{
-		HASH_DEL((*pool)->counts, count);
-		free(count);
-	}
+	tally_release(&(*pool)->open);
 	free(*pool);
 	*pool = NULL;
 }
