@@ -48,6 +48,8 @@ struct transaction {
 	size_t recipient_count;
 	struct recipient **recipients;
 	size_t answered;
+	size_t surplus; /* further RCPTs that wait for their refusal: they come last, and cost
+			   nothing */
 	struct link *deliveries; /* the one list; delivery = defer: one of them is live */
 
 	struct smtp_body body;
@@ -125,15 +127,11 @@ static struct recipient *append_recipient(struct transaction *t, const struct sm
 }
 
 /* What needs no next hop to be refused. */
-static bool refuse_here(struct transaction *t, struct recipient *r)
+static bool refuse_here(struct recipient *r)
 {
 	const struct smtp_path *path = &r->path;
 
-	if (t->recipient_count > t->proxy->conf->limits.recipients)
-		outcome_refuse_text(&r->outcome, REASON_TOO_MANY_RECIPIENTS,
-		    "at most %u recipients in one transaction; send the rest in another",
-		    t->proxy->conf->limits.recipients);
-	else if (path->is_literal)
+	if (path->is_literal)
 		outcome_refuse_text(&r->outcome, REASON_ADDRESS_LITERAL,
 		    "<%s> names an address instead of a domain; such mail is not delivered",
 		    path->address);
@@ -148,11 +146,16 @@ static bool refuse_here(struct transaction *t, struct recipient *r)
 
 void transaction_add_recipient(struct transaction *t, const struct smtp_path *path)
 {
-	struct recipient *r = append_recipient(t, path);
 	const struct delivery *live;
 	struct delivery *d;
+	struct recipient *r;
 
-	if (refuse_here(t, r))
+	if (t->recipient_count == t->proxy->conf->limits.recipients) {
+		t->surplus++;
+		return;
+	}
+	r = append_recipient(t, path);
+	if (refuse_here(r))
 		return;
 	d = find_delivery(t, path->domain);
 	live = live_delivery(t);
@@ -165,12 +168,25 @@ void transaction_add_recipient(struct transaction *t, const struct smtp_path *pa
 		delivery_add_recipient(d ? d : add_delivery(t, path->domain), r);
 }
 
+static const struct outcome *refuse_surplus(struct transaction *t)
+{
+	static struct outcome refusal;
+
+	if (!t->surplus)
+		return NULL;
+	t->surplus--;
+	outcome_refuse_text(&refusal, REASON_TOO_MANY_RECIPIENTS,
+	    "at most %u recipients in one transaction; send the rest in another",
+	    t->proxy->conf->limits.recipients);
+	return &refusal;
+}
+
 const struct outcome *transaction_next_answer(struct transaction *t)
 {
 	struct recipient *r;
 
 	if (t->answered >= t->recipient_count)
-		return NULL;
+		return refuse_surplus(t);
 	r = t->recipients[t->answered];
 	if (!outcome_is_known(&r->outcome))
 		return NULL;
@@ -180,7 +196,7 @@ const struct outcome *transaction_next_answer(struct transaction *t)
 
 bool transaction_owes_answers(const struct transaction *t)
 {
-	return t->answered < t->recipient_count;
+	return t->answered < t->recipient_count || t->surplus;
 }
 
 /* ---- DATA ---- */
