@@ -41,7 +41,8 @@ struct listener {
 	ev_timer pause;
 	size_t session_count;
 	struct session *sessions;
-	struct tally clients; /* sessions of each; port 0 */
+	size_t seats; /* sessions, and those that have ended but hold their descriptor still */
+	struct tally clients; /* seats of each; port 0 */
 };
 
 /* ---- binding ---- */
@@ -180,15 +181,21 @@ static void remember(struct listener *l, struct session *session)
 
 	DL_APPEND(l->sessions, session);
 	l->session_count++;
+	l->seats++;
 	tally_add(&l->clients, &bare);
 }
 
 void listener_forget(struct listener *l, struct session *session)
 {
-	struct addr bare = without_port(&session->client);
-
 	DL_DELETE(l->sessions, session);
 	l->session_count--;
+}
+
+void listener_free_seat(struct listener *l, const struct addr *client)
+{
+	struct addr bare = without_port(client);
+
+	l->seats--;
 	tally_remove(&l->clients, &bare);
 }
 
@@ -218,7 +225,7 @@ static void admit(struct listener *l, int fd, const struct addr *client)
 		    addr_ip(client, text), l->conf->name);
 		turn_away(fd, REASON_NOT_ALLOWED,
 		    "this relay does not serve your address ([listener] clients)");
-	} else if (l->session_count >= l->conf->max_sessions) {
+	} else if (l->seats >= l->conf->max_sessions) {
 		log_warning("client=%s refused: [listener %s] max_sessions reached",
 		    addr_ip(client, text), l->conf->name);
 		turn_away(fd, REASON_OVERLOAD, "too many sessions; try again soon");
@@ -344,5 +351,5 @@ const struct addr *listener_addresses(const struct listener *l, size_t *count)
 
 bool listener_is_crowded(const struct listener *l)
 {
-	return l->session_count > l->conf->max_sessions / 4 * 3;
+	return l->seats > l->conf->max_sessions / 4 * 3;
 }

@@ -30,13 +30,17 @@ void listener_stop(struct listener *listener);
 void listener_cut(struct listener *listener);
 void listener_free(struct listener **listener);
 
+/* Those that have not ended. */
 size_t listener_sessions(const struct listener *listener);
 /* The addresses in use, with real ports; count as many as conf names and this host has. */
 const struct addr *listener_addresses(const struct listener *listener, size_t *count);
 
 /* ---- for session.c ---- */
 
+/* The session has ended. Its descriptor may be held until its last reply has left; the seat that it
+ * takes of max_sessions is free after that. */
 void listener_forget(struct listener *listener, struct session *session);
+void listener_free_seat(struct listener *listener, const struct addr *client);
 bool listener_is_crowded(
     const struct listener *listener); /* three quarters of max_sessions are in use */
 

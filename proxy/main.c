@@ -334,11 +334,11 @@ static void tear_down(struct service *s)
 		pool_drain(s->proxy.pool);
 	if (s->proxy.loop)
 		last_turns(s->proxy.loop);
+	smtp_client_close_late(&s->proxy);
+	stream_close_finishing(); /* before the listeners, which count them */
 	for (size_t i = 0; i < s->listener_count; i++)
 		listener_free(&s->listeners[i]);
 	free(s->listeners);
-	smtp_client_close_late(&s->proxy);
-	stream_close_finishing();
 	reap_now();
 	pool_free(&s->proxy.pool);
 	setbacks_free(&s->proxy.setbacks);

@@ -53,23 +53,38 @@ void session_reply_outcome(struct session *s, const struct outcome *outcome)
 
 static void release(void *object) { free(object); }
 
-static void close_session(struct session *s, const char *why)
+/* The descriptor is free again. */
+static void on_gone(void *arg)
+{
+	struct session *s = arg;
+
+	listener_free_seat(s->listener, &s->client);
+	reap_later(s->proxy->loop, s, release);
+}
+
+static void end_session(struct session *s, const char *why)
 {
 	log_debug("session=%s closed: %s", s->id, why);
 	s->mode = SESSION_CLOSED;
 	ev_timer_stop(s->proxy->loop, &s->idle);
 	transaction_leave(&s->transaction, why);
-	stream_close(&s->stream);
 	listener_forget(s->listener, s);
-	reap_later(s->proxy->loop, s, release);
+}
+
+static void close_session(struct session *s, const char *why)
+{
+	stream_close(&s->stream);
+	end_session(s, why);
+	on_gone(s);
 }
 
 void session_close_after_reply(struct session *s)
 {
 	if (s->mode == SESSION_CLOSED)
 		return;
-	stream_finish(&s->stream, LAST_REPLY_LINGER);
-	close_session(s, "after the reply");
+	end_session(s, "after the reply");
+	if (!stream_finish(&s->stream, LAST_REPLY_LINGER, on_gone, s))
+		on_gone(s);
 }
 
 static void close_with(struct session *s, enum reason reason, const char *text)

@@ -384,7 +384,7 @@ void smtp_client_close(struct smtp_client **client)
 		DL_DELETE(c->proxy->late, c);
 	if (may_quit(c)) {
 		client_say(c, "QUIT\r\n");
-		stream_finish(&c->stream, QUIT_LINGER);
+		stream_finish(&c->stream, QUIT_LINGER, NULL, NULL);
 	} else {
 		stream_close(&c->stream);
 	}

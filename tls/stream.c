@@ -37,6 +37,8 @@ struct stream {
 	bool paused;
 	bool eof;
 	bool said_all; /* FINISHING: our FIN is out */
+	stream_gone_fn *gone;
+	void *gone_arg;
 	LIST_ENTRY(stream) finishing;
 };
 
@@ -476,8 +478,11 @@ void stream_close(struct stream **stream)
 		return;
 	*stream = NULL;
 	s->callback = NULL;
-	if (s->state == FINISHING)
+	if (s->state == FINISHING) {
 		LIST_REMOVE(s, finishing);
+		if (s->gone)
+			s->gone(s->gone_arg);
+	}
 	enter(s, ENDED);
 	ev_timer_stop(s->loop, &s->linger);
 	ev_clear_pending(s->loop, &s->reader);
@@ -486,21 +491,24 @@ void stream_close(struct stream **stream)
 	reap_later(s->loop, s, release);
 }
 
-void stream_finish(struct stream **stream, double linger)
+bool stream_finish(struct stream **stream, double linger, stream_gone_fn *gone, void *arg)
 {
 	struct stream *s = *stream;
 
 	if (!s || !is_up(s)) {
 		stream_close(stream);
-		return;
+		return false;
 	}
 	*stream = NULL;
 	s->callback = NULL;
+	s->gone = gone;
+	s->gone_arg = arg;
 	enter(s, FINISHING);
 	LIST_INSERT_HEAD(&finishing, s, finishing);
 	ev_timer_set(&s->linger, linger, 0.);
 	ev_timer_start(s->loop, &s->linger);
 	ev_feed_event(s->loop, &s->writer, EV_WRITE);
+	return true;
 }
 
 bool stream_is_any_finishing(void) { return !LIST_EMPTY(&finishing); }

@@ -93,8 +93,13 @@ bool stream_local(const struct stream *stream, struct addr *local);
  */
 void stream_close(struct stream **stream);
 
-/* For a last reply: lets output leave (at most `linger` seconds), ignores input, then closes. */
-void stream_finish(struct stream **stream, double linger);
+/*
+ * For a last reply: lets output leave (at most `linger` seconds), ignores input, then closes. The
+ * descriptor is held until then; `gone` (NULL: nobody cares) tells the end of it. false: it is
+ * closed already, and nothing is told.
+ */
+typedef void stream_gone_fn(void *arg);
+bool stream_finish(struct stream **stream, double linger, stream_gone_fn *gone, void *arg);
 
 /* At the program's end: whether last replies are still on their way; waits for them no more. */
 bool stream_is_any_finishing(void);

@@ -349,7 +349,7 @@ static void finish_delivers(bool tls)
 		RUN_UNTIL(has(&client, STREAM_SECURED));
 	}
 	assert_true(stream_write(client.stream, much, STREAM_OUTPUT_MAX));
-	stream_finish(&client.stream, 5);
+	stream_finish(&client.stream, 5, NULL, NULL);
 	assert_null(client.stream);
 	idle(0.3);
 	assert_false(has(&client, STREAM_DRAINED));
@@ -383,7 +383,7 @@ static void finish_after_their_fin(void **state)
 	begin(&client, &peer);
 	RUN_UNTIL(stream_at_eof(client.stream));
 	send_text(&client, "221 bye\r\n");
-	stream_finish(&client.stream, 5);
+	stream_finish(&client.stream, 5, NULL, NULL);
 	idle(0.1);
 	assert_true(peer_ended_well(&peer));
 	reap_now();
@@ -409,7 +409,7 @@ static void finish_does_not_linger(void **state)
 	begin(&client, &peer);
 	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){4096}, sizeof(int));
 	assert_true(stream_write(client.stream, much, STREAM_OUTPUT_MAX));
-	stream_finish(&client.stream, 0.1);
+	stream_finish(&client.stream, 0.1, NULL, NULL);
 	idle(0.05);
 	assert_true(fcntl(fd, F_GETFD) >= 0);
 	idle(0.1);
