@@ -75,6 +75,7 @@ class FakeMx:
                 continue
             except OSError:
                 return
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             c = Conversation(self, sock)
             self.connections.append(c)
             threading.Thread(target=c.run, daemon=True).start()
