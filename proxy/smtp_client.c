@@ -251,7 +251,7 @@ static void on_stream(struct stream *stream, enum stream_event event, void *arg)
 		else if (c->state == BODY)
 			client_tell(c, CLIENT_DRAINED, NULL);
 		else if (c->state == FINAL)
-			client_watch_dot(c);
+			client_watch_message(c);
 		break;
 	case STREAM_FAILED:
 		/* With TLS 1.3 what the server has against our handshake comes when that is over.
@@ -264,31 +264,45 @@ static void on_stream(struct stream *stream, enum stream_event event, void *arg)
 	}
 }
 
-/* A next hop that takes the message slowly is not one that has stalled (R-SMTP-37). */
-static bool is_moving(struct smtp_client *c)
-{
-	uint64_t sent = c->written - stream_unsent(c->stream);
-	bool moving = !stream_unsent(c->stream) || sent != c->sent_at_check;
-
-	c->sent_at_check = sent;
-	return moving;
-}
+/* Looked at so often within data_block, so that a stall is noticed before the client gives up. */
+#define STALL_CHECKS 20
 
 /* Of [timeouts] data_end, which counts from the moment our dot was written (R-SMTP-36). */
-static double client_time_left(const struct smtp_client *c)
+static double final_time_left(const struct smtp_client *c)
 {
 	return c->final_deadline - ev_now(c->proxy->loop);
 }
 
-/* Until our dot has left a next hop that takes nothing has stalled, whatever data_end says
- * (R-SMTP-37). */
-void client_watch_dot(struct smtp_client *c)
+/* While nothing waits to be sent it is the client's turn, or that of the final reply. */
+static void set_check(struct smtp_client *c)
 {
-	double left, block = seconds(c, T_DATA_BLOCK);
+	double next = stream_unsent(c->stream) ? seconds(c, T_DATA_BLOCK) / STALL_CHECKS : 0;
+	double left = final_time_left(c);
 
+	if (c->state == FINAL && (next <= 0 || left < next))
+		next = left > 0 ? left : 0.001; /* overdue is told by the timer, too */
+	client_set_timer(c, next);
+}
+
+static void note_progress(struct smtp_client *c)
+{
+	c->sent_at_check = c->written - stream_unsent(c->stream);
+	c->moved = ev_now(c->proxy->loop);
+}
+
+void client_watch_message(struct smtp_client *c)
+{
 	ev_now_update(c->proxy->loop);
-	left = client_time_left(c);
-	client_set_timer(c, stream_unsent(c->stream) && block < left ? block : left);
+	note_progress(c);
+	set_check(c);
+}
+
+/* A next hop that takes the message slowly is not one that has stalled (R-SMTP-37). */
+static bool has_stalled(struct smtp_client *c)
+{
+	if (!stream_unsent(c->stream) || c->written - stream_unsent(c->stream) != c->sent_at_check)
+		note_progress(c);
+	return ev_now(c->proxy->loop) - c->moved >= seconds(c, T_DATA_BLOCK);
 }
 
 static void on_timeout(struct ev_loop *loop, ev_timer *w, int revents)
@@ -301,19 +315,18 @@ static void on_timeout(struct ev_loop *loop, ev_timer *w, int revents)
 		fail_doomed(c);
 		return;
 	}
-	if (c->state == BODY && is_moving(c)) {
-		client_set_timer(c, seconds(c, timer));
-		return;
-	}
-	if (c->state == FINAL && client_time_left(c) > 0 && is_moving(c)) {
-		client_watch_dot(c);
+	if (c->state == BODY || (c->state == FINAL && final_time_left(c) > 0)) {
+		if (!has_stalled(c)) {
+			set_check(c);
+			return;
+		}
+		c->timed_out = true;
+		client_fail(c, "took no data for %g s", seconds(c, T_DATA_BLOCK));
 		return;
 	}
 	c->timed_out = true;
 	if (c->state == CONNECT)
 		client_fail(c, "did not answer within %g s", seconds(c, timer));
-	else if (c->state == BODY || (c->state == FINAL && client_time_left(c) > 0))
-		client_fail(c, "took no data for %g s", seconds(c, T_DATA_BLOCK));
 	else
 		client_fail(
 		    c, "no reply to %s within %g s", smtp_script[c->state].name, seconds(c, timer));

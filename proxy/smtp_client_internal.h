@@ -61,7 +61,8 @@ struct smtp_client {
 	unsigned rcpt_outstanding;
 	struct waiting *waiting, **waiting_end;
 	unsigned messages;
-	uint64_t written, sent_at_check; /* BODY: is it moving? */
+	uint64_t written, sent_at_check; /* BODY and FINAL: is it moving? */
+	ev_tstamp moved;                 /* when it last did */
 	ev_tstamp final_deadline;        /* FINAL */
 	bool timed_out;
 	bool is_leaving;                 /* said 421 or 221: not to be kept */
@@ -101,7 +102,8 @@ void client_say(struct smtp_client *c, const char *line);
 void client_tell(
     struct smtp_client *c, enum smtp_client_event event, const struct smtp_reply *reply);
 void client_set_timer(struct smtp_client *c, double after);
-void client_watch_dot(struct smtp_client *c); /* FINAL */
+/* BODY and FINAL, once something was written or has left: is it moving? */
+void client_watch_message(struct smtp_client *c);
 
 /* Each ends the conversation with CLIENT_FAILED; the stage is that of the state, or TLS. */
 void client_fail(struct smtp_client *c, const char *format, ...)

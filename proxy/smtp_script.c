@@ -305,22 +305,26 @@ static void hear_data(struct smtp_client *c, const struct smtp_reply *reply)
 
 void smtp_client_write(struct smtp_client *c, const void *data, size_t len)
 {
-	if (c->state != BODY)
+	bool was_idle = !stream_unsent(c->stream);
+
+	if (c->state != BODY || !stream_write(c->stream, data, len))
 		return;
-	if (!stream_unsent(c->stream))
-		client_set_timer(c, c->proxy->conf->timeouts.data_block);
-	if (stream_write(c->stream, data, len))
-		c->written += len;
+	c->written += len;
+	if (was_idle)
+		client_watch_message(c);
 }
 
 void smtp_client_end(struct smtp_client *c)
 {
+	static const char dot[] = ".\r\n";
+
 	if (c->state != BODY)
 		return;
-	stream_write(c->stream, ".\r\n", 3);
+	if (stream_write(c->stream, dot, sizeof dot - 1))
+		c->written += sizeof dot - 1;
 	client_enter(c, FINAL);
 	c->final_deadline = ev_now(c->proxy->loop) + c->proxy->conf->timeouts.data_end;
-	client_watch_dot(c);
+	client_watch_message(c);
 }
 
 static void hear_body(struct smtp_client *c, const struct smtp_reply *reply)
