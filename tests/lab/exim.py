@@ -21,6 +21,7 @@ rfc1413_query_timeout = 0s
 message_size_limit = 60M
 accept_8bitmime = true
 smtp_accept_max = 100
+smtp_accept_queue_per_connection = 0
 split_spool_directory = false
 tls_require_ciphers = NORMAL
 """
