@@ -398,8 +398,11 @@ static void never_read(int fd, const void *arg)
 		;
 }
 
+static void count_gone(void *arg) { ++*(int *)arg; }
+
 static void finish_does_not_linger(void **state)
 {
+	int gone = 0;
 	struct client client = {0};
 	struct peer peer = start_peer(never_read, NULL);
 	char *much = mem_zero(1, STREAM_OUTPUT_MAX);
@@ -409,11 +412,14 @@ static void finish_does_not_linger(void **state)
 	begin(&client, &peer);
 	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){4096}, sizeof(int));
 	assert_true(stream_write(client.stream, much, STREAM_OUTPUT_MAX));
-	stream_finish(&client.stream, 0.1, NULL, NULL);
+	assert_true(stream_finish(&client.stream, 0.1, count_gone, &gone));
+	assert_false(stream_finish(&client.stream, 0.1, count_gone, &gone));
 	idle(0.05);
 	assert_true(fcntl(fd, F_GETFD) >= 0);
+	assert_int_equal(gone, 0);
 	idle(0.1);
 	assert_int_equal(fcntl(fd, F_GETFD), -1);
+	assert_int_equal(gone, 1);
 	assert_true(peer_ended_well(&peer));
 	free(much);
 	reap_now();
