@@ -1,0 +1,214 @@
+/*
+ * delivery_record.c - one delivery as one line of the log (interface section 4).
+ *
+ * Always the same keys in the same order. What was refused, weakened or never proven is a warning.
+ * Called when a transaction ends.
+ */
+#include "proxy/delivery_record.h"
+
+#include "conf/conf.h"
+#include "conf/log.h"
+#include "proxy/approach.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+/* The log cuts a value at 2 KiB; escapes take room, too. */
+enum { TO_SIZE = 1500 };
+
+static const struct outcome *final_outcome(
+    const struct delivery_record *d, const struct recipient *r)
+{
+	return outcome_is_good(&r->outcome) && outcome_is_known(d->outcome) ? d->outcome
+									    : &r->outcome;
+}
+
+/* The outcome that the line as a whole tells: of the message where there was one, else of the first
+ * recipient. */
+static const struct outcome *line_outcome(const struct delivery_record *d)
+{
+	for (const struct recipient *r = d->recipients; r; r = r->next) {
+		if (outcome_is_good(&r->outcome))
+			return final_outcome(d, r);
+	}
+	return &d->recipients->outcome;
+}
+
+/* As many as fit from the first on; returns the next one, for another line, or NULL. */
+static const struct recipient *recipients_text(const struct delivery_record *d,
+    const struct recipient *first, const char *status, char *out, size_t size)
+{
+	size_t len = 0;
+
+	out[0] = '\0';
+	for (const struct recipient *r = first; r; r = r->next) {
+		const char *own = outcome_status(final_outcome(d, r));
+		bool differs = strcmp(own, status) != 0;
+
+		if (size - len < strlen(r->path.address) + sizeof ",<>:deferred")
+			return r;
+		len += (size_t)snprintf(out + len, size - len, "%s<%s>%s%s", r == first ? "" : ",",
+		    r->path.address, differs ? ":" : "", differs ? own : "");
+	}
+	return NULL;
+}
+
+/* A long list goes on in lines of its own: the log knows every recipient. */
+static void log_more_recipients(
+    const struct delivery_record *d, const struct recipient *next, const char *status)
+{
+	struct log_line line;
+	char to[TO_SIZE];
+
+	while (next) {
+		next = recipients_text(d, next, status, to, sizeof to);
+		log_begin(&line, LOG_LEVEL_INFO, "delivery-more");
+		log_value(&line, "session", d->session);
+		log_value(&line, "to", to);
+		log_end(&line);
+	}
+}
+
+static const char *tls_word(const struct delivery_record *d)
+{
+	if (!d->is_encrypted)
+		return "cleartext";
+	return d->proof->verified && d->hop->route && d->hop->route->secures_domain &&
+		       !d->hop->is_relaxed
+		   ? "verified"
+		   : "encrypted";
+}
+
+static const char *policy_word(const struct delivery_record *d)
+{
+	if (d->hop->is_relaxed)
+		return "may";
+	if (d->hop->route && d->hop->route->policy_label)
+		return d->hop->route->policy_label;
+	return d->hop->destination ? conf_level_name(d->hop->destination->conf->level) : NULL;
+}
+
+static void log_hop(struct log_line *line, const struct delivery_record *d)
+{
+	const struct approach_result *hop = d->hop;
+	char mx[DOMAIN_SIZE + ADDR_TEXT] = "", address[ADDR_TEXT] = "";
+
+	if (hop->has_address)
+		addr_bracketed(&hop->address, address);
+	if (hop->route)
+		snprintf(mx, sizeof mx, "%s%s", hop->route->host, address);
+	log_value(line, "mx", mx);
+	log_value(line, "policy", policy_word(d));
+	log_value(line, "mx_dnssec",
+	    hop->destination ? dns_state_name(hop->destination->mx_state) : NULL);
+}
+
+static void log_tls(struct log_line *line, const struct delivery_record *d)
+{
+	log_value(line, "tls", d->was_ready ? tls_word(d) : NULL);
+	log_value(line, "tlsa", d->proof->matched);
+	log_value(line, "protocol", d->proof->protocol);
+	log_value(line, "cipher", d->proof->cipher);
+	log_value(line, "reused", d->hop->is_reused ? "yes" : "no");
+}
+
+static int64_t milliseconds(double seconds) { return (int64_t)(seconds * 1000 + 0.5); }
+
+static void log_times(struct log_line *line, const struct delivery_record *d)
+{
+	log_number(line, "dns_ms",
+	    milliseconds(d->hop->destination ? d->hop->destination->dns_seconds : 0));
+	log_number(line, "tls_ms", milliseconds(d->tls_seconds));
+	log_number(line, "total_ms", milliseconds(d->total_seconds));
+}
+
+static void log_result(
+    struct log_line *line, const struct delivery_record *d, const struct outcome *outcome)
+{
+	char reply[sizeof outcome->text + 8];
+
+	snprintf(reply, sizeof reply, "%d %.*s", outcome->code, (int)strcspn(outcome->text, "\n"),
+	    outcome->text);
+	log_value(line, "status", outcome_status(outcome));
+	log_value(line, "reason", reason_code(outcome->reason));
+	log_value(
+	    line, "would_refuse", d->hop->would_refuse ? reason_code(d->hop->would_refuse) : NULL);
+	log_value(line, "reply", reply);
+}
+
+/* Refused, weakened or unproven is worth a warning; a level below what the default asks was
+ * somebody's decision. */
+static enum log_level line_level(const struct delivery_record *d, const struct outcome *outcome)
+{
+	if (!outcome_is_good(outcome) || d->hop->would_refuse)
+		return LOG_LEVEL_WARNING;
+	return d->is_encrypted ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING;
+}
+
+/* An exception appears at each use, with its reason and its end, so that nobody forgets it. */
+static void log_exception(const struct delivery_record *d)
+{
+	const struct conf_domain *e = d->hop->destination ? d->hop->destination->exception : NULL;
+	char until[sizeof "2027-01-31"] = "";
+	struct log_line line;
+	struct tm tm;
+
+	if (!e || (e->policy.level >= d->defaults->level && e->policy.enforce && !e->until))
+		return;
+	/* The section ends with its last day: the second before is of that day. */
+	if (e->until && gmtime_r(&(time_t){e->until - 1}, &tm))
+		strftime(until, sizeof until, "%Y-%m-%d", &tm);
+	log_begin(&line, LOG_LEVEL_WARNING, "exception");
+	log_value(&line, "session", d->session);
+	log_value(&line, "domain", d->domain);
+	log_value(&line, "level", conf_level_name(e->policy.level));
+	log_value(&line, "enforce", e->policy.enforce ? "yes" : "no");
+	log_value(&line, "until", until);
+	log_value(&line, "reason", e->reason);
+	log_end(&line);
+}
+
+static bool is_worth_a_line(const struct delivery_record *d)
+{
+	if (!d->recipients)
+		return false;
+	if (outcome_is_known(d->outcome))
+		return true;
+	for (const struct recipient *r = d->recipients; r; r = r->next) {
+		if (outcome_is_known(&r->outcome) && !outcome_is_good(&r->outcome))
+			return true;
+	}
+	return false;
+}
+
+void delivery_record_write(const struct delivery_record *d)
+{
+	const struct outcome *outcome;
+	const struct recipient *more;
+	char from[SMTP_PATH_MAX + 3], to[TO_SIZE];
+	struct log_line line;
+
+	if (!is_worth_a_line(d))
+		return;
+	log_exception(d);
+	outcome = line_outcome(d);
+	snprintf(from, sizeof from, "<%s>", d->envelope->sender.address);
+	more = recipients_text(d, d->recipients, outcome_status(outcome), to, sizeof to);
+	log_begin(&line, line_level(d, outcome), "delivery");
+	log_value(&line, "session", d->session);
+	log_value(&line, "client", d->client);
+	log_value(&line, "from", from);
+	log_value(&line, "to", to);
+	log_hop(&line, d);
+	log_tls(&line, d);
+	log_number(&line, "size", (int64_t)d->size);
+	log_times(&line, d);
+	log_result(&line, d, outcome);
+	log_end(&line);
+	log_more_recipients(d, more, outcome_status(outcome));
+	if (d->is_client_gone)
+		log_warning("session=%s the client left before it heard of this outcome; if it "
+			    "tries again, expect a duplicate",
+		    d->session);
+}
