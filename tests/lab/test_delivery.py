@@ -112,6 +112,18 @@ def test_delivered(lab, danelaw, name, policy, tls):
     assert (log["policy"], log["tls"], log["status"]) == (policy, tls, "sent")
 
 
+def test_log_lists_every_recipient(lab, danelaw):
+    """Interface section 4: however long the list is."""
+    names = ["recipient-number-%d@right.lab" % n for n in range(90)]
+    assert send(names).code == 250
+    danelaw.delivery_to(names[0])
+    wait(lambda: all("<%s>" % n in danelaw.log for n in names), 2, "all recipients in the log")
+    assert "delivery-more session=" in danelaw.log
+    for line in danelaw.log.splitlines():
+        if " to=" in line:
+            assert line.split(" to=")[1].split(" ")[0].endswith(">")
+
+
 def test_aliased_mx_hosts(lab, danelaw):
     """R-DNS-11, R-DNS-14: a secure CNAME is expanded, and its end is the TLSA base domain."""
     for name in ("alias.lab", "alias-ta.lab"):
