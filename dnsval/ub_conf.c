@@ -40,6 +40,12 @@ static const struct option settings[] = {
     {"harden-algo-downgrade", "no"},
     {"harden-referral-path", "no"},
     {"use-caps-for-id", "no"},
+    /*
+     * Additional data is never used here (R-DNS-21). To prove it, the library rests after each 8
+     * signatures, longer each time: an MX answer with 60 signed hosts would take 1.5 s, one with
+     * 130 would take 5 s.
+     */
+    {"val-clean-additional", "no"},
     /* CVE-2026-44621: any other value lets a flood of stray answers abort the process. */
     {"unwanted-reply-threshold", "0"},
     {"verbosity", "0"},
