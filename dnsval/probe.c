@@ -23,7 +23,8 @@
 #include <string.h>
 #include <sys/queue.h>
 
-/* Three failed tries are 3 x 16 s and two pauses: within 60 s. Broken: from start to start. */
+/* Three failed tries are 3 x 16 s and two pauses, or less: within 60 s. Broken: from start to
+ * start. */
 enum { TRIES = 3 };
 
 static const double try_timeout = 16;
@@ -131,6 +132,14 @@ static void enter(struct probe *probe, enum probe_state state)
 	tell(probe);
 }
 
+/* Who gives a lookup only a second should not have mail wait longer for a verdict either. */
+static double within_timeout(const struct probe *probe, double seconds)
+{
+	double own = probe->conf->dns.timeout;
+
+	return own < seconds ? own : seconds;
+}
+
 static double wait_after(const struct probe *probe)
 {
 	double since_start = ev_time() - probe->started;
@@ -139,7 +148,7 @@ static double wait_after(const struct probe *probe)
 		return since_start > 0 && since_start < broken_interval
 			   ? broken_interval - since_start
 			   : 0;
-	return probe->failures > 0 ? retry_pause : working_interval;
+	return probe->failures > 0 ? within_timeout(probe, retry_pause) : working_interval;
 }
 
 /* An unproven resolver proves nothing absent; but one lost packet is not worth deferring all mail.
@@ -177,10 +186,8 @@ static void conclude(struct probe *probe, enum finding finding, const char *form
 
 static void ask(struct probe *probe, const char *name, enum dns_type type, lookup_fn *callback)
 {
-	double own = probe->conf->dns.timeout;
-
 	probe->lookup = lookup_start(
-	    probe->context, name, type, own < try_timeout ? own : try_timeout, callback, probe);
+	    probe->context, name, type, within_timeout(probe, try_timeout), callback, probe);
 }
 
 /* Timed out is failed, too: what must not happen is that it is believed. */
