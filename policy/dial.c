@@ -82,18 +82,24 @@ static const char *host_name(const struct route *route)
 	return route->host[0] ? route->host : "next_hop";
 }
 
+void dial_explain_self(const char *host, const struct addr *own, struct refusal *refusal)
+{
+	char text[ADDR_TEXT];
+
+	refusal_set(refusal, REASON_MX_LOOP, "%s is this proxy itself (%s): mail to it would loop",
+	    host, addr_bracketed(own, text));
+}
+
 /*
  * Finding ourselves among a host's addresses condemns the host, not the address: mail would come
  * back to us.
  */
 static void refuse_self(struct route *route, const struct addr *own)
 {
-	char text[ADDR_TEXT];
 	struct refusal refusal;
 
 	route->is_self = true;
-	refusal_set(&refusal, REASON_MX_LOOP, "%s is this proxy itself (%s): mail to it would loop",
-	    host_name(route), addr_bracketed(own, text));
+	dial_explain_self(host_name(route), own, &refusal);
 	refuse(route, &refusal);
 }
 

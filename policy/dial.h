@@ -36,6 +36,9 @@ enum dial {
 /* address: with the port that would be dialled. */
 enum dial dial_judge(const struct dial_rules *rules, const struct addr *address);
 
+/* Why a host at one of our own addresses gets no mail. */
+void dial_explain_self(const char *host, const struct addr *own, struct refusal *refusal);
+
 /*
  * Merges both families into out, alternating, the preferred family (IPv6 unless `ip` says
  * otherwise) first, so that a family that is broken here costs one wait and not all (R-NET-16). A

@@ -70,6 +70,21 @@ struct destination_lookup *destination_lookup_start(
 void destination_lookup_cancel(struct destination_lookup **lookup);
 void destination_free(struct destination **destination);
 
+/* ---- ourselves, behind another host of the same preference ---- */
+
+struct self_search;
+
+/* refusal: mx-loop, borrowed; NULL: none of them is ourselves, as far as DNS said. */
+typedef void self_search_fn(const struct refusal *refusal, void *arg);
+
+/*
+ * Looks among the hosts after index that have its preference. Exactly one callback, on a later
+ * turn. NULL, and no callback: there is nothing to look for. The destination must outlive it.
+ */
+struct self_search *self_search_start(struct policy *policy, const struct destination *destination,
+    size_t index, self_search_fn *callback, void *arg);
+void self_search_cancel(struct self_search **search);
+
 /* ---- a route: one host of it ---- */
 
 enum { ROUTE_ADDR_MAX = DNS_ADDR_MAX }; /* of one destination, over all its hosts (R-DNS-30) */

@@ -6,7 +6,8 @@
  * ready ^        |  next address
  *                   +--------+  next host
  *
- * A worse preference is never looked up while a better one is untried. While other hosts remain,
+ * A worse preference is never looked up while a better one is untried; equal ones are, but only for
+ * ourselves among them, and nothing waits for that (policy/self.c). While other hosts remain,
  * one host gets at most a third of the time that is left (R-SMTP-34).
  */
 #include "proxy/approach.h"
@@ -36,7 +37,8 @@ struct approach {
 
 	struct destination_lookup *destination_lookup;
 	struct destination *destination;
-	size_t host; /* index of the one under way */
+	size_t host;                     /* index of the one under way */
+	struct self_search *self_search; /* beside the host, among its equals */
 	struct route_lookup *route_lookup;
 	struct route *route;
 	size_t address;               /* index of the one under way */
@@ -67,6 +69,7 @@ static void stop(struct approach *a)
 	ev_timer_stop(a->proxy->loop, &a->total);
 	ev_timer_stop(a->proxy->loop, &a->host_share);
 	destination_lookup_cancel(&a->destination_lookup);
+	self_search_cancel(&a->self_search);
 	route_lookup_cancel(&a->route_lookup);
 	smtp_client_close(&a->client);
 }
@@ -206,6 +209,7 @@ static void hosts_exhausted(struct approach *a)
 /* ---- hosts ---- */
 
 static void on_route(struct route *route, void *arg);
+static void on_self(const struct refusal *refusal, void *arg);
 
 static void share_time(struct approach *a)
 {
@@ -218,6 +222,17 @@ static void share_time(struct approach *a)
 	ev_timer_start(a->proxy->loop, &a->host_share);
 }
 
+/* Once for each preference. */
+static void look_for_self(struct approach *a)
+{
+	const struct destination_host *host = &a->destination->hosts[a->host];
+
+	if (a->host > 0 && host[-1].preference == host->preference)
+		return;
+	self_search_cancel(&a->self_search);
+	a->self_search = self_search_start(a->proxy->policy, a->destination, a->host, on_self, a);
+}
+
 static void try_next_host(struct approach *a)
 {
 	if (a->host >= a->destination->host_count) {
@@ -226,6 +241,7 @@ static void try_next_host(struct approach *a)
 	}
 	ev_now_update(a->proxy->loop);
 	share_time(a);
+	look_for_self(a);
 	a->route_lookup =
 	    route_lookup_start(a->proxy->policy, a->destination, a->host, on_route, a);
 }
@@ -246,6 +262,20 @@ static void discard_from_here(struct approach *a, const struct refusal *refusal)
 	leave_route(a);
 	a->host = a->destination->host_count;
 	hosts_exhausted(a);
+}
+
+/* The host under way is not ourselves, but we are its equal. */
+static void on_self(const struct refusal *refusal, void *arg)
+{
+	struct approach *a = arg;
+
+	a->self_search = NULL;
+	if (!refusal)
+		return;
+	route_lookup_cancel(&a->route_lookup);
+	smtp_client_close(&a->client);
+	route_free(&a->route);
+	discard_from_here(a, refusal);
 }
 
 static void order_addresses(struct approach *a);
