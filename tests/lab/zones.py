@@ -22,7 +22,8 @@ import dns.query
 import dns.rdata
 import dns.rdatatype
 
-SIGNED, NSEC3, UNSIGNED = "signed", "nsec3", "unsigned"
+SIGNED, UNSIGNED = "signed", "unsigned"
+NSEC3 = "nsec3"  # signed; "nsec3 2500": with so many iterations
 ISLAND = "island"  # signed, but no DS: insecure
 EXPIRED = "expired"  # signatures ended yesterday: bogus
 BOGUS_DS = "bogus-ds"  # the DS fits no key: bogus
@@ -152,8 +153,9 @@ class Zones:
         now = time.time()
         start, end = (-40, -1) if z.how == EXPIRED else (-1, 30)
         options = ["-i", date(now + start * DAY), "-e", date(now + end * DAY)]
-        if z.how == NSEC3:
+        if z.how.startswith(NSEC3):
             options.append("-n")
+            options += [x for n in z.how[len(NSEC3):].split() for x in ("-t", n)]
         signed = path + ".signed"
         options += ["-o", z.name, "-f", signed + ".new"]
         run(self.folder, "ldns-signzone", *options, path, z.key)
