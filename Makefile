@@ -20,7 +20,8 @@ OUT     := build$(if $(flavour),/$(flavour))
 PYTHON  := /usr/bin/python3
 
 # Packages of Debian 12: what building needs, and what tests and fuzzers need beside it.
-BUILD_PACKAGES := libev-dev uthash-dev libssl-dev libunbound-dev libinih-dev libidn2-dev dns-root-data
+BUILD_PACKAGES := libev-dev uthash-dev libssl-dev libunbound-dev libinih-dev libidn2-dev dns-root-data \
+                  libcurl4-openssl-dev libsqlite3-dev
 TEST_PACKAGES  := libcmocka-dev python3-pytest python3-dnspython iproute2 openssl
 FUZZ_PACKAGES  := clang libclang-rt-14-dev
 
@@ -42,7 +43,7 @@ COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo release)
 CPPFLAGS += -I. -D_GNU_SOURCE
 CFLAGS  += -std=gnu11 $(OPTIMISE) $(WARN) $(HARDEN) $(SANFLAGS)
 LDFLAGS += -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(SANFLAGS)
-LDLIBS  := -lev -lssl -lcrypto -lunbound -linih -lidn2 -lresolv -lm
+LDLIBS  := -lev -lcurl -lsqlite3 -lssl -lcrypto -lunbound -linih -lidn2 -lresolv -lm
 
 # V=1 shows the commands.
 quiet := $(if $(V),,@)
