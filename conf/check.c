@@ -99,6 +99,8 @@ static void check_timeouts(const struct conf *conf, struct draft *draft)
 	    {SECTION_TIMEOUTS, "command", conf->timeouts.command, SECTION_TIMEOUTS, "rcpt", rcpt},
 	    {SECTION_DNS, "timeout", conf->dns.timeout, SECTION_DNS, "total", conf->dns.total},
 	    {SECTION_DNS, "total", conf->dns.total, SECTION_TIMEOUTS, "rcpt", rcpt},
+	    {SECTION_MTA_STS, "fetch_timeout", conf->mta_sts.fetch_timeout, SECTION_TIMEOUTS,
+	     "rcpt", rcpt},
 	};
 
 	check_client_waits(conf, draft);

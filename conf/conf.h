@@ -45,6 +45,7 @@ struct conf_policy {
 	enum level level;
 	enum level insecure_mx; /* LEVEL_DANE, LEVEL_ENCRYPT or LEVEL_MAY */
 	enum level fallback;    /* LEVEL_MAY or LEVEL_ENCRYPT */
+	bool mta_sts; /* asked where DANE is proven absent, at level dane */
 	bool enforce;
 	struct cidr_list allow_addresses;
 	struct conf_next_hop next_hop;
@@ -119,6 +120,11 @@ struct conf {
 	struct {
 		char *ca_file;
 	} tls;
+
+	struct {
+		double fetch_timeout; /* while a client waits */
+		bool first_contact_defer;
+	} mta_sts;
 
 	struct {
 		double rcpt, connect, greeting, handshake, command;

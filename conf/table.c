@@ -49,6 +49,8 @@ static const struct value_choice ip_choices[] = {
     {"prefer-ipv6", IP_PREFER_V6},
     {NULL, 0},
 };
+static const struct value_choice first_contacts[] = {
+    {"deliver", false}, {"defer", true}, {NULL, 0}};
 static const struct value_choice tls_versions[] = {
     {"1.0", TLS_VERSION_1_0},
     {"1.1", TLS_VERSION_1_1},
@@ -133,6 +135,7 @@ const struct setting settings[] = {
 
 	{SECTION_POLICY,   "level",          &value_enum,     IN_POLICY(level), "dane", ONE_OF(levels)},
 	{SECTION_POLICY,   "insecure_mx",    &value_enum,     IN_POLICY(insecure_mx), "dane", ONE_OF(insecure_mx_levels)},
+	{SECTION_POLICY,   "mta_sts",        &value_yes_no,   IN_POLICY(mta_sts), "yes", ANY},
 	{SECTION_POLICY,   "fallback",       &value_enum,     IN_POLICY(fallback), "may", ONE_OF(fallback_levels)},
 	{SECTION_POLICY,   "enforce",        &value_yes_no,   IN_POLICY(enforce), "yes", ANY},
 	{SECTION_POLICY,   "allow_addresses", &value_ranges,  IN_POLICY(allow_addresses), "", ANY},
@@ -143,6 +146,9 @@ const struct setting settings[] = {
 	{SECTION_DOMAIN,   "reason",         &value_text,     IN_DOMAIN(reason), "", ANY},
 
 	{SECTION_TLS,      "ca_file",        &value_text, IN_CONF(tls.ca_file), "/etc/ssl/certs/ca-certificates.crt", ANY},
+
+	{SECTION_MTA_STS,  "fetch_timeout",  &value_time,   IN_CONF(mta_sts.fetch_timeout), "20s", WAIT},
+	{SECTION_MTA_STS,  "first_contact",  &value_either, IN_CONF(mta_sts.first_contact_defer), "deliver", ONE_OF(first_contacts)},
 
 	{SECTION_TIMEOUTS, "rcpt",           &value_time, IN_CONF(timeouts.rcpt),        "240s", WAIT},
 	{SECTION_TIMEOUTS, "connect",        &value_time, IN_CONF(timeouts.connect),     "30s",  WAIT},
@@ -203,6 +209,7 @@ static const char *const patterns[SECTION_COUNT] = {
     [SECTION_POLICY] = "policy",
     [SECTION_DOMAIN] = "domain DOMAIN",
     [SECTION_TLS] = "tls",
+    [SECTION_MTA_STS] = "mta-sts",
     [SECTION_TIMEOUTS] = "timeouts",
     [SECTION_LIMITS] = "limits",
     [SECTION_LOG] = "log",

@@ -161,6 +161,17 @@ static bool parse_enum(
 	return false;
 }
 
+static bool parse_either(
+    void *field, const char *text, const struct value_rule *rule, char why[VALUE_WHY])
+{
+	unsigned choice;
+
+	if (!parse_enum(&choice, text, rule, why))
+		return false;
+	*(bool *)field = choice;
+	return true;
+}
+
 static void set_text(void *field, const char *text)
 {
 	char **place = field;
@@ -201,6 +212,7 @@ static bool parse_host(
 
 const struct value_type value_yes_no = {.parse = parse_yes_no};
 const struct value_type value_enum = {.parse = parse_enum};
+const struct value_type value_either = {.parse = parse_either};
 const struct value_type value_text = {.parse = parse_text, .release = release_text};
 const struct value_type value_host = {.parse = parse_host, .release = release_text};
 

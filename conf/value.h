@@ -41,6 +41,7 @@ extern const struct value_type value_size;     /* uint64_t, octets: 64K 50M 1G *
 extern const struct value_type value_count;    /* unsigned */
 extern const struct value_type value_yes_no;   /* bool */
 extern const struct value_type value_enum;     /* an enum, by rule.choices */
+extern const struct value_type value_either;   /* bool, by the two of rule.choices */
 extern const struct value_type value_text;     /* char *, never NULL after parsing */
 extern const struct value_type value_host;     /* char *, normal form, may be empty */
 extern const struct value_type value_date;     /* time_t, end of that day, UTC */

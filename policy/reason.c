@@ -39,6 +39,10 @@ static const struct {
 	[REASON_DANE_CHAIN]          = { "dane-chain",          451, "4.7.5" },
 	[REASON_DANE_REQUIRED]       = { "dane-required",       451, "4.7.5" },
 	[REASON_PKIX_CERTIFICATE]    = { "certificate",         451, "4.7.5" },
+	[REASON_STS_MX]              = { "sts-mx",              451, "4.7.5" },
+	[REASON_STS_CERTIFICATE]     = { "sts-certificate",     451, "4.7.5" },
+	[REASON_STS_NO_STARTTLS]     = { "sts-no-starttls",     451, "4.7.4" },
+	[REASON_STS_FETCH]           = { "sts-fetch",           451, "4.7.5" },
 	[REASON_ONE_DOMAIN]          = { "one-domain",          452, "4.5.3" },
 	[REASON_TOO_MANY_RECIPIENTS] = { "too-many-recipients", 452, "4.5.3" },
 	[REASON_NOT_ALLOWED]         = { "not-allowed",         554, "5.7.1" },
@@ -55,6 +59,7 @@ static const struct {
 	[REASON_NEXT_HOP]            = { "-",                     0, "" },
 	[REASON_HALF_DANE]           = { "half-dane",             0, "" },
 	[REASON_DANE_UNUSABLE]       = { "dane-unusable",         0, "" },
+	[REASON_STS_POLICY_INVALID]  = { "sts-policy-invalid",    0, "" },
 	[REASON_EXCEPTION]           = { "exception",             0, "" },
 };
 /* clang-format on */

@@ -32,6 +32,10 @@ enum reason {
 	REASON_DANE_CHAIN,
 	REASON_DANE_REQUIRED,
 	REASON_PKIX_CERTIFICATE, /* level secure */
+	REASON_STS_MX,
+	REASON_STS_CERTIFICATE,
+	REASON_STS_NO_STARTTLS,
+	REASON_STS_FETCH, /* refuses under first_contact = defer alone; else a warning */
 	REASON_ONE_DOMAIN,
 	REASON_TOO_MANY_RECIPIENTS,
 	REASON_NOT_ALLOWED,
@@ -49,6 +53,7 @@ enum reason {
 	/* never refuse by themselves */
 	REASON_HALF_DANE,
 	REASON_DANE_UNUSABLE,
+	REASON_STS_POLICY_INVALID,
 	REASON_EXCEPTION,
 	REASON_COUNT,
 };

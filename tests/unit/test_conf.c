@@ -79,6 +79,9 @@ static void defaults(void **unused)
 	assert_int_equal(conf->policy.fallback, LEVEL_MAY);
 	assert_int_equal(conf->policy.min_tls, TLS_VERSION_1_2);
 	assert_true(conf->policy.enforce);
+	assert_true(conf->policy.mta_sts);
+	assert_true(conf->mta_sts.fetch_timeout == 20);
+	assert_false(conf->mta_sts.first_contact_defer);
 	assert_false(conf->policy.next_hop.set);
 	assert_true(conf->timeouts.data_end == 570);
 	assert_int_equal(conf->limits.message_size, 50 << 20);
@@ -164,7 +167,7 @@ static void mistakes(void **unused)
 	} cases[] = {
 	    {"[server]\nworkers = auto", "f:2: unknown setting workers in [server]"},
 	    {"[server]\n\nhostname = a.b\nhostname = c.d", "f:4: hostname again (first in line 3)"},
-	    {"[mta-sts]\nx = 1", "f:1: unknown section [mta-sts]"},
+	    {"[admin]\nlisten = 127.0.0.1:9125", "f:1: unknown section [admin]"},
 	    {"[spool]", "f:1: unknown section [spool]"},
 	    {"[policy] x\n", "f:1: text after the section header"},
 	    {"[policy];x\n", "f:1: text after the section header"},
@@ -182,7 +185,9 @@ static void mistakes(void **unused)
 	    {"[policy]\nLevel = may", "f:2: unknown setting Level"},
 	    {"[policy]\nenforce = true", "f:2: enforce: true is neither yes nor no"},
 	    {"[policy]\nfallback = dane", "f:2: fallback: dane is not one of may encrypt"},
-	    {"[policy]\nmta_sts = yes", "f:2: unknown setting mta_sts"},
+	    {"[policy]\nmta_sts = maybe", "f:2: mta_sts: maybe is neither yes nor no"},
+	    {"[mta-sts]\nfirst_contact = never",
+		"f:2: first_contact: never is not one of deliver defer"},
 	    {"[policy]\nallow_addresses = 10.0.0.1/8", "f:2: allow_addresses: 10.0.0.1/8 is not"},
 	    {"[policy]\nallow_addresses = 10.0.0.0/8\nallow_addresses += x",
 		"f:3: allow_addresses: x is"},
@@ -268,6 +273,9 @@ static void timeouts_nest(void **unused)
 	    {"idle_client = 100ms", NULL},
 	    {"[dns]\ntimeout = 61s", "f:3: dns.timeout (61s) must not exceed dns.total"},
 	    {"[dns]\ntotal = 241s", "f:3: dns.total (241s) must not exceed timeouts.rcpt"},
+	    {"[mta-sts]\nfetch_timeout = 240s", NULL},
+	    {"[mta-sts]\nfetch_timeout = 241s",
+		"f:3: mta-sts.fetch_timeout (241s) must not exceed timeouts.rcpt"},
 	};
 
 	(void)unused;

@@ -40,6 +40,10 @@ static const struct {
 	{ REASON_DANE_CHAIN,          451, "4.7.5",  "dane-chain",          true },
 	{ REASON_DANE_REQUIRED,       451, "4.7.5",  "dane-required",       true },
 	{ REASON_PKIX_CERTIFICATE,    451, "4.7.5",  "certificate",         true },
+	{ REASON_STS_MX,              451, "4.7.5",  "sts-mx",              true },
+	{ REASON_STS_CERTIFICATE,     451, "4.7.5",  "sts-certificate",     true },
+	{ REASON_STS_NO_STARTTLS,     451, "4.7.4",  "sts-no-starttls",     true },
+	{ REASON_STS_FETCH,           451, "4.7.5",  "sts-fetch",           true },
 	{ REASON_ONE_DOMAIN,          452, "4.5.3",  "one-domain",          false },
 	{ REASON_TOO_MANY_RECIPIENTS, 452, "4.5.3",  "too-many-recipients", false },
 	{ REASON_NOT_ALLOWED,         554, "5.7.1",  "not-allowed",         false },
@@ -56,6 +60,7 @@ static const struct {
 	{ REASON_NEXT_HOP,              0, "",       "-",                   false },
 	{ REASON_HALF_DANE,             0, "",       "half-dane",           false },
 	{ REASON_DANE_UNUSABLE,         0, "",       "dane-unusable",       false },
+	{ REASON_STS_POLICY_INVALID,    0, "",       "sts-policy-invalid",  false },
 	{ REASON_EXCEPTION,             0, "",       "exception",           false },
 };
 /* clang-format on */
