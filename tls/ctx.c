@@ -178,6 +178,14 @@ const char *tls_handle_ca_error(const SSL *ssl)
 	return tls_contexts_ca_error(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)));
 }
 
+bool tls_handle_judge_by_ca(SSL *ssl)
+{
+	const struct tls_contexts *contexts = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+
+	X509_VERIFY_PARAM_set_auth_level(SSL_get0_param(ssl), settings[PKIX].level);
+	return SSL_set1_verify_cert_store(ssl, SSL_CTX_get_cert_store(contexts->of[PKIX]));
+}
+
 static enum class class_of(enum tls_need need) {
 	switch (need){
 		case TLS_MAY : return OPPORTUNISTIC; case TLS_ENCRYPT : return ENCRYPT_ONLY;

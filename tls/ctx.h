@@ -37,6 +37,12 @@ SSL *tls_contexts_handle(struct tls_contexts *contexts, enum tls_need need);
 const char *tls_handle_ca_error(const SSL *ssl);
 
 /*
+ * Lets an unproven handle (TLS_MAY, TLS_ENCRYPT) judge certificates as a TLS_PKIX one does: by the
+ * CA file, at the same security level. Its handshakes go on as before, whatever the outcome.
+ */
+bool tls_handle_judge_by_ca(SSL *ssl);
+
+/*
  * The oldest error of OpenSSL's queue in words ("tlsv1 alert protocol version"), which is emptied;
  * "" if there is none. Returns out.
  */

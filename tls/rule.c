@@ -85,6 +85,7 @@ void tls_rule_key(const struct tls_rule *rule, unsigned char key[TLS_KEY_SIZE])
 	/* The name that others may lie below is more than one of the sorted list. */
 	if (rule->names_below)
 		hash_counted(md, rule->names[0], strlen(rule->names[0]));
+	hash_counted(md, rule->report_name, strlen(rule->report_name));
 	hash_records(md, rule);
 	done = EVP_DigestFinal_ex(md, key, NULL);
 	assert(done);

@@ -35,6 +35,9 @@ struct tls_rule {
 	char names[TLS_NAMES_MAX][DOMAIN_SIZE]; /* ... the first is the TLSA base domain */
 	bool names_below;     /* TLS_PKIX: a name below names[0] satisfies it too (level secure) */
 	struct tlsa_set tlsa; /* TLS_DANE: usable records only, sorted; owned by the rule */
+	/* TLS_MAY and TLS_ENCRYPT: demand nothing, but find out what TLS_PKIX with this name would
+	 * have said (RFC 8461 5, mode testing); "": do not */
+	char report_name[DOMAIN_SIZE];
 };
 
 void tls_rule_copy(struct tls_rule *to, const struct tls_rule *from); /* `to` holds nothing yet */
@@ -42,8 +45,8 @@ void tls_rule_release(struct tls_rule *rule);
 
 /*
  * The identity of what is demanded (R-TLSSEC-06): SHA-256 over need, minimum version, SNI, all
- * names (sorted), names_below and the sorted TLSA set. Equal keys: a connection proven under one
- * rule is proven under the other.
+ * names (sorted), names_below, report_name and the sorted TLSA set. Equal keys: a connection proven
+ * under one rule is proven under the other, and its proof tells what the other asks to be told.
  */
 enum { TLS_KEY_SIZE = 32 };
 void tls_rule_key(const struct tls_rule *rule, unsigned char key[TLS_KEY_SIZE]);
@@ -70,6 +73,7 @@ struct tls_proof {
 	char peer_name[DOMAIN_SIZE]; /* the reference identifier that matched; "" */
 	time_t not_after; /* TLS_PKIX and usage 2: earliest end in the verified chain; 0: no end */
 	char text[256];   /* failure in words: alert, verify error and its constant; not escaped */
+	char report[256]; /* rule's report_name: why TLS_PKIX would have failed; "": it would not */
 };
 
 /* The gate before MAIL: whether this proof (NULL: in clear) satisfies the rule. Pure. */

@@ -20,6 +20,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The subject's common name is no DNS-ID (RFC 8461 4.2). */
+enum {
+	PKIX_HOSTFLAGS = X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT
+};
+
 static bool is_authenticated(enum tls_need need) { return need == TLS_PKIX || need == TLS_DANE; }
 
 __attribute__((format(printf, 3, 4))) static void fail(
@@ -142,24 +147,27 @@ static bool add_names_below(const struct tls_rule *rule, SSL *ssl)
 	return SSL_add1_host(ssl, below);
 }
 
-/*
- * Without a name any certificate of any CA would do. The subject's common name is no DNS-ID
- * (RFC 8461 4.2).
- */
+/* Without a name any certificate of any CA would do. */
 static bool demand_pkix(const struct tls_rule *rule, SSL *ssl)
 {
-	SSL_set_hostflags(
-	    ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+	SSL_set_hostflags(ssl, PKIX_HOSTFLAGS);
 	for (size_t i = 0; i < rule->name_count; i++)
 		if (!SSL_add1_host(ssl, rule->names[i]))
 			return false;
 	return rule->name_count > 0 && (!rule->names_below || add_names_below(rule, ssl));
 }
 
+/* SSL_VERIFY_NONE: a client verifies all the same, and goes on with whatever result. */
+static bool prepare_report(const struct tls_rule *rule, SSL *ssl)
+{
+	SSL_set_hostflags(ssl, PKIX_HOSTFLAGS);
+	return tls_handle_judge_by_ca(ssl) && SSL_add1_host(ssl, rule->report_name);
+}
+
 static bool set_demand(const struct tls_rule *rule, SSL *ssl)
 {
 	if (!is_authenticated(rule->need))
-		return true;
+		return !rule->report_name[0] || prepare_report(rule, ssl);
 	SSL_set_verify(ssl, SSL_VERIFY_PEER, on_verify);
 	return rule->need == TLS_DANE ? demand_dane(rule, ssl) : demand_pkix(rule, ssl);
 }
@@ -277,6 +285,20 @@ static void judge_demand(const struct tls_rule *rule, SSL *ssl, struct tls_proof
 		proof->not_after = earliest_end(SSL_get0_verified_chain(ssl));
 }
 
+/* What TLS_PKIX would have said of the same certificate. */
+static void judge_report(SSL *ssl, struct tls_proof *proof)
+{
+	long error = SSL_get_verify_result(ssl);
+	const char *ca_error = tls_handle_ca_error(ssl);
+	const char *words = ca_error[0] ? ca_error : X509_verify_cert_error_string(error);
+
+	if (!SSL_get0_peer_certificate(ssl))
+		snprintf(proof->report, sizeof(proof->report), "no certificate was presented");
+	else if (error != X509_V_OK)
+		snprintf(proof->report, sizeof(proof->report), "%s: %s", verify_error_name(error),
+		    words);
+}
+
 static void judge_completed(const struct tls_rule *rule, SSL *ssl, struct tls_proof *proof)
 {
 	const X509 *leaf = SSL_get0_peer_certificate(ssl);
@@ -288,6 +310,8 @@ static void judge_completed(const struct tls_rule *rule, SSL *ssl, struct tls_pr
 		note_key(proof, leaf);
 	if (is_authenticated(rule->need))
 		judge_demand(rule, ssl, proof);
+	else if (rule->report_name[0])
+		judge_report(ssl, proof);
 }
 
 void tls_rule_judge(const struct tls_rule *rule, SSL *ssl, int ssl_error, struct tls_proof *proof)

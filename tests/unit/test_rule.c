@@ -54,6 +54,8 @@ static void other_name_below(struct tls_rule *r)
 	memcpy(r->names[1], first, sizeof first);
 	r->names_below = true;
 }
+static void report_name(struct tls_rule *r) { strcpy(r->report_name, "mx.example.org"); }
+static void other_report_name(struct tls_rule *r) { strcpy(r->report_name, "example.org"); }
 static void fewer_records(struct tls_rule *r) { r->tlsa.count = 1; }
 static void more_records(struct tls_rule *r) { add(r, 3, 1, 2, 64); }
 static void other_usage(struct tls_rule *r) { r->tlsa.items[1].usage = 3; }
@@ -101,6 +103,8 @@ static const struct {
     {"more names", more_names, false},
     {"names_below", names_below, false},
     {"names_below, of another name", other_name_below, false},
+    {"report_name", report_name, false},
+    {"another report_name", other_report_name, false},
     {"fewer records", fewer_records, false},
     {"more records", more_records, false},
     {"usage", other_usage, false},

@@ -111,6 +111,8 @@ struct verify_case {
 	const char *ciphers;
 	enum tls_version min_version; /* 0: TLS 1.0, which the proving classes must not heed */
 	bool names_below, no_ca;
+	bool reports;       /* under report_name MX */
+	const char *report; /* in what it says; NULL: nothing */
 	size_t tower, repeat_chain;
 };
 
@@ -252,6 +254,23 @@ static const struct verify_case cases[] = {
 	    .max_version = TLS1_VERSION},
 	{"R-TLSSEC-10: encrypt-only, TLS 1.1 by setting", TLS_ENCRYPT, .leaf = SELF,
 	    .max_version = TLS1_1_VERSION, .min_version = TLS_VERSION_1_1},
+	{"R-STS-28: a report of a certificate that PKIX would take", TLS_MAY, .leaf = BELOW_SUB,
+	    .chain = {SUB}, .reports = true},
+	{"R-STS-28: no report where none is asked for", TLS_MAY, .leaf = SELF},
+	{"R-STS-28: reports self-signed, and goes on", TLS_MAY, .leaf = SELF, .reports = true,
+	    .report = "X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT: self-signed certificate"},
+	{"R-STS-28: reports an unknown CA", TLS_ENCRYPT, .leaf = BELOW_DEEP, .reports = true,
+	    .report = "X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY"},
+	{"R-STS-28: reports an expired certificate", TLS_ENCRYPT, .leaf = EXPIRED, .reports = true,
+	    .report = "X509_V_ERR_CERT_HAS_EXPIRED"},
+	{"R-STS-28: reports a wrong name", TLS_MAY, .leaf = OTHER_NAME, .reports = true,
+	    .report = "X509_V_ERR_HOSTNAME_MISMATCH"},
+	{"R-STS-26, -28: reports a common name that is no DNS-ID", TLS_MAY, .leaf = COMMON_NAME,
+	    .reports = true, .report = "X509_V_ERR_HOSTNAME_MISMATCH"},
+	{"R-STS-28: reports a signature too weak for PKIX", TLS_MAY, .leaf = SIGNED_SHA1,
+	    .reports = true, .report = "X509_V_ERR_CA_MD_TOO_WEAK"},
+	{"R-STS-28, F-10: reports that there is no CA file", TLS_MAY, .leaf = GOOD, .no_ca = true,
+	    .reports = true, .report = "/nonexistent/ca.pem: No such file or directory"},
 	{"min_tls 1.3 against TLS 1.2", TLS_ENCRYPT, .leaf = SELF, .max_version = TLS1_2_VERSION,
 	    .min_version = TLS_VERSION_1_3, .failure = TLS_FAIL_HANDSHAKE,
 	    .says = "protocol version"},
@@ -264,6 +283,8 @@ static void fill_rule(struct tls_rule *rule, const struct verify_case *c)
 {
 	*rule = (struct tls_rule){.need = c->need, .sni = MX, .min_version = c->min_version};
 	rule->names_below = c->names_below;
+	if (c->reports)
+		strcpy(rule->report_name, MX);
 	if (!c->names[0])
 		strcpy(rule->names[rule->name_count++], MX);
 	for (size_t i = 0; i < 3 && c->names[i]; i++)
@@ -357,6 +378,8 @@ static void assert_accepted(const struct verify_case *c, const struct outcome *o
 	assert_int_equal(strlen(outcome->proof.key_digest), 64);
 	assert_true(outcome->proof.protocol[0] && outcome->proof.cipher[0]);
 	assert_says(outcome->proof.matched, c->says);
+	assert_says(outcome->proof.report, c->report);
+	assert_int_equal(outcome->proof.report[0] != 0, c->report != NULL);
 	assert_int_equal(outcome->proof.depth >= 0, c->need == TLS_DANE);
 	assert_int_equal(outcome->proof.matched[0] != 0, c->need == TLS_DANE);
 	if (c->need == TLS_PKIX || outcome->proof.matched[0] == '2') {
