@@ -22,6 +22,7 @@
 #include <assert.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,6 +98,14 @@ static void set_limits_and_options(SSL_CTX *ctx, enum class class)
 	SSL_CTX_set_security_level(ctx, settings[class].level);
 }
 
+static bool set_versions_and_ciphers(SSL_CTX *ctx, enum class class)
+{
+	return SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) &&
+	       SSL_CTX_set_max_proto_version(ctx, 0) &&
+	       SSL_CTX_set_cipher_list(ctx, settings[class].ciphers) &&
+	       SSL_CTX_set_ciphersuites(ctx, tls13_ciphers);
+}
+
 static SSL_CTX *new_context(enum class class)
 {
 	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
@@ -104,10 +113,7 @@ static SSL_CTX *new_context(enum class class)
 	if (!ctx)
 		return NULL;
 	set_limits_and_options(ctx, class);
-	if (SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) &&
-	    SSL_CTX_set_max_proto_version(ctx, 0) &&
-	    SSL_CTX_set_cipher_list(ctx, settings[class].ciphers) &&
-	    SSL_CTX_set_ciphersuites(ctx, tls13_ciphers) &&
+	if (set_versions_and_ciphers(ctx, class) &&
 	    (class != DANE || SSL_CTX_dane_enable(ctx) > 0))
 		return ctx;
 	SSL_CTX_free(ctx);
@@ -200,4 +206,29 @@ abort();
 SSL *tls_contexts_handle(struct tls_contexts *contexts, enum tls_need need)
 {
 	return SSL_new(contexts->of[class_of(need)]);
+}
+
+static void on_info(const SSL *ssl, int where, int value)
+{
+	bool *closed = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+
+	if (where == SSL_CB_READ_ALERT && (value & 0xff) == SSL_AD_CLOSE_NOTIFY)
+		*closed = true;
+}
+
+/* The store is shared and replaces whatever the other library loaded from its own default paths. */
+bool tls_contexts_lend(
+    const struct tls_contexts *contexts, void *ssl_ctx, const char *host, bool *closed)
+{
+	SSL_CTX *ctx = ssl_ctx;
+	X509_VERIFY_PARAM *param = SSL_CTX_get0_param(ctx);
+
+	set_limits_and_options(ctx, PKIX);
+	SSL_CTX_set_app_data(ctx, closed);
+	SSL_CTX_set_info_callback(ctx, on_info);
+	SSL_CTX_set_keylog_callback(ctx, NULL);
+	SSL_CTX_set1_cert_store(ctx, SSL_CTX_get_cert_store(contexts->of[PKIX]));
+	X509_VERIFY_PARAM_set_hostflags(
+	    param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+	return set_versions_and_ciphers(ctx, PKIX) && X509_VERIFY_PARAM_set1_host(param, host, 0);
 }
