@@ -24,7 +24,7 @@ static struct tls_rule rule_for(enum tls_need need, const struct identity *publi
 
 	rule.min_version = TLS_VERSION_1_2;
 	if (need == TLS_DANE)
-		add_tlsa(&rule.tlsa, published->certificate, 3, 1, 1);
+		add_association(&rule.tlsa, published->certificate, 3, 1, 1);
 	return rule;
 }
 

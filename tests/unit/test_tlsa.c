@@ -68,7 +68,7 @@ static void full_data(unsigned selector)
 	const struct tlsa *whole;
 	uint8_t longer[4096];
 
-	add_tlsa(&set, identity.certificate, 3, (uint8_t)selector, 0);
+	add_association(&set, identity.certificate, 3, (uint8_t)selector, 0);
 	whole = &set.items[0];
 	assert_true(whole->len > 64 && whole->len < sizeof(longer) - 1);
 	memcpy(longer, whole->data, whole->len);

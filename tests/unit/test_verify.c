@@ -292,7 +292,7 @@ static void fill_rule(struct tls_rule *rule, const struct verify_case *c)
 	for (size_t i = 0; i < 4 && c->records[i].of; i++) {
 		const struct record *r = &c->records[i];
 
-		add_tlsa(
+		add_association(
 		    &rule->tlsa, people[r->of].certificate, r->usage, r->selector, r->matching);
 		if (r->cut)
 			rule->tlsa.items[i].len = r->cut;

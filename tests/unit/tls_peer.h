@@ -83,7 +83,7 @@ static inline void free_identity(struct identity *identity)
 }
 
 /* The association data of a certificate as RFC 6698 has it. */
-static inline void add_tlsa(struct tlsa_set *set, const X509 *certificate, uint8_t usage,
+static inline void add_association(struct tlsa_set *set, const X509 *certificate, uint8_t usage,
     uint8_t selector, uint8_t matching)
 {
 	unsigned char *der = NULL, digest[EVP_MAX_MD_SIZE];
