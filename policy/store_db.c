@@ -1,0 +1,522 @@
+/*
+ * store_db.c - see store_db.h (R-STS-22).
+ *
+ * Each row carries a checksum over all its columns, because PRAGMA integrity_check looks at the
+ * structure of the file alone: a changed octet within a text passes it. It is an SQL function, so
+ * that writing, reading and dropping use one definition. The table is for people as well: times are
+ * UTC texts, patterns stand as in the policy. Called by store.c and store_writer.c.
+ */
+#include "policy/store_db.h"
+
+#include "conf/mem.h"
+
+#include <assert.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct store_db {
+	sqlite3 *handle;
+	char *path;
+	dev_t device;
+	ino_t inode;
+};
+
+enum { FORMAT = 1 }; /* user_version */
+
+/* SQLite keeps this text as it is, so that a damaged definition can be told from ours. */
+#define TABLE                                                                                      \
+	"CREATE TABLE policies (domain TEXT PRIMARY KEY, id TEXT, mode TEXT, mx TEXT, "            \
+	"max_age INTEGER, fetched TEXT, expires TEXT, used TEXT, checksum TEXT) WITHOUT ROWID"
+
+#define COLUMNS "domain, id, mode, mx, max_age, fetched, expires, used"
+
+static const char prologue[] = "PRAGMA synchronous = NORMAL;"
+			       "PRAGMA cell_size_check = ON;"
+			       "PRAGMA trusted_schema = OFF;"
+			       "PRAGMA temp_store = MEMORY;";
+
+static const char creation[] = "PRAGMA journal_mode = WAL;"
+			       "BEGIN IMMEDIATE;" TABLE ";"
+			       "PRAGMA user_version = 1;"
+			       "COMMIT;";
+
+/*
+ * Of two processes the one that fetched last is right, even if the other writes later, when mail
+ * used the older policy. A time in the future comes from a clock that was wrong, and yields.
+ */
+static const char insertion[] =
+    "INSERT INTO policies SELECT *, row_checksum(" COLUMNS ") FROM ("
+    "SELECT ?1 AS domain, ?2 AS id, ?3 AS mode, ?4 AS mx, ?5 AS max_age,"
+    " datetime(?6, 'unixepoch') AS fetched, datetime(?7, 'unixepoch') AS expires,"
+    " date(?8, 'unixepoch') AS used) WHERE true "
+    "ON CONFLICT (domain) DO UPDATE SET id = excluded.id, mode = excluded.mode, mx = excluded.mx,"
+    " max_age = excluded.max_age, fetched = excluded.fetched, expires = excluded.expires,"
+    " used = excluded.used, checksum = excluded.checksum "
+    "WHERE excluded.fetched >= policies.fetched"
+    " OR policies.fetched > datetime('now', '+1 hour')"
+    " OR policies.checksum IS NOT row_checksum(policies.domain, policies.id, policies.mode,"
+    " policies.mx, policies.max_age, policies.fetched, policies.expires, policies.used)";
+
+#define SELECTION                                                                                  \
+	"SELECT domain, id, mode, mx, max_age, strftime('%s', fetched), strftime('%s', expires),"  \
+	" strftime('%s', used), checksum IS row_checksum(" COLUMNS ") FROM policies "
+
+/* ---- errors ---- */
+
+static enum store_result judge(int code)
+{
+	if (code == SQLITE_IOERR_SHORT_READ)
+		return STORE_DAMAGED;
+	switch (code & 0xff) {
+	case SQLITE_OK:
+	case SQLITE_ROW:
+	case SQLITE_DONE:
+		return STORE_DONE;
+	case SQLITE_BUSY:
+	case SQLITE_LOCKED:
+		return STORE_BUSY;
+	case SQLITE_CORRUPT:
+	case SQLITE_NOTADB:
+	case SQLITE_ERROR: /* our statements are constant: the table is not ours any more */
+		return STORE_DAMAGED;
+	default:
+		return STORE_FAILED;
+	}
+}
+
+static enum store_result explain(struct store_db *db, int code, char why[STORE_WHY])
+{
+	enum store_result result = judge(code);
+
+	if (result != STORE_DONE)
+		snprintf(why, STORE_WHY, "%s",
+		    db->handle ? sqlite3_errmsg(db->handle) : sqlite3_errstr(code));
+	return result;
+}
+
+static enum store_result refuse(enum store_result result, const char *what, char why[STORE_WHY])
+{
+	snprintf(why, STORE_WHY, "%s", what);
+	return result;
+}
+
+static enum store_result run(struct store_db *db, const char *sql, char why[STORE_WHY])
+{
+	return explain(db, sqlite3_exec(db->handle, sql, NULL, NULL, NULL), why);
+}
+
+/* ---- the checksum ---- */
+
+/*
+ * FNV-1a: each step is one to one, so that a single changed octet always shows. It guards against
+ * disks, not against people: who can write the file can write checksums.
+ */
+static uint64_t mix(uint64_t sum, const void *data, size_t len)
+{
+	const unsigned char *octets = data;
+
+	for (size_t i = 0; i < len; i++)
+		sum = (sum ^ octets[i]) * 0x100000001b3u;
+	return sum;
+}
+
+/* Types and lengths count too: "a", "bc" is not "ab", "c". */
+static void row_checksum(sqlite3_context *context, int count, sqlite3_value **values)
+{
+	uint64_t sum = 0xcbf29ce484222325u;
+	char text[17];
+
+	for (int i = 0; i < count; i++) {
+		int type = sqlite3_value_type(values[i]);
+		const void *data = sqlite3_value_text(values[i]);
+		int len = sqlite3_value_bytes(values[i]);
+
+		sum = mix(sum, &type, sizeof type);
+		sum = mix(sum, &len, sizeof len);
+		sum = mix(sum, data, (size_t)len);
+	}
+	snprintf(text, sizeof text, "%016llx", (unsigned long long)sum);
+	sqlite3_result_text(context, text, -1, SQLITE_TRANSIENT);
+}
+
+/* ---- opening ---- */
+
+static void remember_file(struct store_db *db)
+{
+	struct stat status;
+
+	if (stat(db->path, &status) == 0) {
+		db->device = status.st_dev;
+		db->inode = status.st_ino;
+	}
+}
+
+bool store_db_is_moved(const struct store_db *db)
+{
+	struct stat status;
+
+	return stat(db->path, &status) < 0 || status.st_dev != db->device ||
+	       status.st_ino != db->inode;
+}
+
+static enum store_result connect_to(struct store_db *db, int flags, char why[STORE_WHY])
+{
+	int code = sqlite3_open_v2(db->path, &db->handle, flags, NULL);
+
+	if (code != SQLITE_OK)
+		return explain(db, code, why);
+	remember_file(db);
+	sqlite3_extended_result_codes(db->handle, 1);
+	sqlite3_busy_timeout(db->handle, 0); /* who may wait tries again by himself */
+	code = sqlite3_create_function(db->handle, "row_checksum", 8,
+	    SQLITE_UTF8 | SQLITE_DETERMINISTIC, NULL, row_checksum, NULL, NULL);
+	return explain(db, code, why);
+}
+
+/* The first column of the first row as text; NULL: no row. free() releases. */
+static enum store_result ask(struct store_db *db, const char *sql, char **text, char why[STORE_WHY])
+{
+	sqlite3_stmt *statement = NULL;
+	int code = sqlite3_prepare_v2(db->handle, sql, -1, &statement, NULL);
+
+	*text = NULL;
+	if (code == SQLITE_OK)
+		code = sqlite3_step(statement);
+	if (code == SQLITE_ROW && sqlite3_column_text(statement, 0))
+		*text = mem_strdup((const char *)sqlite3_column_text(statement, 0));
+	enum store_result result = explain(db, code, why);
+
+	sqlite3_finalize(statement);
+	return result;
+}
+
+/* A changed octet in page 1 can leave a file that opens, but is not ours any more. */
+static enum store_result judge_table(const char *table, int version, char why[STORE_WHY])
+{
+	if (table && strcmp(table, TABLE) == 0 && version == FORMAT)
+		return STORE_DONE;
+	if (table && strcmp(table, TABLE) != 0 && version > FORMAT)
+		return refuse(STORE_FAILED, "a newer version of danelaw wrote it", why);
+	return refuse(STORE_DAMAGED, "its table is not the one that danelaw made", why);
+}
+
+static enum store_result verify_table(struct store_db *db, bool *is_new, char why[STORE_WHY])
+{
+	char *table, *version = NULL;
+	enum store_result result =
+	    ask(db, "SELECT sql FROM sqlite_master WHERE name = 'policies'", &table, why);
+
+	if (result == STORE_DONE)
+		result = ask(db, "PRAGMA user_version", &version, why);
+	*is_new = result == STORE_DONE && !table && version && strcmp(version, "0") == 0;
+	if (result == STORE_DONE && !*is_new)
+		result = judge_table(table, version ? atoi(version) : 0, why);
+	free(table);
+	free(version);
+	return result;
+}
+
+/* The header holds "written by a newer SQLite, read only" as well; a permission it is not then. */
+static enum store_result verify_writable(struct store_db *db, char why[STORE_WHY])
+{
+	if (sqlite3_db_readonly(db->handle, "main") == 1)
+		return access(db->path, W_OK) == 0
+			   ? refuse(STORE_DAMAGED, "its header is damaged", why)
+			   : refuse(STORE_FAILED, "it cannot be written", why);
+	enum store_result result = run(db, "BEGIN IMMEDIATE", why);
+
+	return result == STORE_DONE ? run(db, "ROLLBACK", why) : result;
+}
+
+/* Of two processes that start together one comes second, and finds the table made. */
+static enum store_result make_table(struct store_db *db, char why[STORE_WHY])
+{
+	char why_unmade[STORE_WHY];
+	bool is_new;
+	enum store_result made = run(db, creation, why_unmade);
+
+	if (made == STORE_DONE)
+		return made;
+	sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
+	enum store_result result = verify_table(db, &is_new, why);
+
+	return result == STORE_DONE && is_new
+		   ? refuse(made == STORE_DAMAGED ? STORE_FAILED : made, why_unmade, why)
+		   : result;
+}
+
+static enum store_result prepare(struct store_db *db, char why[STORE_WHY])
+{
+	bool is_new = false;
+	enum store_result result = run(db, prologue, why);
+
+	if (result == STORE_DONE)
+		result = verify_table(db, &is_new, why);
+	if (result == STORE_DONE && is_new)
+		result = make_table(db, why);
+	return result == STORE_DONE ? verify_writable(db, why) : result;
+}
+
+static struct store_db *new_db(const char *path)
+{
+	struct store_db *db = mem_zero(1, sizeof *db);
+
+	db->path = mem_strdup(path);
+	return db;
+}
+
+enum store_result store_db_open(struct store_db **db, const char *path, char why[STORE_WHY])
+{
+	*db = new_db(path);
+	enum store_result result = connect_to(*db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, why);
+
+	if (result == STORE_DONE)
+		result = prepare(*db, why);
+	if (result != STORE_DONE)
+		store_db_close(db);
+	return result;
+}
+
+/* Without the right to make the files beside it, WAL cannot be read but by promising that nobody
+ * writes. */
+enum store_result store_db_open_reader(struct store_db **db, const char *path, char why[STORE_WHY])
+{
+	char *uri = mem_printf("file:%s?immutable=1", path);
+	bool is_new;
+
+	*db = new_db(uri);
+	free(uri);
+	enum store_result result = connect_to(*db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, why);
+
+	if (result == STORE_DONE)
+		result = verify_table(*db, &is_new, why);
+	if (result == STORE_DONE && is_new)
+		result = refuse(STORE_FAILED, "it is empty", why);
+	if (result != STORE_DONE)
+		store_db_close(db);
+	return result;
+}
+
+void store_db_close(struct store_db **db)
+{
+	if (!*db)
+		return;
+	sqlite3_close(((*db)->handle));
+	free((*db)->path);
+	free(*db);
+	*db = NULL;
+}
+
+enum store_result store_db_check(struct store_db *db, char why[STORE_WHY])
+{
+	char *verdict;
+	enum store_result result = ask(db, "PRAGMA quick_check(1)", &verdict, why);
+
+	if (result == STORE_DONE && (!verdict || strcmp(verdict, "ok") != 0))
+		result = refuse(STORE_DAMAGED, verdict ? verdict : "it cannot be checked", why);
+	free(verdict);
+	return result;
+}
+
+/* ---- writing ---- */
+
+static int bind_row(sqlite3_stmt *statement, const struct store_row *row)
+{
+	const char *texts[] = {row->domain, row->id, sts_mode_name(row->mode), row->mx};
+	const time_t times[] = {row->fetched, row->expires, row->used};
+	int code = sqlite3_bind_int64(statement, 5, row->max_age);
+
+	for (int i = 0; i < 4 && code == SQLITE_OK; i++)
+		code = sqlite3_bind_text(statement, i + 1, texts[i], -1, SQLITE_STATIC);
+	for (int i = 0; i < 3 && code == SQLITE_OK; i++)
+		code = sqlite3_bind_int64(statement, i + 6, times[i]);
+	return code;
+}
+
+static int write_row(sqlite3_stmt *put, sqlite3_stmt *delete, const struct store_row *row)
+{
+	sqlite3_stmt *statement = row->is_delete ? delete : put;
+	int code = row->is_delete ? sqlite3_bind_text(statement, 1, row->domain, -1, SQLITE_STATIC)
+				  : bind_row(statement, row);
+
+	if (code == SQLITE_OK)
+		code = sqlite3_step(statement);
+	sqlite3_reset(statement);
+	return code == SQLITE_DONE ? SQLITE_OK : code;
+}
+
+static int write_rows(sqlite3 *handle, const struct store_row *batch, size_t size)
+{
+	sqlite3_stmt *put = NULL, *delete = NULL;
+	int code = sqlite3_prepare_v2(handle, insertion, -1, &put, NULL);
+
+	if (code == SQLITE_OK)
+		code = sqlite3_prepare_v2(
+		    handle, "DELETE FROM policies WHERE domain = ?1", -1, &delete, NULL);
+	for (size_t at = 0; at < size && code == SQLITE_OK;) {
+		const struct store_row *row = (const void *)((const char *)batch + at);
+
+		code = write_row(put, delete, row);
+		at += row->size;
+	}
+	sqlite3_finalize(put);
+	sqlite3_finalize(delete);
+	return code;
+}
+
+enum store_result store_db_write(
+    struct store_db *db, const struct store_row *batch, size_t size, char why[STORE_WHY])
+{
+	enum store_result result = run(db, "BEGIN IMMEDIATE", why);
+
+	if (result != STORE_DONE)
+		return result;
+	result = explain(db, write_rows(db->handle, batch, size), why);
+	if (result == STORE_DONE)
+		result = run(db, "COMMIT", why);
+	if (result != STORE_DONE)
+		sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
+	return result;
+}
+
+/* ---- reading ---- */
+
+static bool read_mode(const char *name, enum sts_mode *mode)
+{
+	for (*mode = STS_MODE_NONE; *mode <= STS_MODE_ENFORCE; (*mode)++)
+		if (strcmp(name, sts_mode_name(*mode)) == 0)
+			return true;
+	return false;
+}
+
+/* Never NULL, whatever a damaged row holds. */
+static const char *text_of(sqlite3_stmt *statement, int column)
+{
+	const unsigned char *text = sqlite3_column_text(statement, column);
+
+	return text ? (const char *)text : "";
+}
+
+static bool fill_row(sqlite3_stmt *statement, struct store_row *row)
+{
+	int domain_len, id_len;
+
+	domain_len = snprintf(row->domain, sizeof row->domain, "%s", text_of(statement, 0));
+	id_len = snprintf(row->id, sizeof row->id, "%s", text_of(statement, 1));
+	row->max_age = (uint32_t)sqlite3_column_int64(statement, 4);
+	row->fetched = sqlite3_column_int64(statement, 5);
+	row->expires = sqlite3_column_int64(statement, 6);
+	row->used = sqlite3_column_int64(statement, 7);
+	return sqlite3_column_int(statement, 8) && domain_len < (int)sizeof row->domain &&
+	       id_len < (int)sizeof row->id && read_mode(text_of(statement, 2), &row->mode);
+}
+
+static void give_row(sqlite3_stmt *statement, store_db_row_fn *each, void *arg)
+{
+	const char *mx = text_of(statement, 3);
+	size_t mx_len = strnlen(mx, STS_BODY_MAX);
+	struct store_row *row = mem_zero(1, store_row_size(mx_len));
+
+	row->size = store_row_size(mx_len);
+	memcpy(row->mx, mx, mx_len);
+	bool is_sound = fill_row(statement, row);
+
+	each(row, is_sound, arg);
+	free(row);
+}
+
+static int read_rows(sqlite3_stmt *statement, store_db_row_fn *each, void *arg)
+{
+	int code;
+
+	while ((code = sqlite3_step(statement)) == SQLITE_ROW)
+		give_row(statement, each, arg);
+	return code;
+}
+
+enum store_result store_db_read(
+    struct store_db *db, store_db_row_fn *each, void *arg, char why[STORE_WHY])
+{
+	sqlite3_stmt *statement = NULL;
+	int code = sqlite3_prepare_v2(
+	    db->handle, SELECTION "ORDER BY policies.used", -1, &statement, NULL);
+
+	if (code == SQLITE_OK)
+		code = read_rows(statement, each, arg);
+	enum store_result result = explain(db, code, why);
+
+	sqlite3_finalize(statement);
+	return result;
+}
+
+enum store_result store_db_drop_unsound(struct store_db *db, char why[STORE_WHY])
+{
+	return run(db, "DELETE FROM policies WHERE checksum IS NOT row_checksum(" COLUMNS ")", why);
+}
+
+/* ---- salvaging ---- */
+
+/*
+ * A damaged page ends a walk. Walked in both directions through every pair of leading characters,
+ * the table loses little more than what stood on that page.
+ */
+static void salvage_slice(
+    sqlite3 *handle, const char *sql, const char *begin, store_db_row_fn *each, void *arg)
+{
+	char end[] = {begin[0], begin[1], (char)0x7f, '\0'};
+	sqlite3_stmt *statement = NULL;
+
+	if (sqlite3_prepare_v2(handle, sql, -1, &statement, NULL) == SQLITE_OK) {
+		sqlite3_bind_text(statement, 1, begin, -1, SQLITE_STATIC);
+		sqlite3_bind_text(statement, 2, end, -1, SQLITE_STATIC);
+		read_rows(statement, each, arg);
+	}
+	sqlite3_finalize(statement);
+}
+
+static void salvage_slices(sqlite3 *handle, store_db_row_fn *each, void *arg)
+{
+	static const char characters[] = "-.0123456789_abcdefghijklmnopqrstuvwxyz";
+
+	for (const char *first = characters; *first; first++)
+		for (const char *second = characters; *second; second++) {
+			char begin[] = {*first, *second, '\0'};
+
+			salvage_slice(handle,
+			    SELECTION "WHERE domain >= ?1 AND domain < ?2 ORDER BY domain", begin,
+			    each, arg);
+			salvage_slice(handle,
+			    SELECTION "WHERE domain >= ?1 AND domain < ?2 ORDER BY domain DESC",
+			    begin, each, arg);
+		}
+}
+
+struct harvest {
+	size_t count;
+	store_db_row_fn *each;
+	void *arg;
+};
+
+static void count_row(const struct store_row *row, bool is_sound, void *arg)
+{
+	struct harvest *harvest = arg;
+
+	harvest->count += is_sound;
+	harvest->each(row, is_sound, harvest->arg);
+}
+
+bool store_db_salvage(const char *path, store_db_row_fn *each, void *arg)
+{
+	struct harvest harvest = {.each = each, .arg = arg};
+	struct store_db *db = new_db(path);
+	char why[STORE_WHY];
+
+	if (connect_to(db, SQLITE_OPEN_READWRITE, why) == STORE_DONE)
+		salvage_slices(db->handle, count_row, &harvest);
+	store_db_close(&db);
+	return harvest.count > 0;
+}
