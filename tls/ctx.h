@@ -44,10 +44,10 @@ bool tls_handle_judge_by_ca(SSL *ssl);
 
 /*
  * Makes the SSL_CTX of another library (libcurl) one of class TLS_PKIX, whatever was set on it
- * before: CA file, levels, versions, ciphers, and the host as the only DNS-ID. That library looks at
- * the common name where a certificate has no alternative names; here the handshake fails before. It
- * also takes a cut connection for an end: *closed, which must live as long as the SSL_CTX, becomes
- * true when the peer's close_notify has come.
+ * before: CA file, levels, versions, ciphers, and the host as the only DNS-ID. That library looks
+ * at the common name where a certificate has no alternative names; here the handshake fails before.
+ * It also takes a cut connection for an end: *closed, which must live as long as the SSL_CTX,
+ * becomes true when the peer's close_notify has come.
  */
 bool tls_contexts_lend(
     const struct tls_contexts *contexts, void *ssl_ctx, const char *host, bool *closed);
