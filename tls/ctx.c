@@ -113,8 +113,7 @@ static SSL_CTX *new_context(enum class class)
 	if (!ctx)
 		return NULL;
 	set_limits_and_options(ctx, class);
-	if (set_versions_and_ciphers(ctx, class) &&
-	    (class != DANE || SSL_CTX_dane_enable(ctx) > 0))
+	if (set_versions_and_ciphers(ctx, class) && (class != DANE || SSL_CTX_dane_enable(ctx) > 0))
 		return ctx;
 	SSL_CTX_free(ctx);
 	return NULL;
