@@ -37,6 +37,7 @@ struct sts_answer {
 	struct refusal notice;
 };
 
+/* Loads the store. Freed before resolver, fetcher and store. */
 struct mtasts *mtasts_new(struct ev_loop *loop, const struct conf *conf, struct resolver *resolver,
     struct fetcher *fetcher, struct store *store);
 void mtasts_free(struct mtasts **mtasts);

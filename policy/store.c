@@ -13,7 +13,7 @@
 #include "conf/log.h"
 #include "conf/mem.h"
 #include "policy/clock.h"
-#include "policy/store_repair.h"
+#include "policy/store_load.h"
 #include "policy/store_writer.h"
 
 #include <errno.h>
@@ -23,7 +23,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -358,112 +357,12 @@ struct store *store_open(struct ev_loop *loop, const struct conf *conf)
 	return store;
 }
 
-struct loading {
-	struct store *store;
-	store_entry_fn *each;
-	void *arg;
-	size_t unsound;
-	char first_unsound[DOMAIN_SIZE];
-};
-
-static void load_row(const struct store_row *row, bool is_sound, void *arg)
-{
-	struct loading *loading = arg;
-	struct sts_entry entry;
-
-	if (!is_sound) {
-		if (loading->unsound++ == 0)
-			memcpy(loading->first_unsound, row->domain, sizeof row->domain);
-		return;
-	}
-	store_row_entry(row, &entry);
-	loading->each(&entry, loading->arg);
-	sts_policy_release(&entry.policy);
-}
-
-/* Nothing is served yet, and another process is done within moments. */
-static enum store_result open_patiently(
-    const struct store *store, struct store_db **db, char why[STORE_WHY])
-{
-	static const struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
-	double deadline = clock_steady() + farewell;
-	enum store_result result;
-
-	while ((result = store_db_open(db, store->path, why)) == STORE_BUSY &&
-	       clock_steady() < deadline)
-		nanosleep(&pause, NULL);
-	return result;
-}
-
-static enum store_result open_checked(
-    const struct store *store, struct store_db **db, char why[STORE_WHY])
-{
-	enum store_result result = open_patiently(store, db, why);
-
-	if (result == STORE_DONE)
-		result = store_db_check(*db, why);
-	if (result != STORE_DONE)
-		store_db_close(db);
-	return result;
-}
-
-static enum store_result open_repaired(
-    const struct store *store, struct store_db **db, char why[STORE_WHY])
-{
-	enum store_result result = open_checked(store, db, why);
-
-	if (result != STORE_DAMAGED)
-		return result;
-	result = store_repair(store->path, why);
-	if (result != STORE_DONE)
-		return result;
-	log_error("MTA-STS cache: %s %s", store->path, why);
-	return open_checked(store, db, why);
-}
-
-/* SQLite takes it for a new one. One made just now is another process's, that has yet to fill it.
- */
-static void tell_empty(const struct store *store)
-{
-	struct stat status;
-
-	if (stat(store->path, &status) == 0 && status.st_size == 0 &&
-	    clock_wall() - status.st_mtime > (time_t)farewell)
-		log_error("MTA-STS cache: %s is empty: it was cut short, or danelaw was ended when "
-			  "making it; it begins anew",
-		    store->path);
-}
-
-static void drop_unsound(struct loading *loading, struct store_db *db)
-{
-	char why[STORE_WHY];
-
-	if (loading->unsound == 0)
-		return;
-	log_error("MTA-STS cache: %s: %zu damaged entries are dropped, the first that of \"%s\"",
-	    loading->store->path, loading->unsound, loading->first_unsound);
-	store_db_drop_unsound(db, why);
-}
-
 void store_load(struct store *store, store_entry_fn *each, void *arg)
 {
-	struct loading loading = {.store = store, .each = each, .arg = arg};
-	struct store_db *db;
 	char why[STORE_WHY];
 
-	tell_empty(store);
-	enum store_result result = open_repaired(store, &db, why);
-
-	if (result != STORE_DONE) {
+	if (store_file_load(store->path, each, arg, why) != STORE_DONE)
 		tell_trouble(store, why);
-		result = store_db_open_reader(&db, store->path, why);
-	}
-	if (!db)
-		return;
-	if (store_db_read(db, load_row, &loading, why) != STORE_DONE)
-		log_error("MTA-STS cache: %s cannot be read to its end: %s", store->path, why);
-	drop_unsound(&loading, db);
-	store_db_close(&db);
 }
 
 /* Once the loop has ended: the same steps, driven by poll(). false: nothing more can be done. */

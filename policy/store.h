@@ -31,14 +31,18 @@ struct sts_entry {
 };
 
 /*
- * Opens or makes state_dir/mta-sts.sqlite. Never NULL: where that is impossible, or the file is
- * damaged beyond use, it logs at error (an alarm), sets a damaged file aside, copies what can be
- * read into a new one, and goes on with memory alone if it must.
+ * For state_dir/mta-sts.sqlite. Forks the writer: after privileges were dropped, before the
+ * resolver exists. Never NULL: what goes wrong with the file, then or later, is logged at error (an
+ * alarm), once for each change of state; a damaged file is set aside, what can be read copied into
+ * a new one, and with a disk that cannot be written mail goes on from memory.
  */
 struct store *store_open(struct ev_loop *loop, const struct conf *conf);
-void store_close(struct store **store); /* writes what waits, for at most 2 s */
+void store_close(struct store **store); /* writes what waits, blocks for at most 2 s */
 
-/* Every sound entry, once, at start; a damaged row (checksum) is reported, deleted and left out. */
+/*
+ * Every sound entry, once, at start, least recently used first; blocks. Makes the file where there
+ * is none. A damaged row (checksum) is reported, deleted and left out.
+ */
 typedef void store_entry_fn(const struct sts_entry *entry, void *arg);
 void store_load(struct store *store, store_entry_fn *each, void *arg);
 

@@ -6,24 +6,15 @@
  * that writing, reading and dropping use one definition. The table is for people as well: times are
  * UTC texts, patterns stand as in the policy. Called by store.c and store_writer.c.
  */
-#include "policy/store_db.h"
+#include "policy/store_db_internal.h"
 
 #include "conf/mem.h"
 
-#include <assert.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-struct store_db {
-	sqlite3 *handle;
-	char *path;
-	dev_t device;
-	ino_t inode;
-};
 
 enum { FORMAT = 1 }; /* user_version */
 
@@ -31,8 +22,6 @@ enum { FORMAT = 1 }; /* user_version */
 #define TABLE                                                                                      \
 	"CREATE TABLE policies (domain TEXT PRIMARY KEY, id TEXT, mode TEXT, mx TEXT, "            \
 	"max_age INTEGER, fetched TEXT, expires TEXT, used TEXT, checksum TEXT) WITHOUT ROWID"
-
-#define COLUMNS "domain, id, mode, mx, max_age, fetched, expires, used"
 
 static const char prologue[] = "PRAGMA synchronous = NORMAL;"
 			       "PRAGMA cell_size_check = ON;"
@@ -61,10 +50,6 @@ static const char insertion[] =
     " OR policies.checksum IS NOT row_checksum(policies.domain, policies.id, policies.mode,"
     " policies.mx, policies.max_age, policies.fetched, policies.expires, policies.used)";
 
-#define SELECTION                                                                                  \
-	"SELECT domain, id, mode, mx, max_age, strftime('%s', fetched), strftime('%s', expires),"  \
-	" strftime('%s', used), checksum IS row_checksum(" COLUMNS ") FROM policies "
-
 /* ---- errors ---- */
 
 static enum store_result judge(int code)
@@ -88,7 +73,7 @@ static enum store_result judge(int code)
 	}
 }
 
-static enum store_result explain(struct store_db *db, int code, char why[STORE_WHY])
+enum store_result store_db_explain(struct store_db *db, int code, char why[STORE_WHY])
 {
 	enum store_result result = judge(code);
 
@@ -104,9 +89,9 @@ static enum store_result refuse(enum store_result result, const char *what, char
 	return result;
 }
 
-static enum store_result run(struct store_db *db, const char *sql, char why[STORE_WHY])
+enum store_result store_db_run(struct store_db *db, const char *sql, char why[STORE_WHY])
 {
-	return explain(db, sqlite3_exec(db->handle, sql, NULL, NULL, NULL), why);
+	return store_db_explain(db, sqlite3_exec(db->handle, sql, NULL, NULL, NULL), why);
 }
 
 /* ---- the checksum ---- */
@@ -163,18 +148,18 @@ bool store_db_is_moved(const struct store_db *db)
 	       status.st_ino != db->inode;
 }
 
-static enum store_result connect_to(struct store_db *db, int flags, char why[STORE_WHY])
+enum store_result store_db_connect(struct store_db *db, int flags, char why[STORE_WHY])
 {
 	int code = sqlite3_open_v2(db->path, &db->handle, flags, NULL);
 
 	if (code != SQLITE_OK)
-		return explain(db, code, why);
+		return store_db_explain(db, code, why);
 	remember_file(db);
 	sqlite3_extended_result_codes(db->handle, 1);
 	sqlite3_busy_timeout(db->handle, 0); /* who may wait tries again by himself */
 	code = sqlite3_create_function(db->handle, "row_checksum", 8,
 	    SQLITE_UTF8 | SQLITE_DETERMINISTIC, NULL, row_checksum, NULL, NULL);
-	return explain(db, code, why);
+	return store_db_explain(db, code, why);
 }
 
 /* The first column of the first row as text; NULL: no row. free() releases. */
@@ -188,7 +173,7 @@ static enum store_result ask(struct store_db *db, const char *sql, char **text, 
 		code = sqlite3_step(statement);
 	if (code == SQLITE_ROW && sqlite3_column_text(statement, 0))
 		*text = mem_strdup((const char *)sqlite3_column_text(statement, 0));
-	enum store_result result = explain(db, code, why);
+	enum store_result result = store_db_explain(db, code, why);
 
 	sqlite3_finalize(statement);
 	return result;
@@ -227,9 +212,9 @@ static enum store_result verify_writable(struct store_db *db, char why[STORE_WHY
 		return access(db->path, W_OK) == 0
 			   ? refuse(STORE_DAMAGED, "its header is damaged", why)
 			   : refuse(STORE_FAILED, "it cannot be written", why);
-	enum store_result result = run(db, "BEGIN IMMEDIATE", why);
+	enum store_result result = store_db_run(db, "BEGIN IMMEDIATE", why);
 
-	return result == STORE_DONE ? run(db, "ROLLBACK", why) : result;
+	return result == STORE_DONE ? store_db_run(db, "ROLLBACK", why) : result;
 }
 
 /* Of two processes that start together one comes second, and finds the table made. */
@@ -237,7 +222,7 @@ static enum store_result make_table(struct store_db *db, char why[STORE_WHY])
 {
 	char why_unmade[STORE_WHY];
 	bool is_new;
-	enum store_result made = run(db, creation, why_unmade);
+	enum store_result made = store_db_run(db, creation, why_unmade);
 
 	if (made == STORE_DONE)
 		return made;
@@ -252,7 +237,7 @@ static enum store_result make_table(struct store_db *db, char why[STORE_WHY])
 static enum store_result prepare(struct store_db *db, char why[STORE_WHY])
 {
 	bool is_new = false;
-	enum store_result result = run(db, prologue, why);
+	enum store_result result = store_db_run(db, prologue, why);
 
 	if (result == STORE_DONE)
 		result = verify_table(db, &is_new, why);
@@ -261,7 +246,7 @@ static enum store_result prepare(struct store_db *db, char why[STORE_WHY])
 	return result == STORE_DONE ? verify_writable(db, why) : result;
 }
 
-static struct store_db *new_db(const char *path)
+struct store_db *store_db_new(const char *path)
 {
 	struct store_db *db = mem_zero(1, sizeof *db);
 
@@ -271,8 +256,9 @@ static struct store_db *new_db(const char *path)
 
 enum store_result store_db_open(struct store_db **db, const char *path, char why[STORE_WHY])
 {
-	*db = new_db(path);
-	enum store_result result = connect_to(*db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, why);
+	*db = store_db_new(path);
+	enum store_result result =
+	    store_db_connect(*db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, why);
 
 	if (result == STORE_DONE)
 		result = prepare(*db, why);
@@ -288,9 +274,10 @@ enum store_result store_db_open_reader(struct store_db **db, const char *path, c
 	char *uri = mem_printf("file:%s?immutable=1", path);
 	bool is_new;
 
-	*db = new_db(uri);
+	*db = store_db_new(uri);
 	free(uri);
-	enum store_result result = connect_to(*db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, why);
+	enum store_result result =
+	    store_db_connect(*db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, why);
 
 	if (result == STORE_DONE)
 		result = verify_table(*db, &is_new, why);
@@ -371,152 +358,14 @@ static int write_rows(sqlite3 *handle, const struct store_row *batch, size_t siz
 enum store_result store_db_write(
     struct store_db *db, const struct store_row *batch, size_t size, char why[STORE_WHY])
 {
-	enum store_result result = run(db, "BEGIN IMMEDIATE", why);
+	enum store_result result = store_db_run(db, "BEGIN IMMEDIATE", why);
 
 	if (result != STORE_DONE)
 		return result;
-	result = explain(db, write_rows(db->handle, batch, size), why);
+	result = store_db_explain(db, write_rows(db->handle, batch, size), why);
 	if (result == STORE_DONE)
-		result = run(db, "COMMIT", why);
+		result = store_db_run(db, "COMMIT", why);
 	if (result != STORE_DONE)
 		sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
 	return result;
-}
-
-/* ---- reading ---- */
-
-static bool read_mode(const char *name, enum sts_mode *mode)
-{
-	for (*mode = STS_MODE_NONE; *mode <= STS_MODE_ENFORCE; (*mode)++)
-		if (strcmp(name, sts_mode_name(*mode)) == 0)
-			return true;
-	return false;
-}
-
-/* Never NULL, whatever a damaged row holds. */
-static const char *text_of(sqlite3_stmt *statement, int column)
-{
-	const unsigned char *text = sqlite3_column_text(statement, column);
-
-	return text ? (const char *)text : "";
-}
-
-static bool fill_row(sqlite3_stmt *statement, struct store_row *row)
-{
-	int domain_len, id_len;
-
-	domain_len = snprintf(row->domain, sizeof row->domain, "%s", text_of(statement, 0));
-	id_len = snprintf(row->id, sizeof row->id, "%s", text_of(statement, 1));
-	row->max_age = (uint32_t)sqlite3_column_int64(statement, 4);
-	row->fetched = sqlite3_column_int64(statement, 5);
-	row->expires = sqlite3_column_int64(statement, 6);
-	row->used = sqlite3_column_int64(statement, 7);
-	return sqlite3_column_int(statement, 8) && domain_len < (int)sizeof row->domain &&
-	       id_len < (int)sizeof row->id && read_mode(text_of(statement, 2), &row->mode);
-}
-
-static void give_row(sqlite3_stmt *statement, store_db_row_fn *each, void *arg)
-{
-	const char *mx = text_of(statement, 3);
-	size_t mx_len = strnlen(mx, STS_BODY_MAX);
-	struct store_row *row = mem_zero(1, store_row_size(mx_len));
-
-	row->size = store_row_size(mx_len);
-	memcpy(row->mx, mx, mx_len);
-	bool is_sound = fill_row(statement, row);
-
-	each(row, is_sound, arg);
-	free(row);
-}
-
-static int read_rows(sqlite3_stmt *statement, store_db_row_fn *each, void *arg)
-{
-	int code;
-
-	while ((code = sqlite3_step(statement)) == SQLITE_ROW)
-		give_row(statement, each, arg);
-	return code;
-}
-
-enum store_result store_db_read(
-    struct store_db *db, store_db_row_fn *each, void *arg, char why[STORE_WHY])
-{
-	sqlite3_stmt *statement = NULL;
-	int code = sqlite3_prepare_v2(
-	    db->handle, SELECTION "ORDER BY policies.used", -1, &statement, NULL);
-
-	if (code == SQLITE_OK)
-		code = read_rows(statement, each, arg);
-	enum store_result result = explain(db, code, why);
-
-	sqlite3_finalize(statement);
-	return result;
-}
-
-enum store_result store_db_drop_unsound(struct store_db *db, char why[STORE_WHY])
-{
-	return run(db, "DELETE FROM policies WHERE checksum IS NOT row_checksum(" COLUMNS ")", why);
-}
-
-/* ---- salvaging ---- */
-
-/*
- * A damaged page ends a walk. Walked in both directions through every pair of leading characters,
- * the table loses little more than what stood on that page.
- */
-static void salvage_slice(
-    sqlite3 *handle, const char *sql, const char *begin, store_db_row_fn *each, void *arg)
-{
-	char end[] = {begin[0], begin[1], (char)0x7f, '\0'};
-	sqlite3_stmt *statement = NULL;
-
-	if (sqlite3_prepare_v2(handle, sql, -1, &statement, NULL) == SQLITE_OK) {
-		sqlite3_bind_text(statement, 1, begin, -1, SQLITE_STATIC);
-		sqlite3_bind_text(statement, 2, end, -1, SQLITE_STATIC);
-		read_rows(statement, each, arg);
-	}
-	sqlite3_finalize(statement);
-}
-
-static void salvage_slices(sqlite3 *handle, store_db_row_fn *each, void *arg)
-{
-	static const char characters[] = "-.0123456789_abcdefghijklmnopqrstuvwxyz";
-
-	for (const char *first = characters; *first; first++)
-		for (const char *second = characters; *second; second++) {
-			char begin[] = {*first, *second, '\0'};
-
-			salvage_slice(handle,
-			    SELECTION "WHERE domain >= ?1 AND domain < ?2 ORDER BY domain", begin,
-			    each, arg);
-			salvage_slice(handle,
-			    SELECTION "WHERE domain >= ?1 AND domain < ?2 ORDER BY domain DESC",
-			    begin, each, arg);
-		}
-}
-
-struct harvest {
-	size_t count;
-	store_db_row_fn *each;
-	void *arg;
-};
-
-static void count_row(const struct store_row *row, bool is_sound, void *arg)
-{
-	struct harvest *harvest = arg;
-
-	harvest->count += is_sound;
-	harvest->each(row, is_sound, harvest->arg);
-}
-
-bool store_db_salvage(const char *path, store_db_row_fn *each, void *arg)
-{
-	struct harvest harvest = {.each = each, .arg = arg};
-	struct store_db *db = new_db(path);
-	char why[STORE_WHY];
-
-	if (connect_to(db, SQLITE_OPEN_READWRITE, why) == STORE_DONE)
-		salvage_slices(db->handle, count_row, &harvest);
-	store_db_close(&db);
-	return harvest.count > 0;
 }

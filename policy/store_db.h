@@ -1,6 +1,5 @@
 /*
- * store_db.h - the table of policies in its SQLite file: open, check, read, write. With
- * store_repair.c the only user of SQLite here.
+ * store_db.h - the table of policies in its SQLite file: open, check, read, write.
  *
  * Everything blocks: for the writer's process, and for the program itself before it serves. Errors
  * come back as a result and one line, nothing is logged here.

@@ -375,7 +375,7 @@ static void killed(void **state)
 
 	(void)state;
 	srandom(1);
-	for (unsigned round = 0; round < 40; round++) {
+	for (unsigned round = 0; round < 20; round++) {
 		pid_t child = fork();
 
 		if (child == 0)
@@ -508,7 +508,7 @@ static void changed_octets(void **state)
 	(void)state;
 	make_file(ENTRIES);
 	whole = read_file(&len);
-	for (size_t at = 0; at < len; at += at < 200 ? 1 : 61) {
+	for (size_t at = 0; at < len; at += at < 100 ? 1 : 487) {
 		whole[at] ^= (char)(1 << at % 8);
 		write_file(whole, len);
 		whole[at] ^= (char)(1 << at % 8);
@@ -571,7 +571,7 @@ static void cut_file(void **state)
 	(void)state;
 	make_file(ENTRIES);
 	whole = read_file(&len);
-	for (size_t left = 0; left < len; left += 997) {
+	for (size_t left = 0; left < len; left += 4001) {
 		write_file(whole, left);
 		clear_log();
 		assert_true(reload() < ENTRIES);
@@ -617,7 +617,8 @@ static void damaged_while_open(void **state)
 	memset(octets, 0x5a, sizeof octets);
 	write_file(octets, sizeof octets);
 	put(store, 1, THEN);
-	run_for(0.3);
+	for (int i = 0; i < 50 && !count_in_log("set aside"); i++)
+		run_for(0.1);
 	expect_log("set aside", 1);
 	store_close(&store);
 	assert_int_equal(reload(), 1);
