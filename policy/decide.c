@@ -1,9 +1,12 @@
 /*
- * decide.c - level x DANE outcome x MX state -> need, label, verdict (interface section 2, levels).
+ * decide.c - level x DANE outcome x MX state x MTA-STS -> need, label, verdict (interface section
+ * 2, levels).
  *
- * TLS_MAY is reachable in three ways only: the level says so, nothing is published and `fallback`
- * says so, or insecure_mx says that records behind an unsigned MX do not count. No failure leads to
- * it.
+ * DANE is decided first. Where it does not authenticate the host, an MTA-STS policy that enforces
+ * demands a certificate on top of whatever DANE left (RFC 8461 2, R-DANE-33); one that tests only
+ * has the outcome reported. TLS_MAY is reachable in three ways only: the level says so, nothing
+ * that binds is published and `fallback` says so, or insecure_mx says that records behind an
+ * unsigned MX do not count. No failure leads to it.
  */
 #include "policy/decide.h"
 
@@ -50,7 +53,7 @@ static void add_name(struct tls_rule *rule, const char *name)
  * Level secure: the next-hop domain or a name below it; the MX host's own name only where no
  * attacker on the net can have chosen that host. names_below reaches the first name alone.
  */
-static void demand_pkix(const struct destination *destination, struct route *route)
+static void name_secure(const struct destination *destination, struct route *route)
 {
 	struct tls_rule *rule = &route->rule;
 
@@ -61,7 +64,7 @@ static void demand_pkix(const struct destination *destination, struct route *rou
 		add_name(rule, route->host);
 }
 
-static void demand_dane(struct dane_decision *dane, struct route *route)
+static void take_records(struct dane_decision *dane, struct route *route)
 {
 	struct tls_rule *rule = &route->rule;
 
@@ -90,10 +93,8 @@ static void demand(const struct destination *destination, struct dane_decision *
 	rule->min_version = min_version(need, destination->conf->min_tls);
 	/* SNI is the TLSA base domain wherever there is one (RFC 7672 8.1). */
 	snprintf(rule->sni, sizeof rule->sni, "%s", dane->base[0] ? dane->base : route->host);
-	if (need == TLS_PKIX)
-		demand_pkix(destination, route);
 	if (need == TLS_DANE)
-		demand_dane(dane, route);
+		take_records(dane, route);
 }
 
 /* ---- the levels ---- */
@@ -114,28 +115,131 @@ static enum tls_need half_dane_need(const struct conf_policy *conf, enum tls_nee
 	}
 }
 
+/* What a host must prove by DANE, or by the fallback where it has no TLSA records. */
+static enum tls_need dane_need(
+    const struct destination *destination, const struct dane_decision *dane)
+{
+	enum tls_need full = dane->outcome == DANE_USABLE ? TLS_DANE : TLS_ENCRYPT;
+
+	if (dane->outcome == DANE_ABSENT)
+		return need_of_level(destination->conf->fallback);
+	if (destination->mx_state != DNS_SECURE)
+		return half_dane_need(destination->conf, full);
+	return full;
+}
+
+static const char *dane_label(const struct conf_policy *conf, const struct dane_decision *dane)
+{
+	if (dane->outcome == DANE_ABSENT)
+		return conf_level_name(conf->fallback);
+	if (dane->outcome == DANE_UNUSABLE)
+		return "dane-unusable";
+	return dane->host_secure ? "dane" : "half-dane";
+}
+
 static void decide_dane(
     const struct destination *destination, struct dane_decision *dane, struct route *route)
 {
-	const struct conf_policy *conf = destination->conf;
-	bool is_usable = dane->outcome == DANE_USABLE;
-	enum tls_need need = is_usable ? TLS_DANE : TLS_ENCRYPT;
-	const char *label = !is_usable ? "dane-unusable" : dane->host_secure ? "dane" : "half-dane";
+	demand(destination, dane, route, dane_need(destination, dane),
+	    dane_label(destination->conf, dane));
+	route->secures_domain = dane->outcome == DANE_USABLE && dane->host_secure;
+}
 
-	if (dane->outcome == DANE_ABSENT) {
-		/*
-		 * MTA-STS belongs here: DANE is proven absent, the fallback has not been taken (RFC
-		 * 8461 2).
-		 */
-		demand(destination, dane, route, need_of_level(conf->fallback),
-		    conf_level_name(conf->fallback));
+/* ---- MTA-STS (RFC 8461 sections 4 and 5) ---- */
+
+bool route_needs_sts(const struct destination *destination, const struct dane_decision *dane)
+{
+	const struct conf_policy *conf = destination->conf;
+
+	return conf->level == LEVEL_DANE && conf->mta_sts && dane->outcome != DANE_FAILED &&
+	       dane->outcome != DANE_NO_ADDRESS && dane_need(destination, dane) != TLS_DANE;
+}
+
+enum { PATTERNS_SHOWN = 3 };
+
+static void explain_unlisted(
+    const struct route *route, const struct sts_policy *policy, struct refusal *refusal)
+{
+	char listed[PATTERNS_SHOWN * (DOMAIN_SIZE + 8) + 32] = "no host";
+	size_t len = 0;
+
+	for (size_t i = 0; i < policy->mx_count && i < PATTERNS_SHOWN; i++)
+		len += (size_t)snprintf(
+		    listed + len, sizeof listed - len, "%s%s", i > 0 ? " or " : "", policy->mx[i]);
+	if (policy->mx_count > PATTERNS_SHOWN)
+		snprintf(listed + len, sizeof listed - len, " and %zu more",
+		    policy->mx_count - PATTERNS_SHOWN);
+	refusal_set(refusal, REASON_STS_MX,
+	    "%s is an MX host of %s, whose MTA-STS policy allows only %s: its owner must mend one "
+	    "of them",
+	    route->host, route->sts_domain, listed);
+}
+
+/* A trusted certificate for the host's own name as the MX record has it, which is the SNI too. */
+static void demand_sts(
+    const struct destination *destination, struct dane_decision *dane, struct route *route)
+{
+	struct tls_rule *rule = &route->rule;
+
+	demand(destination, dane, route, TLS_PKIX, "sts:enforce");
+	snprintf(rule->sni, sizeof rule->sni, "%s", route->host);
+	add_name(rule, route->host);
+	route->secures_domain = true;
+}
+
+static void enforce_sts(const struct destination *destination, struct dane_decision *dane,
+    const struct sts_policy *policy, struct route *route)
+{
+	struct refusal refusal;
+
+	demand_sts(destination, dane, route);
+	if (sts_policy_matches(policy, route->host))
+		return;
+	explain_unlisted(route, policy, &refusal);
+	refuse(route, POLICY_DEFER, &refusal);
+}
+
+/* As if there was no policy, but what would have failed is found out and told (R-STS-28). */
+static void test_sts(const struct destination *destination, struct dane_decision *dane,
+    const struct sts_policy *policy, struct route *route)
+{
+	decide_dane(destination, dane, route);
+	if (dane->outcome == DANE_ABSENT)
+		route->policy_label = "sts:testing";
+	snprintf(route->rule.report_name, sizeof route->rule.report_name, "%s", route->host);
+	if (!sts_policy_matches(policy, route->host))
+		explain_unlisted(route, policy, &route->would_fail);
+}
+
+/* The rule stands although the route is refused: `enforce = no` may still deliver. */
+static void defer_sts(const struct destination *destination, struct dane_decision *dane,
+    const struct refusal *refusal, struct route *route)
+{
+	demand_sts(destination, dane, route);
+	route->policy_label = conf_level_name(LEVEL_DANE);
+	refuse(route, verdict_of(refusal->reason), refusal);
+}
+
+static void decide_sts(const struct destination *destination, struct dane_decision *dane,
+    const struct sts_answer *sts, struct route *route)
+{
+	if (sts->state == STS_DEFER) {
+		defer_sts(destination, dane, &sts->refusal, route);
 		return;
 	}
-	if (destination->mx_state != DNS_SECURE)
-		need = half_dane_need(conf, need);
-	demand(destination, dane, route, need, label);
-	route->secures_domain = is_usable && dane->host_secure;
+	if (sts->state == STS_ABSENT || sts->policy.mode == STS_MODE_NONE) {
+		decide_dane(destination, dane, route);
+		return;
+	}
+	route->sts_mode = sts->policy.mode;
+	snprintf(route->sts_domain, sizeof route->sts_domain, "%s", destination->next_hop);
+	if (sts->policy.mode == STS_MODE_ENFORCE)
+		enforce_sts(destination, dane, &sts->policy, route);
+	else
+		test_sts(destination, dane, &sts->policy, route);
 }
+
+/* ---- level dane-only ---- */
 
 /* What level dane-only misses, in the order in which an owner would have to mend it (R-DANE-26). */
 static void explain_dane_required(const struct destination *destination,
@@ -187,8 +291,16 @@ static void decide_no_address(
 	refuse(route, verdict_of(refusal.reason), &refusal);
 }
 
-void route_decide(
+static void decide_secure(
     const struct destination *destination, struct dane_decision *dane, struct route *route)
+{
+	demand(destination, dane, route, TLS_PKIX, conf_level_name(LEVEL_SECURE));
+	name_secure(destination, route);
+	route->secures_domain = true;
+}
+
+void route_decide(const struct destination *destination, struct dane_decision *dane,
+    const struct sts_answer *sts, struct route *route)
 {
 	enum level level = destination->conf->level;
 
@@ -200,12 +312,20 @@ void route_decide(
 		refuse(route, POLICY_DEFER, &dane->refusal);
 	} else if (dane->outcome == DANE_NO_ADDRESS) {
 		decide_no_address(destination, dane, route);
+	} else if (sts) {
+		decide_sts(destination, dane, sts, route);
 	} else if (level == LEVEL_DANE) {
 		decide_dane(destination, dane, route);
 	} else if (level == LEVEL_DANE_ONLY) {
 		decide_dane_only(destination, dane, route);
+	} else if (level == LEVEL_SECURE) {
+		decide_secure(destination, dane, route);
 	} else {
 		demand(destination, dane, route, need_of_level(level), conf_level_name(level));
-		route->secures_domain = level == LEVEL_SECURE;
 	}
+}
+
+bool route_may_be_relaxed(const struct route *route)
+{
+	return route->may_report_only && reason_is_tls(route->refusal.reason);
 }

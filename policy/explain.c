@@ -121,6 +121,10 @@ static void explain_no_starttls(
 		refusal_set(refusal, REASON_DANE_NO_STARTTLS,
 		    "%s %s, but its TLSA records (%s) require TLS", facts->host, what,
 		    facts->owner);
+	else if (route->sts_mode == STS_MODE_ENFORCE)
+		refusal_set(refusal, REASON_STS_NO_STARTTLS,
+		    "%s %s, but the MTA-STS policy of %s requires TLS", facts->host, what,
+		    route->sts_domain);
 	else
 		refusal_set(refusal, REASON_TLS_NOT_OFFERED, "%s %s, and policy %s requires TLS",
 		    facts->host, what, route->policy_label);
@@ -130,6 +134,14 @@ static void explain_handshake(const struct facts *facts, struct refusal *refusal
 {
 	refusal_set(refusal, REASON_TLS_HANDSHAKE, "TLS handshake with %s failed: %s", facts->host,
 	    facts->why);
+}
+
+static void explain_sts(
+    const struct route *route, const struct facts *facts, const char *why, struct refusal *refusal)
+{
+	refusal_set(refusal, REASON_STS_CERTIFICATE,
+	    "%s presented %s, the MTA-STS policy of %s wants a trusted certificate for %s: %s",
+	    facts->host, facts->seen, route->sts_domain, route->host, why);
 }
 
 static void explain_pkix(const struct facts *facts, struct refusal *refusal)
@@ -177,8 +189,31 @@ void route_explain_tls(const struct route *route, const struct addr *address,
 		explain_handshake(&facts, refusal);
 	else if (route->rule.need == TLS_DANE)
 		explain_dane(&facts, proof->failure, refusal);
+	else if (route->sts_mode == STS_MODE_ENFORCE)
+		explain_sts(route, &facts, facts.why, refusal);
 	else if (route->rule.need == TLS_PKIX)
 		explain_pkix(&facts, refusal);
 	else
 		explain_handshake(&facts, refusal);
+}
+
+bool route_explain_testing(const struct route *route, const struct addr *address,
+    const struct tls_proof *proof, struct refusal *refusal)
+{
+	struct facts facts;
+
+	if (route->sts_mode != STS_MODE_TESTING)
+		return false;
+	collect(route, address, proof, &facts);
+	if (route->would_fail.reason != REASON_NONE)
+		*refusal = route->would_fail;
+	else if (!proof)
+		refusal_set(refusal, REASON_STS_NO_STARTTLS,
+		    "%s gave no TLS, which the MTA-STS policy of %s wants", facts.host,
+		    route->sts_domain);
+	else if (proof->report[0])
+		explain_sts(route, &facts, proof->report, refusal);
+	else
+		return false;
+	return true;
 }

@@ -11,6 +11,7 @@ struct policy {
 	const struct conf *conf;
 	struct resolver *resolver;
 	struct probe *probe;
+	struct mtasts *mtasts;
 	size_t own_count; /* where our listeners accept */
 	struct addr *own;
 };

@@ -7,11 +7,13 @@
 #include "policy/internal.h"
 
 #include "conf/mem.h"
+#include "policy/mtasts.h"
+#include "policy/sts_question.h"
 
 #include <stdlib.h>
 
-struct policy *policy_new(
-    struct ev_loop *loop, const struct conf *conf, struct resolver *resolver, struct probe *probe)
+struct policy *policy_new(struct ev_loop *loop, const struct conf *conf, struct resolver *resolver,
+    struct probe *probe, struct mtasts *mtasts)
 {
 	struct policy *policy = mem_zero(1, sizeof *policy);
 
@@ -19,6 +21,7 @@ struct policy *policy_new(
 	policy->conf = conf;
 	policy->resolver = resolver;
 	policy->probe = probe;
+	policy->mtasts = mtasts;
 	return policy;
 }
 
@@ -40,6 +43,9 @@ void policy_set_own(struct policy *policy, const struct addr *listeners, size_t 
 
 void destination_free(struct destination **destination)
 {
+	if (!*destination)
+		return;
+	sts_question_free(&(*destination)->sts);
 	free(*destination);
 	*destination = NULL;
 }
@@ -51,4 +57,10 @@ void route_free(struct route **route)
 	tls_rule_release(&(*route)->rule);
 	free(*route);
 	*route = NULL;
+}
+
+void route_recheck_sts(struct policy *policy, const struct route *route)
+{
+	if (route->sts_mode == STS_MODE_ENFORCE)
+		mtasts_recheck(policy->mtasts, route->sts_domain);
 }

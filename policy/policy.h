@@ -1,11 +1,11 @@
 /*
  * policy.h - which next hops a recipient domain has, in which order, and what each must prove.
  *
- * Precedence lives here alone: configuration (level, overrides, next_hop), then DANE, then MTA-STS
- * (its place is marked in route_decide()), then the fallback. Two requests: the destination (MX),
- * once for each transaction; then a route (addresses, TLSA, decision) host by host, asked for only
- * when it is that host's turn, so that a worse preference is never waited for while a better one is
- * untried. All lookups for one destination share [dns] total. Whatever a callback gets is const and
+ * Precedence lives here alone: configuration (level, overrides, next_hop), then DANE, then MTA-STS,
+ * then the fallback (route_decide()). Two requests: the destination (MX), once for each
+ * transaction; then a route (addresses, TLSA, decision) host by host, asked for only when it is
+ * that host's turn, so that a worse preference is never waited for while a better one is untried.
+ * All DNS lookups for one destination share [dns] total. Whatever a callback gets is const and
  * borrowed for the call unless said otherwise.
  */
 #ifndef POLICY_POLICY_H
@@ -15,16 +15,19 @@
 #include "dnsval/resolver.h"
 #include "dnsval/probe.h"
 #include "policy/reason.h"
+#include "policy/sts_policy.h"
 #include "tls/rule.h"
 
 #include <stdbool.h>
 
 struct ev_loop;
+struct mtasts;
 struct policy;
+struct sts_question;
 
 /* Owner: main. */
-struct policy *policy_new(
-    struct ev_loop *loop, const struct conf *conf, struct resolver *resolver, struct probe *probe);
+struct policy *policy_new(struct ev_loop *loop, const struct conf *conf, struct resolver *resolver,
+    struct probe *probe, struct mtasts *mtasts);
 void policy_free(struct policy **policy);
 
 /*
@@ -54,8 +57,12 @@ struct destination {
 		uint16_t preference;
 		char name[DOMAIN_SIZE]; /* "" where next_hop is an address */
 	} hosts[DNS_MX_MAX];
-	double dns_seconds;   /* spent waiting for DNS so far; routes add to it */
-	size_t address_count; /* given out by routes so far; never more than ROUTE_ADDR_MAX */
+	double dns_seconds;       /* spent waiting for DNS so far; routes add to it */
+	size_t address_count;     /* given out by routes so far; never more than ROUTE_ADDR_MAX */
+	struct sts_question *sts; /* its MTA-STS policy; routes ask, NULL: nobody has. Owned */
+	/* From that policy's lookup, once a route relied on it: worth a warning, refuses nothing
+	 * (sts-fetch, sts-policy-invalid); REASON_NONE: nothing */
+	struct refusal notice;
 };
 
 typedef void destination_fn(struct destination *destination, void *arg);
@@ -103,7 +110,10 @@ struct route {
 	bool secures_domain;      /* proof means "verified" in the log (R-TLSSEC-17) */
 	const char *policy_label; /* log's policy=: "dane", "half-dane", "may", ...; never NULL */
 	enum dns_state mx_state;
-	char tlsa_base[DOMAIN_SIZE]; /* for texts: _25._tcp.BASE; "" without DANE */
+	char tlsa_base[DOMAIN_SIZE];  /* for texts: _25._tcp.BASE; "" without DANE */
+	enum sts_mode sts_mode;       /* of the MTA-STS policy that applies; NONE: none does */
+	char sts_domain[DOMAIN_SIZE]; /* whose policy that is */
+	struct refusal would_fail;    /* mode testing: sts-mx if the host is not listed */
 };
 
 typedef void route_fn(struct route *route, void *arg);
@@ -117,6 +127,10 @@ struct route_lookup *route_lookup_start(struct policy *policy, struct destinatio
 void route_lookup_cancel(struct route_lookup **lookup);
 void route_free(struct route **route);
 
+/* Refused for a TLS reason alone, which `enforce = no` turns into delivery as `may`: such a route
+ * keeps its addresses. */
+bool route_may_be_relaxed(const struct route *route);
+
 /*
  * The refusal that a failed proof or a missing STARTTLS means under this route, in the words of
  * interface section 3. no_starttls: what the host did instead of beginning TLS ("does not offer
@@ -124,5 +138,18 @@ void route_free(struct route **route);
  */
 void route_explain_tls(const struct route *route, const struct addr *address,
     const char *no_starttls, const struct tls_proof *proof, struct refusal *refusal);
+
+/*
+ * Under a policy of mode testing: what would have refused this connection in mode enforce (RFC 8461
+ * 5). proof NULL: in clear. false: nothing would have, or there is no such policy.
+ */
+bool route_explain_testing(const struct route *route, const struct addr *address,
+    const struct tls_proof *proof, struct refusal *refusal);
+
+/*
+ * A host failed what an enforced policy demands: is that policy still the published one (R-STS-30)?
+ * The next message will know.
+ */
+void route_recheck_sts(struct policy *policy, const struct route *route);
 
 #endif

@@ -2,6 +2,7 @@
  * route.c - one host of a destination: its addresses, its TLSA records, and what it must prove.
  *
  *     A and AAAA -> addresses that may be dialled -> what dane_next_step() wants -> route_decide()
+ *     the destination's MTA-STS policy, at the same time ----- where DANE leaves room -----'
  *
  * A step loop around pure modules: dane.c says what to ask, dial.c whom to dial, decide.c what the
  * answers mean. Both families are always asked, whatever `ip` says: either may show that the host
@@ -16,6 +17,7 @@
 #include "policy/dane.h"
 #include "policy/decide.h"
 #include "policy/dial.h"
+#include "policy/sts_question.h"
 
 #include <assert.h>
 #include <ev.h>
@@ -39,6 +41,7 @@ struct route_lookup {
 	route_fn *callback;
 	void *arg;
 	struct question questions[ASK_COUNT];
+	struct dane_decision dane; /* made; the policy may still be waited for */
 	struct budget budget;
 	ev_timer turn; /* an address in next_hop: nothing to ask */
 };
@@ -49,6 +52,8 @@ static void stop(struct route_lookup *lookup)
 		dns_query_cancel(&lookup->questions[i].query);
 		free(lookup->questions[i].answer);
 	}
+	sts_question_leave(lookup->destination->sts);
+	dane_decision_release(&lookup->dane);
 	budget_close(&lookup->budget);
 	ev_timer_stop(lookup->policy->loop, &lookup->turn);
 }
@@ -63,7 +68,7 @@ static void finish(struct route_lookup *lookup)
 	void *arg = lookup->arg;
 
 	/* Nobody shall dial a refused host by looking at its addresses alone. */
-	if (route->verdict != POLICY_CONNECT)
+	if (route->verdict != POLICY_CONNECT && !route_may_be_relaxed(route))
 		route->address_count = 0;
 	lookup->destination->address_count += route->address_count;
 	stop(lookup);
@@ -130,14 +135,39 @@ static void ask_tlsa(struct route_lookup *lookup, size_t which, const char *base
 	ask(lookup, which, owner, DNS_TLSA, on_answer);
 }
 
+/* ---- deciding ---- */
+
+/* sts NULL: MTA-STS has no say. */
+static void conclude(struct route_lookup *lookup, const struct sts_answer *sts)
+{
+	if (sts)
+		lookup->destination->notice = sts->notice;
+	route_decide(lookup->destination, &lookup->dane, sts, lookup->route);
+	if (lookup->route->refusal.reason == REASON_STS_MX)
+		route_recheck_sts(lookup->policy, lookup->route);
+	finish(lookup);
+}
+
+static void on_sts(void *arg)
+{
+	struct route_lookup *lookup = arg;
+
+	conclude(lookup, sts_question_answer(lookup->destination->sts));
+}
+
 static void decide(struct route_lookup *lookup, const struct dane_answers *answers)
 {
-	struct dane_decision dane;
+	struct sts_question *sts = lookup->destination->sts;
 
-	dane_decide(answers, &dane);
-	route_decide(lookup->destination, &dane, lookup->route);
-	dane_decision_release(&dane);
-	finish(lookup);
+	dane_decide(answers, &lookup->dane);
+	/* A policy's lookup and fetch have limits of their own. */
+	budget_close(&lookup->budget);
+	if (!sts || !route_needs_sts(lookup->destination, &lookup->dane))
+		conclude(lookup, NULL);
+	else if (sts_question_answer(sts))
+		conclude(lookup, sts_question_answer(sts));
+	else
+		sts_question_await(sts, on_sts, lookup);
 }
 
 static void proceed(struct route_lookup *lookup)
@@ -205,12 +235,18 @@ static void on_literal(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	struct route_lookup *lookup = timer->data;
 	struct dial_rules dial = rules(lookup);
-	struct dane_decision absent = {.outcome = DANE_ABSENT};
 
 	(void)loop, (void)events;
+	lookup->dane.outcome = DANE_ABSENT;
 	if (dial_choose_literal(&dial, &lookup->destination->conf->next_hop.address, lookup->route))
-		route_decide(lookup->destination, &absent, lookup->route);
+		route_decide(lookup->destination, &lookup->dane, NULL, lookup->route);
 	finish(lookup);
+}
+
+/* Whether any host of it may turn out to need the policy; else its zone is not even asked. */
+static bool may_need_sts(const struct destination *destination)
+{
+	return destination->conf->level == LEVEL_DANE && destination->conf->mta_sts;
 }
 
 static struct route *route_new(const struct destination *destination, size_t index)
@@ -246,6 +282,8 @@ struct route_lookup *route_lookup_start(struct policy *policy, struct destinatio
 	}
 	budget_open(&lookup->budget, policy->loop, policy->conf->dns.total,
 	    &destination->dns_seconds, on_expired, lookup);
+	if (!destination->sts && may_need_sts(destination))
+		destination->sts = sts_question_ask(policy->mtasts, destination->next_hop);
 	ask(lookup, ASK_AAAA, lookup->route->host, DNS_AAAA, on_address);
 	ask(lookup, ASK_A, lookup->route->host, DNS_A, on_address);
 	return lookup;

@@ -102,18 +102,40 @@ void approach_result_release(struct approach_result *result)
 	destination_free(&result->destination);
 }
 
+/* What the lookup of an MTA-STS policy met with, though it refused nothing. */
+static void tell_notice(const struct approach *a)
+{
+	const struct refusal *notice = a->destination ? &a->destination->notice : NULL;
+
+	if (notice && notice->reason != REASON_NONE)
+		log_warning(
+		    "session=%s %s: %s", a->session, reason_code(notice->reason), notice->text);
+}
+
 /* Everything that the caller may want moves into the result. */
 static void finish(struct approach *a, struct approach_result *result)
 {
 	approach_fn *callback = a->callback;
 	void *arg = a->arg;
 
+	tell_notice(a);
 	result->destination = a->destination;
 	a->destination = NULL;
 	result->is_relaxed = a->is_relaxed;
 	result->would_refuse = a->would_refuse;
 	approach_cancel(&a);
 	callback(result, arg);
+}
+
+/* A policy in mode testing refuses nothing, and its owner wants to hear what it would refuse. */
+static void tell_testing(const struct approach *a)
+{
+	struct refusal would_fail;
+
+	if (route_explain_testing(a->route, &a->route->addresses[a->address],
+		smtp_client_proof(a->client), &would_fail))
+		log_warning("session=%s MTA-STS testing, not refused: %s: %s", a->session,
+		    reason_code(would_fail.reason), would_fail.text);
 }
 
 static void finish_ready(struct approach *a)
@@ -127,6 +149,7 @@ static void finish_ready(struct approach *a)
 	    .may_be_kept = !a->is_relaxed && !a->in_clear,
 	};
 
+	tell_testing(a);
 	a->client = NULL;
 	a->route = NULL;
 	finish(a, &result);
@@ -280,6 +303,12 @@ static void on_self(const struct refusal *refusal, void *arg)
 
 static void order_addresses(struct approach *a);
 
+/* In the second round of enforce = no also a host that policy refused for TLS reasons. */
+static bool is_dialled(const struct approach *a, const struct route *route)
+{
+	return route->verdict == POLICY_CONNECT || (a->is_relaxed && route_may_be_relaxed(route));
+}
+
 static void on_route(struct route *route, void *arg)
 {
 	struct approach *a = arg;
@@ -290,12 +319,12 @@ static void on_route(struct route *route, void *arg)
 		discard_from_here(a, &route->refusal);
 		return;
 	}
-	if (route->verdict != POLICY_CONNECT) {
+	a->may_relax |= route->may_report_only;
+	if (!is_dialled(a, route)) {
 		note_failure(a, &route->refusal, NULL);
 		leave_host(a);
 		return;
 	}
-	a->may_relax |= route->may_report_only;
 	order_addresses(a);
 	a->address = 0;
 	try_address(a);
@@ -416,6 +445,7 @@ static void explain_tls(
 	}
 	route_explain_tls(
 	    a->route, current_address(a), proof ? NULL : failure->text, proof, refusal);
+	route_recheck_sts(a->proxy->policy, a->route);
 }
 
 static void on_failed(struct approach *a)
@@ -467,7 +497,7 @@ static const char *phase(const struct approach *a)
 	if (a->destination_lookup)
 		return "looking up the destination";
 	if (a->route_lookup)
-		return "looking up addresses and TLSA";
+		return "looking up addresses, TLSA and MTA-STS";
 	return a->client ? smtp_client_state(a->client) : "routing";
 }
 

@@ -2,9 +2,9 @@
  * main.c - the command line, and the one place that builds the long-lived objects and hands them to
  * each other.
  *
- * Order of a start: configuration, descriptors, bind, drop privileges, resolver (never before a
- * change of process or user), TLS, policy, listen. Each failure is one line that says why, and an
- * exit code of sysexits.h.
+ * Order of a start: configuration, descriptors, bind, drop privileges, policy store (which forks),
+ * resolver (never before a change of process or user), TLS, policy, listen. Each failure is one
+ * line that says why, and an exit code of sysexits.h.
  */
 #include "conf/conf.h"
 #include "conf/log.h"
@@ -12,7 +12,10 @@
 #include "conf/reap.h"
 #include "dnsval/probe.h"
 #include "dnsval/resolver.h"
+#include "policy/fetch.h"
+#include "policy/mtasts.h"
 #include "policy/policy.h"
+#include "policy/store.h"
 #include "proxy/listener.h"
 #include "proxy/pool.h"
 #include "proxy/privileges.h"
@@ -35,7 +38,7 @@
 #include <unbound.h>
 
 static const char usage[] =
-    "danelaw: delivers plain SMTP over STARTTLS proven by DANE\n"
+    "danelaw: delivers plain SMTP over STARTTLS proven by DANE or MTA-STS\n"
     "\n"
     "  danelaw [serve]           serve in the foreground\n"
     "  danelaw -t                test the configuration: exit 0, or 78 with FILE:LINE: message\n"
@@ -62,9 +65,12 @@ struct arguments {
 struct service {
 	struct proxy proxy;
 	struct conf *conf;
+	struct store *store;
 	struct resolver *resolver;
 	struct probe *probe;
 	bool dns_was_broken;
+	struct fetcher *fetcher;
+	struct mtasts *mtasts;
 	size_t listener_count;
 	struct listener **listeners;
 	ev_signal on_term, on_int;
@@ -219,21 +225,39 @@ static void on_probe(enum probe_state state, void *arg)
 		resolver_renew(s->resolver);
 }
 
-static bool build(struct service *s)
+static bool build_tls(struct service *s)
 {
 	char *error = NULL;
 
-	s->proxy.loop = ev_default_loop(0);
-	s->proxy.conf = s->conf;
 	s->proxy.tls = tls_contexts_new(s->conf->tls.ca_file, &error);
 	if (!s->proxy.tls)
 		return complain("cannot set up TLS: ", &error);
 	if (tls_contexts_ca_error(s->proxy.tls)[0])
-		log_error("%s: destinations under level secure are refused until it is there",
+		log_error("%s: no MTA-STS policy can be fetched, and destinations under one that "
+			  "enforces or under level secure are refused until it is there",
 		    tls_contexts_ca_error(s->proxy.tls));
+	return true;
+}
+
+static bool build_mtasts(struct service *s)
+{
+	char *error = NULL;
+
+	s->fetcher = fetcher_new(s->proxy.loop, s->conf, s->resolver, &error);
+	if (!s->fetcher)
+		return complain("cannot set up HTTPS: ", &error);
+	s->mtasts = mtasts_new(s->proxy.loop, s->conf, s->resolver, s->fetcher, s->store);
+	return true;
+}
+
+static bool build(struct service *s)
+{
+	s->proxy.conf = s->conf;
+	if (!build_tls(s) || !build_mtasts(s))
+		return false;
 	s->probe = probe_new(s->proxy.loop, s->conf);
 	probe_watch(s->probe, on_probe, s);
-	s->proxy.policy = policy_new(s->proxy.loop, s->conf, s->resolver, s->probe);
+	s->proxy.policy = policy_new(s->proxy.loop, s->conf, s->resolver, s->probe, s->mtasts);
 	s->proxy.setbacks = setbacks_new();
 	s->proxy.pool = pool_new(&s->proxy);
 	return true;
@@ -343,6 +367,9 @@ static void tear_down(struct service *s)
 	pool_free(&s->proxy.pool);
 	setbacks_free(&s->proxy.setbacks);
 	policy_free(&s->proxy.policy);
+	mtasts_free(&s->mtasts);
+	fetcher_free(&s->fetcher);
+	store_close(&s->store);
 	probe_free(&s->probe);
 	resolver_free(&s->resolver);
 	tls_contexts_free(&s->proxy.tls);
@@ -369,6 +396,7 @@ static int prepare(struct service *s)
 		return EX_CONFIG;
 	}
 	s->proxy.loop = ev_default_loop(0);
+	s->store = store_open(s->proxy.loop, s->conf);
 	s->resolver = resolver_new(s->proxy.loop, s->conf, &error);
 	if (!s->resolver) {
 		complain("", &error);

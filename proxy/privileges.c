@@ -48,7 +48,7 @@ static void make_directory(const char *path)
 	}
 	if (mkdir(copy, 0750) && errno != EEXIST)
 		log_warning("[server] state_dir %s cannot be made: %s; the trust anchor will not "
-			    "be kept up",
+			    "be kept up, and MTA-STS policies not over a restart",
 		    path, strerror(errno));
 	free(copy);
 }

@@ -5,8 +5,10 @@
 #define TESTS_ROUTE_STAGE_H
 
 #include "policy/policy.h"
+#include "policy/sts_question.h"
 
 #include "fake_dns.h"
+#include "fake_sts.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -40,14 +42,16 @@ static int set_up(void **state)
 	memset(&stage, 0, sizeof stage);
 	stage.loop = ev_loop_new(EVFLAG_AUTO);
 	world_reset(stage.loop);
+	fake_sts_reset(stage.loop);
 	log_open(LOG_TO_STDERR, LOG_AS_TEXT, LOG_LEVEL_ERROR);
 	stage.conf.dns.total = 60;
 	stage.conf.policy = (struct conf_policy){.level = LEVEL_DANE,
 	    .insecure_mx = LEVEL_DANE,
 	    .fallback = LEVEL_MAY,
 	    .enforce = true,
+	    .mta_sts = true,
 	    .min_tls = TLS_VERSION_1_2};
-	stage.policy = policy_new(stage.loop, &stage.conf, NULL, NULL);
+	stage.policy = policy_new(stage.loop, &stage.conf, NULL, NULL, NULL);
 
 	struct destination *destination = &stage.destination;
 
@@ -69,9 +73,10 @@ static int tear_down(void **state)
 	(void)state;
 	route_lookup_cancel(&stage.lookup);
 	route_free(&stage.route);
+	sts_question_free(&stage.destination.sts);
 	policy_free(&stage.policy);
 	ev_loop_destroy(stage.loop);
-	return in_flight == 0 ? 0 : -1;
+	return in_flight == 0 && fake_sts.in_flight == 0 ? 0 : -1;
 }
 
 /* For the next row of a table. */

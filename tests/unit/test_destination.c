@@ -4,6 +4,7 @@
 #include "policy/policy.h"
 
 #include "fake_dns.h"
+#include "fake_sts.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -32,10 +33,11 @@ static int set_up(void **state)
 	memset(&stage, 0, sizeof stage);
 	stage.loop = ev_loop_new(EVFLAG_AUTO);
 	world_reset(stage.loop);
+	fake_sts_reset(stage.loop);
 	log_open(LOG_TO_STDERR, LOG_AS_TEXT, LOG_LEVEL_ERROR);
 	stage.conf.dns.total = 60;
 	stage.conf.policy.level = LEVEL_DANE;
-	stage.policy = policy_new(stage.loop, &stage.conf, NULL, NULL);
+	stage.policy = policy_new(stage.loop, &stage.conf, NULL, NULL, NULL);
 	return 0;
 }
 

@@ -84,6 +84,21 @@ static const struct explain_case cases[] = {
 	  "certificate has expired", REASON_PKIX_CERTIFICATE,
 	  AT " presented key sha256 cd34cd34.., level secure wants a trusted certificate for "
 	  "mx1.example.org (or a name below) or example.org: certificate has expired" },
+	{ "R-STS-27 STARTTLS not offered, enforce", TLS_PKIX, "sts:enforce", "", 0, NOT_OFFERED, TLS_FINE, "",
+	  REASON_STS_NO_STARTTLS, AT " does not offer STARTTLS, but the MTA-STS policy of example.org requires TLS" },
+	{ "R-STS-26 certificate, enforce", TLS_PKIX, "sts:enforce", "", 0, NULL, TLS_FAIL_NAME,
+	  "hostname mismatch", REASON_STS_CERTIFICATE,
+	  AT " presented key sha256 cd34cd34.., the MTA-STS policy of example.org wants a trusted certificate for "
+	  "mx1.example.org: hostname mismatch" },
+	{ "F-10 no CA file, enforce", TLS_PKIX, "sts:enforce", "", 0, NULL, TLS_FAIL_CHAIN,
+	  "CA file /x: No such file or directory", REASON_STS_CERTIFICATE,
+	  AT " presented key sha256 cd34cd34.., the MTA-STS policy of example.org wants a trusted certificate for "
+	  "mx1.example.org: CA file /x: No such file or directory" },
+	{ "handshake failed, enforce", TLS_PKIX, "sts:enforce", "", 0, NULL, TLS_FAIL_HANDSHAKE,
+	  "protocol version", REASON_TLS_HANDSHAKE, "TLS handshake with " AT " failed: protocol version" },
+	{ "R-DANE-33 STARTTLS not offered, unusable TLSA and enforce", TLS_PKIX, "sts:enforce", "mx1.example.org", 0,
+	  NOT_OFFERED, TLS_FINE, "", REASON_DANE_NO_STARTTLS,
+	  AT " does not offer STARTTLS, but its TLSA records (_25._tcp.mx1.example.org) require TLS" },
 };
 /* clang-format on */
 
@@ -95,6 +110,10 @@ static void fill_route(struct route *route, const struct explain_case *c)
 	route->port = 25;
 	route->policy_label = c->label;
 	route->rule.need = c->need;
+	if (strcmp(c->label, "sts:enforce") == 0) {
+		route->sts_mode = STS_MODE_ENFORCE;
+		strcpy(route->sts_domain, "example.org");
+	}
 	route->rule.names_below = c->need == TLS_PKIX;
 	route->rule.name_count = 2;
 	snprintf(route->rule.names[0], DOMAIN_SIZE, "mx1.example.org");
@@ -121,6 +140,49 @@ static void check_case(void **state)
 	assert_int_equal(refusal.reason, c->reason);
 	assert_string_equal(refusal.text, c->text);
 	tls_rule_release(&route.rule);
+}
+
+static void check_testing(void **state)
+{
+	static const struct {
+		enum sts_mode mode;
+		enum reason unlisted;
+		bool in_clear;
+		const char *report;
+		enum reason reason;
+		const char *text;
+	} rows[] = {
+	    {STS_MODE_TESTING, REASON_NONE, false, "", REASON_NONE, NULL},
+	    {STS_MODE_TESTING, REASON_STS_MX, false, "expired", REASON_STS_MX, "not listed"},
+	    {STS_MODE_TESTING, REASON_NONE, true, "", REASON_STS_NO_STARTTLS,
+		AT " gave no TLS, which the MTA-STS policy of example.org wants"},
+	    {STS_MODE_TESTING, REASON_NONE, false, "expired", REASON_STS_CERTIFICATE,
+		AT " presented key sha256 cd34cd34.., the MTA-STS policy of example.org wants a "
+		   "trusted certificate for mx1.example.org: expired"},
+	    {STS_MODE_NONE, REASON_NONE, true, "", REASON_NONE, NULL},
+	    {STS_MODE_ENFORCE, REASON_NONE, false, "", REASON_NONE, NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct tls_proof proof = {.encrypted = true, .key_digest = KEY};
+		struct route route = {.host = "mx1.example.org", .sts_domain = "example.org"};
+		struct refusal refusal;
+		struct addr address;
+
+		route.sts_mode = rows[i].mode;
+		route.would_fail.reason = rows[i].unlisted;
+		strcpy(route.would_fail.text, "not listed");
+		strcpy(proof.report, rows[i].report);
+		assert_true(addr_parse(&address, "192.0.2.25:25", 0));
+		assert_int_equal(route_explain_testing(
+				     &route, &address, rows[i].in_clear ? NULL : &proof, &refusal),
+		    rows[i].reason != REASON_NONE);
+		if (rows[i].reason == REASON_NONE)
+			continue;
+		assert_int_equal(refusal.reason, rows[i].reason);
+		assert_string_equal(refusal.text, rows[i].text);
+	}
 }
 
 /* T-09: an anonymous cipher suite. */
@@ -174,7 +236,7 @@ static void check_longest(void **state)
 int main(void)
 {
 	enum { COUNT = sizeof cases / sizeof *cases };
-	struct CMUnitTest tests[COUNT + 2];
+	struct CMUnitTest tests[COUNT + 3];
 
 	for (size_t i = 0; i < COUNT; i++)
 		tests[i] =
@@ -183,5 +245,7 @@ int main(void)
 	    check_no_certificate, NULL, NULL, NULL};
 	tests[COUNT + 1] = (struct CMUnitTest){
 	    "the longest of everything is cut", check_longest, NULL, NULL, NULL};
+	tests[COUNT + 2] = (struct CMUnitTest){
+	    "R-STS-28 what testing would have refused", check_testing, NULL, NULL, NULL};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
