@@ -5,6 +5,7 @@
     lab.domain("stale.lab", STALE)                      # TLSA that fits nothing
     lab.domain("clear.lab", how=UNSIGNED, cert=None)    # no STARTTLS, no DNSSEC
     lab.domain("hostile.lab", "3 1 1", fake={"replies": {"STARTTLS": "454 4.7.0 later"}})
+    lab.domain("sts.lab", cert=lab.ca.issue("mx.sts.lab"), sts="enforce")
     lab.zone("alias.lab", "@ MX 10 mx.good.lab.")       # any records
     lab.start() ... lab.stop()
 
@@ -22,6 +23,7 @@ from certs import CA, self_signed, tlsa
 from dnsrelay import DnsRelay
 from exim import EximReceiver
 from fakemx import FakeMx
+from nginx import Nginx, policy
 from postfix import PostfixReceiver
 from striprelay import StripRelay
 from zones import SIGNED, UNSIGNED, Zones, wait, write
@@ -55,6 +57,7 @@ class World:
         self.ca = CA(folder + "/certs", "lab CA")
         self.postfix = PostfixReceiver(folder + "/postfix")
         self.servers = [self.postfix]  # what start() starts
+        self.web = None  # the policy host of MTA-STS
         self.stops = []  # what stop() stops, last first
         self.domains = {}
         self.last_address = self.last_folder = self.last_relay = 0
@@ -94,10 +97,11 @@ class World:
         return self_signed(self.folder + "/certs", *names, **how)
 
     def domain(self, name, tlsa=None, how=SIGNED, *, cert=OWN, records="", twist=None, postfix=None,
-               exim=False, fake=None, stripped=False, ttl=300):
+               exim=False, fake=None, stripped=False, sts=None, ttl=300):
         """`tlsa`: "3 1 1" (of the certificate; 2 x x: of its issuer), or whole rdata, or a list.
         `cert`: None for no STARTTLS. `postfix`: settings of its smtpd. `fake`: FakeMx arguments.
-        `stripped`: somebody on the way to Postfix takes STARTTLS away."""
+        `stripped`: somebody on the way to Postfix takes STARTTLS away. `sts`: the mode of an
+        MTA-STS policy that lists the host, or the arguments of sts() below."""
         mx, address = "mx." + name, self.address()
         cert = self.cert(mx) if cert is OWN else cert
         if fake is not None:
@@ -113,11 +117,27 @@ class World:
         text = "@ MX 10 mx\nmx A %s\n" % address
         for record in [tlsa] if isinstance(tlsa, str) else tlsa or []:
             text += "_25._tcp.mx TLSA %s\n" % rdata(record, cert)
+        if sts:
+            text += self.sts(name, **({"mode": sts} if isinstance(sts, str) else sts))
         relay = self.zone(name, text + records, how, twist, ttl)
         d = self.domains[name] = Domain(name, mx, address, cert, receiver)
         d.relay = relay
         d.stripper = self.stops[-1] if stripped and not twist else None
         return d
+
+    def sts(self, name, mode="enforce", mx=None, max_age=86400, *, id="1", txt=None, text=None,
+            host=None, **how):
+        """The records of an MTA-STS policy, which nginx serves. `mx`: patterns in place of the MX
+        host. `txt`: whole records. `text`: a whole policy. `host`: the address of another policy
+        host. `how`: see Nginx.host()."""
+        if not self.web:
+            self.web = Nginx(self.new_folder("nginx"), self.address(), self.ca)
+            self.servers.append(self.web)
+        if not host:
+            listed = [mx] if isinstance(mx, str) else mx or ["mx." + name]
+            self.web.host(name, text or policy(mode, *listed, max_age=max_age), **how)
+        lines = ["_mta-sts TXT " + t for t in txt or ['"v=STSv1; id=%s;"' % id]]
+        return "\n".join(lines + ["mta-sts A " + (host or self.web.address)]) + "\n"
 
     def fake(self, address, cert=None, **how):
         mx = FakeMx(address, cert, **how)

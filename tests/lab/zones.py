@@ -181,6 +181,7 @@ class Zones:
               logfile: "%s.log"
               reuseport: no
               server-count: 1
+              rrl-ratelimit: 0
             remote-control:
               control-enable: no
             """ % (address, self.folder, conf, self.folder, conf)

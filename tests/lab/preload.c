@@ -1,0 +1,85 @@
+/*
+ * preload.c - LD_PRELOAD for danelaw in the lab: clocks that jump and a disk that is slow.
+ *
+ * $LAB_CONTROL names a file of 64-bit numbers, which a test may change at any time. It is mapped at
+ * start, before privileges are dropped; children inherit it.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+struct control {
+	int64_t wall, steady; /* seconds added to calendar time, and to the time since boot */
+	int64_t fsync;        /* milliseconds that each one takes */
+};
+
+static const struct control nothing;
+static const volatile struct control *control = &nothing;
+
+__attribute__((constructor)) static void open_control(void)
+{
+	const char *path = getenv("LAB_CONTROL");
+	int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	void *map = mmap(NULL, sizeof nothing, PROT_READ, MAP_SHARED, fd, 0);
+
+	if (map != MAP_FAILED)
+		control = map;
+	if (fd >= 0)
+		close(fd);
+}
+
+int clock_gettime(clockid_t clock, struct timespec *out)
+{
+	int result = (int)syscall(SYS_clock_gettime, clock, out);
+
+	if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
+		out->tv_sec += control->wall;
+	if (result == 0 && (clock == CLOCK_MONOTONIC || clock == CLOCK_MONOTONIC_COARSE))
+		out->tv_sec += control->steady;
+	return result;
+}
+
+time_t time(time_t *out)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (out)
+		*out = now.tv_sec;
+	return now.tv_sec;
+}
+
+int gettimeofday(struct timeval *restrict out, void *restrict zone)
+{
+	struct timespec now;
+
+	(void)zone;
+	clock_gettime(CLOCK_REALTIME, &now);
+	*out = (struct timeval){now.tv_sec, now.tv_nsec / 1000};
+	return 0;
+}
+
+static void dawdle(void)
+{
+	struct timespec wait = {control->fsync / 1000, control->fsync % 1000 * 1000000};
+
+	nanosleep(&wait, NULL);
+}
+
+int fsync(int fd)
+{
+	dawdle();
+	return (int)syscall(SYS_fsync, fd);
+}
+
+int fdatasync(int fd)
+{
+	dawdle();
+	return (int)syscall(SYS_fdatasync, fd);
+}
