@@ -47,4 +47,6 @@ struct fetch *fetch_start(
     struct fetcher *fetcher, const char *domain, double timeout, fetch_fn *callback, void *arg);
 void fetch_cancel(struct fetch **fetch); /* no callback after this; NULL inside is welcome */
 
+const char *fetch_library_version(void); /* of libcurl, at run time: "7.88.1" */
+
 #endif

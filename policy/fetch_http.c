@@ -369,3 +369,5 @@ void http_get_cancel(struct http_get **get)
 		end_get(*get);
 	*get = NULL;
 }
+
+const char *fetch_library_version(void) { return curl_version_info(CURLVERSION_NOW)->version; }

@@ -50,4 +50,6 @@ void store_load(struct store *store, store_entry_fn *each, void *arg);
 void store_put(struct store *store, const struct sts_entry *entry);
 void store_delete(struct store *store, const char *domain);
 
+const char *store_library_version(void); /* of SQLite, at run time: "3.40.1" */
+
 #endif

@@ -369,3 +369,5 @@ enum store_result store_db_write(
 		sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
 	return result;
 }
+
+const char *store_library_version(void) { return sqlite3_libversion(); }

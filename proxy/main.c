@@ -84,6 +84,7 @@ static void print_version(void)
 {
 	printf("danelaw %s (%s)\n%s\nlibunbound %s\nlibev %d.%d\n", DANELAW_VERSION, DANELAW_COMMIT,
 	    OpenSSL_version(OPENSSL_VERSION), ub_version(), ev_version_major(), ev_version_minor());
+	printf("libcurl %s\nSQLite %s\n", fetch_library_version(), store_library_version());
 }
 
 /* Returns -1 to go on, else the exit code. */

@@ -117,7 +117,8 @@ def is_port_free(port, host="127.0.0.1"):
 def test_version_and_help():
     code, out, err = run("-V")
     assert (code, err) == (0, "") and out == run("--version")[1]
-    for library in ("danelaw 0.", "OpenSSL 3.", "libunbound 1.", "libev 4."):
+    for library in ("danelaw 0.", "OpenSSL 3.", "libunbound 1.", "libev 4.", "libcurl 7.",
+                    "SQLite 3."):
         assert library in out
     code, out, err = run("-h")
     assert (code, err) == (0, "") and out == run("--help")[1]
