@@ -46,7 +46,7 @@ static int set_up(void **state)
 	stage.loop = ev_loop_new(EVFLAG_AUTO);
 	world_reset(stage.loop);
 	log_open(LOG_TO_STDERR, LOG_AS_TEXT, LOG_LEVEL_ERROR);
-	stage.policy = policy_new(stage.loop, &stage.conf, NULL, NULL);
+	stage.policy = policy_new(stage.loop, &stage.conf, NULL, NULL, NULL);
 	stage.destination.conf = &stage.conf.policy;
 	stage.destination.port = 25;
 	add_host(5, "better.example");
