@@ -10,6 +10,7 @@
 #define CONF_CONF_H
 
 #include "conf/addr.h"
+#include "conf/dns_type.h"
 #include "conf/domain.h"
 #include "conf/log.h"
 
@@ -45,7 +46,7 @@ struct conf_policy {
 	enum level level;
 	enum level insecure_mx; /* LEVEL_DANE, LEVEL_ENCRYPT or LEVEL_MAY */
 	enum level fallback;    /* LEVEL_MAY or LEVEL_ENCRYPT */
-	bool mta_sts; /* asked where DANE is proven absent, at level dane */
+	bool mta_sts;           /* asked where DANE is proven absent, at level dane */
 	bool enforce;
 	struct cidr_list allow_addresses;
 	struct conf_next_hop next_hop;
@@ -105,9 +106,9 @@ struct conf {
 		char *trust_anchor; /* "": the distribution's root key, else built in; RFC 5011 */
 		double timeout;
 		double total;
-		char *probe_name;  /* "": off; "." is the root */
-		char *probe_type;  /* as text, "SOA" */
-		char *probe_bogus; /* "": not tested */
+		char *probe_name;         /* "": off; "." is the root */
+		enum dns_type probe_type; /* unless off */
+		char *probe_bogus;        /* "": not tested */
 	} dns;
 
 	size_t unbound_count;
@@ -160,12 +161,12 @@ struct conf_report {
  * Reads path; NULL: CONF_DEFAULT_PATH if it is there, else the built-in defaults. Then the options
  * ("section.key=value", in order). NULL if there was any error. The caller frees both results.
  */
-struct conf *conf_load(const char *path, const char *const *options, size_t option_count,
-		       struct conf_report *report);
+struct conf *conf_load(
+    const char *path, const char *const *options, size_t option_count, struct conf_report *report);
 
 /* The same from an open file; name is FILE in the report. file NULL: the built-in defaults. */
 struct conf *conf_load_file(FILE *file, const char *name, const char *const *options,
-			    size_t option_count, struct conf_report *report);
+    size_t option_count, struct conf_report *report);
 void conf_free(struct conf **conf);
 void conf_report_free(struct conf_report *report);
 
@@ -174,8 +175,8 @@ void conf_report_free(struct conf_report *report);
  * lies below, else [policy]; a section whose `until` has passed does not count. *section is the
  * section used, or NULL.
  */
-const struct conf_policy *conf_policy_for(const struct conf *conf, const char *domain, time_t now,
-					  const struct conf_domain **section);
+const struct conf_policy *conf_policy_for(
+    const struct conf *conf, const char *domain, time_t now, const struct conf_domain **section);
 
 const char *conf_level_name(enum level level);
 

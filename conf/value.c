@@ -242,42 +242,26 @@ const struct value_type value_date = {.parse = parse_date};
 
 /* ---- dnssec_probe: a name and a type, or off ---- */
 
-static bool is_probe_type(const char *type)
-{
-	static const char *const types[] = {
-	    "A", "AAAA", "DNSKEY", "DS", "MX", "NS", "SOA", "TLSA", "TXT"};
-
-	for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-		if (!strcmp(type, types[i]))
-			return true;
-	return false;
-}
-
-static void set_probe(struct conf *conf, const char *name, const char *type)
-{
-	set_text(&conf->dns.probe_name, name);
-	set_text(&conf->dns.probe_type, type);
-}
-
 static bool parse_probe(
     void *field, const char *text, const struct value_rule *rule, char why[VALUE_WHY])
 {
+	struct conf *conf = field;
 	size_t len = strcspn(text, " \t");
 	const char *type = text + len + strspn(text + len, " \t");
 	char name[DOMAIN_SIZE] = ".";
 	bool is_root = len == 1 && *text == '.';
 
 	(void)rule;
-	set_probe(field, "", "");
+	set_text(&conf->dns.probe_name, "");
 	if (!strcmp(text, "off"))
 		return true;
 	if (!is_root && !domain_normalize(name, text, len))
 		return value_refuse(
 		    why, "%.80s must be a name and a type, such as . SOA, or off", text);
-	if (!is_probe_type(type))
+	if (!dns_type_from_name(&conf->dns.probe_type, type))
 		return value_refuse(
 		    why, "%.80s is not a type that can be asked for", *type ? type : "nothing");
-	set_probe(field, name, type);
+	set_text(&conf->dns.probe_name, name);
 	return true;
 }
 
@@ -286,7 +270,6 @@ static void release_probe(void *field)
 	struct conf *conf = field;
 
 	release_text(&conf->dns.probe_name);
-	release_text(&conf->dns.probe_type);
 }
 
 const struct value_type value_probe = {.parse = parse_probe, .release = release_probe};

@@ -26,8 +26,8 @@ struct value_rule {
 };
 
 struct value_type {
-	bool (*parse)(void *field, const char *text, const struct value_rule *rule,
-		      char why[VALUE_WHY]);
+	bool (*parse)(
+	    void *field, const char *text, const struct value_rule *rule, char why[VALUE_WHY]);
 	void (*release)(void *field); /* frees, and empties the field; NULL: nothing to free */
 	bool is_list;
 };
@@ -45,7 +45,7 @@ extern const struct value_type value_either;   /* bool, by the two of rule.choic
 extern const struct value_type value_text;     /* char *, never NULL after parsing */
 extern const struct value_type value_host;     /* char *, normal form, may be empty */
 extern const struct value_type value_date;     /* time_t, end of that day, UTC */
-extern const struct value_type value_probe;    /* struct conf: dns.probe_name and probe_type */
+extern const struct value_type value_probe;    /* struct conf: dns.probe_name, probe_type */
 extern const struct value_type value_next_hop; /* struct conf_next_hop */
 extern const struct value_type value_ranges;   /* struct cidr_list */
 extern const struct value_type value_listen;   /* struct conf_addrs, with ports */

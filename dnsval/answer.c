@@ -148,14 +148,14 @@ static const char *take_records(struct reader *r, struct rdata_store *store)
 	for (int i = 0; !wrong && i < ns_msg_count(r->msg, ns_s_an); i++) {
 		if (ns_parserr(&r->msg, ns_s_an, i, &rr) < 0)
 			return "the answer cannot be parsed";
-		if (!is_wanted(r, &rr, (int)kind->type))
+		if (!is_wanted(r, &rr, (int)answer->type))
 			continue;
 		struct rdata rdata = rdata_of(r, &rr);
 
 		lower_ttl(r, &rr);
 		wrong = kind->add(store, &rdata);
 	}
-	if (!wrong && kind->type == DNS_MX)
+	if (!wrong && answer->type == DNS_MX)
 		rdata_finish_mx(answer);
 	return wrong;
 }

@@ -9,22 +9,12 @@
 #define DNSVAL_ANSWER_H
 
 #include "conf/addr.h"
+#include "conf/dns_type.h"
 #include "conf/domain.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-enum dns_type {
-	DNS_A = 1,
-	DNS_CNAME = 5,
-	DNS_SOA = 6,
-	DNS_MX = 15,
-	DNS_TXT = 16,
-	DNS_AAAA = 28,
-	DNS_DNSKEY = 48,
-	DNS_TLSA = 52,
-};
 
 enum dns_state { DNS_FAILED, DNS_INSECURE, DNS_SECURE };
 
@@ -91,7 +81,5 @@ struct dns_answer *dns_answer_failed(const char *question, enum dns_type type, c
 void dns_answer_free(struct dns_answer **answer);
 
 const char *dns_state_name(enum dns_state state); /* "secure", "insecure", "failed" */
-const char *dns_type_name(enum dns_type type);
-bool dns_type_from_name(enum dns_type *type, const char *name);
 
 #endif

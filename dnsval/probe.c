@@ -15,7 +15,6 @@
 #include "dnsval/context.h"
 #include "dnsval/lookup.h"
 
-#include <assert.h>
 #include <ev.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -45,7 +44,6 @@ struct probe_wait {
 struct probe {
 	struct ev_loop *loop;
 	const struct conf *conf;
-	enum dns_type type;
 	struct anchors *anchors;
 	enum probe_state state;
 	char why[512];
@@ -125,7 +123,7 @@ static void enter(struct probe *probe, enum probe_state state)
 	probe->state = state;
 	if (state == PROBE_WORKING)
 		log_info("DNSSEC works: %s %s is secure", probe->conf->dns.probe_name,
-		    dns_type_name(probe->type));
+		    dns_type_name(probe->conf->dns.probe_type));
 	else
 		log_error(
 		    "DNSSEC does not work: %s; destinations under dane are deferred", probe->why);
@@ -259,7 +257,7 @@ static void on_timer(struct ev_loop *loop, ev_timer *w, int revents)
 	if (load_anchors(probe, &error))
 		probe->context = context_new(loop, probe->conf, probe->anchors, &error);
 	if (probe->context)
-		ask(probe, probe->conf->dns.probe_name, probe->type, on_answer);
+		ask(probe, probe->conf->dns.probe_name, probe->conf->dns.probe_type, on_answer);
 	else
 		conclude(probe, FOUND_FAILED, "%s", error);
 	free(error);
@@ -280,9 +278,6 @@ struct probe *probe_new(struct ev_loop *loop, const struct conf *conf)
 		probe->state = PROBE_WORKING;
 		return probe;
 	}
-	bool known = dns_type_from_name(&probe->type, conf->dns.probe_type);
-
-	assert(known); /* conf.c refuses others */
 	ev_timer_start(loop, &probe->timer);
 	return probe;
 }

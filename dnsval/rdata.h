@@ -27,11 +27,11 @@ typedef const char *rdata_add_fn(struct rdata_store *store, const struct rdata *
 
 struct rdata_kind {
 	enum dns_type type;
-	const char *name;
 	rdata_add_fn *add;
 	size_t max, size; /* records kept, octets of each; 0: counted only */
 };
 
+/* Every type has one: records that nobody reads are counted. */
 const struct rdata_kind *rdata_kind(enum dns_type type);
 
 /* The name that fills RDATA after skip octets, as dn_expand writes it: the root is "". */

@@ -13,7 +13,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const enum dns_type types[] = {
-    DNS_A, DNS_CNAME, DNS_SOA, DNS_MX, DNS_TXT, DNS_AAAA, DNS_DNSKEY, DNS_TLSA};
+    DNS_A, DNS_CNAME, DNS_SOA, DNS_MX, DNS_TXT, DNS_AAAA, DNS_DNSKEY, DNS_TLSA, DNS_NS, DNS_DS};
 
 static unsigned sum;
 
@@ -68,7 +68,9 @@ static void check_records(const struct dns_answer *answer)
 		for (size_t i = 0; i < answer->count; i++)
 			touch(answer->tlsa[i].data, answer->tlsa[i].len);
 		break;
+	case DNS_NS:
 	case DNS_SOA:
+	case DNS_DS:
 	case DNS_DNSKEY:
 		break;
 	}

@@ -73,7 +73,7 @@ static void defaults(void **unused)
 	assert_int_equal(conf->dns.view_count, 1);
 	assert_true(conf->dns.views[0].is_signed);
 	assert_string_equal(conf->dns.probe_name, ".");
-	assert_string_equal(conf->dns.probe_type, "SOA");
+	assert_int_equal(conf->dns.probe_type, DNS_SOA);
 	assert_int_equal(conf->policy.level, LEVEL_DANE);
 	assert_int_equal(conf->policy.insecure_mx, LEVEL_DANE);
 	assert_int_equal(conf->policy.fallback, LEVEL_MAY);

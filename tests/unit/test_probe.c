@@ -36,7 +36,7 @@ static struct world {
 	struct conf conf;
 	char dir[64];
 	char *anchor_file;
-	char name[64], type[8];
+	char name[64];
 	unsigned calls, changes;
 	enum probe_state told;
 	bool inside;
@@ -60,13 +60,12 @@ static int setup(void **state)
 	fputs(anchor_text, file);
 	fclose(file);
 	strcpy(w.name, "www.example");
-	strcpy(w.type, "A");
 	w.conf.dns.view_count = 1;
 	w.conf.dns.views = &w.view;
 	w.conf.dns.timeout = 5;
 	w.conf.dns.trust_anchor = w.anchor_file;
 	w.conf.dns.probe_name = w.name;
-	w.conf.dns.probe_type = w.type;
+	w.conf.dns.probe_type = DNS_A;
 	return 0;
 }
 
@@ -176,6 +175,50 @@ static void test_insecure(void **state)
 	probe_free(&probe);
 }
 
+/* The setting as conf.c takes it; NULL where it does not. */
+static struct conf *conf_with_type(const char *type)
+{
+	char *text = mem_printf("[dns]\ndnssec_probe = www.example %s\n", type);
+	FILE *file = fmemopen(text, strlen(text), "r");
+	struct conf_report report = {0};
+	struct conf *conf = conf_load_file(file, "f", NULL, 0, &report);
+
+	conf_report_free(&report);
+	fclose(file);
+	free(text);
+	return conf;
+}
+
+static void probe_with_type(const char *type)
+{
+	struct conf *conf = conf_with_type(type);
+	char expected[64];
+
+	assert_non_null(conf);
+	w.calls = 0;
+	w.conf.dns.probe_type = conf->dns.probe_type;
+	conf_free(&conf);
+	struct probe *probe = probe_new(w.loop, &w.conf);
+
+	wait_start(probe);
+	run(2, 1);
+	snprintf(expected, sizeof expected, "www.example %s is insecure", type);
+	assert_non_null(strstr(probe_why(probe), expected));
+	probe_free(&probe);
+}
+
+/* Whatever type the setting takes is asked for, its records are read, and it has a name. */
+static void test_types(void **state)
+{
+	size_t count = 0;
+
+	(void)state;
+	for (; dns_types[count].name; count++)
+		probe_with_type(dns_types[count].name);
+	assert_int_equal(count, 10);
+	assert_null(conf_with_type("RRSIG"));
+}
+
 /* Forged answers fail at once, so three tries take two pauses. */
 static void test_failed(void **state)
 {
@@ -280,6 +323,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST("R-DNS-37: off", test_off),
 	    TEST("R-DNS-37: insecure is broken at once", test_insecure),
+	    TEST("R-DNS-37: each type that the setting takes", test_types),
 	    TEST("R-DNS-37: failed is broken after three tries", test_failed),
 	    TEST("free with an attempt under way", test_free_alive),
 	    TEST("R-DNS-39: the copy in state_dir", test_keeper),
