@@ -118,7 +118,7 @@ void log_open(enum log_target target, enum log_format format, enum log_level lev
 	state.level = level;
 	if (target == LOG_TO_SYSLOG && !connect_syslog())
 		log_error("cannot reach syslog at /dev/log: %s; lines are lost until it is there",
-			  strerror(errno));
+		    strerror(errno));
 	state.target = target;
 }
 
@@ -128,10 +128,7 @@ void log_close(void)
 	state.target = LOG_TO_STDERR;
 }
 
-bool log_wants(enum log_level level)
-{
-	return level <= state.level;
-}
+bool log_wants(enum log_level level) { return level <= state.level; }
 
 /* ---- building a line ---- */
 
@@ -179,8 +176,8 @@ static void append_syslog_head(struct log_line *line)
 
 	localtime_r(&now, &tm);
 	strftime(text, sizeof text, "%b %e %H:%M:%S", &tm);
-	append(line, "<%d>%s danelaw[%d]: ", LOG_MAIL | priorities[line->level], text,
-	       (int)getpid());
+	append(
+	    line, "<%d>%s danelaw[%d]: ", LOG_MAIL | priorities[line->level], text, (int)getpid());
 }
 
 /* The journal keeps times and names itself. */
@@ -208,7 +205,7 @@ static void start(struct log_line *line, enum log_level level)
 		append_text_head(line);
 	else
 		append(line, "{\"time\":\"%s\",\"level\":\"%s\"", utc_now(time_text),
-		       level_names[level]);
+		    level_names[level]);
 }
 
 /* At most max octets of text, escaped; the reserved tail has room for the ellipsis and the quote.
@@ -220,7 +217,7 @@ static void append_escaped(struct log_line *line, const char *text, size_t max)
 	bool whole;
 
 	line->len += escape(line->text + line->len, room < max + 1 ? room : max + 1, prefix, text,
-			    strlen(text), &whole);
+	    strlen(text), &whole);
 	if (!whole) {
 		memcpy(line->text + line->len, "...", 4);
 		line->len += 3;
@@ -316,8 +313,8 @@ void log_number(struct log_line *line, const char *key, int64_t value)
 {
 	if (!log_wants(line->level) || !has_room(line, strlen(key) + 24))
 		return;
-	append(line, state.format == LOG_AS_JSON ? ",\"%s\":%lld" : " %s=%lld", key,
-	       (long long)value);
+	append(
+	    line, state.format == LOG_AS_JSON ? ",\"%s\":%lld" : " %s=%lld", key, (long long)value);
 }
 
 void log_end(struct log_line *line)
@@ -384,10 +381,4 @@ void log_debug(const char *format, ...)
 	va_start(args, format);
 	message(LOG_LEVEL_DEBUG, format, args);
 	va_end(args);
-}
-
-const char *log_escape(char *out, size_t size, const char *text, size_t len)
-{
-	escape(out, size, ESCAPE_TEXT, text, len, NULL);
-	return out;
 }

@@ -45,7 +45,4 @@ void log_value(struct log_line *line, const char *key, const char *value); /* ""
 void log_number(struct log_line *line, const char *key, int64_t value);
 void log_end(struct log_line *line);
 
-/* Escapes as a value is escaped, quotes not added; for texts that go elsewhere. Returns out. */
-const char *log_escape(char *out, size_t size, const char *text, size_t len);
-
 #endif

@@ -1,8 +1,8 @@
 /*
  * reason.c - the table behind reason.h: interface section 3, row by row.
  *
- * A reason that can refuse has a reply; one that only describes a delivery ("half-dane") has none,
- * so that nobody can refuse with it by mistake.
+ * A reason that can refuse has a reply; one that only describes a delivery ("sts-policy-invalid")
+ * has none, so that nobody can refuse with it by mistake.
  */
 #include "policy/reason.h"
 
@@ -57,10 +57,7 @@ static const struct {
 	[REASON_OVERLOAD]            = { "overload",            421, "4.3.2" },
 	[REASON_SHUTDOWN]            = { "shutdown",            421, "4.3.2" },
 	[REASON_NEXT_HOP]            = { "-",                     0, "" },
-	[REASON_HALF_DANE]           = { "half-dane",             0, "" },
-	[REASON_DANE_UNUSABLE]       = { "dane-unusable",         0, "" },
 	[REASON_STS_POLICY_INVALID]  = { "sts-policy-invalid",    0, "" },
-	[REASON_EXCEPTION]           = { "exception",             0, "" },
 };
 /* clang-format on */
 

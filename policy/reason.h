@@ -51,10 +51,7 @@ enum reason {
 	REASON_SHUTDOWN,
 	REASON_NEXT_HOP, /* the next hop's own refusal, passed through; log only: `-` */
 	/* never refuse by themselves */
-	REASON_HALF_DANE,
-	REASON_DANE_UNUSABLE,
 	REASON_STS_POLICY_INVALID,
-	REASON_EXCEPTION,
 	REASON_COUNT,
 };
 

@@ -185,8 +185,6 @@ static void take_offer(struct smtp_offer *offer, const char *line, size_t len)
 		offer->eightbitmime = true;
 	} else if (is_keyword(line, word, "SMTPUTF8")) {
 		offer->smtputf8 = true;
-	} else if (is_keyword(line, word, "ENHANCEDSTATUSCODES")) {
-		offer->enhancedstatuscodes = true;
 	} else if (is_keyword(line, word, "SIZE")) {
 		offer->size = true;
 		if (blank)

@@ -58,17 +58,11 @@ int socket_error(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 ? error : errno;
 }
 
-typedef int name_fn(int fd, struct sockaddr *sa, socklen_t *len);
-
-static bool ask_name(name_fn *ask, int fd, struct addr *a)
+bool socket_local(int fd, struct addr *a)
 {
 	struct sockaddr_storage sa = {0};
 	socklen_t len = sizeof(sa);
 
-	return ask(fd, (struct sockaddr *)&sa, &len) == 0 &&
+	return getsockname(fd, (struct sockaddr *)&sa, &len) == 0 &&
 	       addr_from_sockaddr(a, (struct sockaddr *)&sa);
 }
-
-bool socket_peer(int fd, struct addr *a) { return ask_name(getpeername, fd, a); }
-
-bool socket_local(int fd, struct addr *a) { return ask_name(getsockname, fd, a); }

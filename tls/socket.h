@@ -21,7 +21,6 @@ void socket_prepare(int fd);
 int socket_error(int fd); /* an errno; 0: none */
 
 /* false, and *a untouched: not connected, or another family. */
-bool socket_peer(int fd, struct addr *a);
 bool socket_local(int fd, struct addr *a);
 
 #endif

@@ -1,9 +1,10 @@
 /*
  * stream.c - a channel on the loop: watchers, queues, five events (stream.h).
  *
- *   CONNECTING -> CLEAR -> HANDSHAKE -> SECURED      each but HANDSHAKE may go to FINISHING
- * (stream_finish) any -> DOOMED    failed inside a call of the interface; told on the next turn any
- * -> ENDED     STREAM_FAILED was told, or the stream is closed
+ *   - CONNECTING -> CLEAR -> HANDSHAKE -> SECURED
+ *   - CLEAR, SECURED -> FINISHING   by stream_finish()
+ *   - any -> DOOMED                 failed inside a call of the interface; told on the next turn
+ *   - any -> ENDED                  STREAM_FAILED was told, or the stream is closed
  *
  * watch() alone starts and stops the watchers, from the state. A fed event runs in the same turn,
  * after the callback that fed it; stopping a watcher takes back what was fed to it.
@@ -28,13 +29,11 @@ struct stream {
 	stream_fn *callback;
 	void *arg;
 	struct channel channel;
-	struct addr peer;
 	ev_io reader, writer;
 	ev_timer linger;
 	struct buf in, out;
 	/* What the last try in each direction waits for; TLS may have to read in order to write. */
 	enum channel_outcome read_wants, write_wants;
-	bool paused;
 	bool eof;
 	bool said_all; /* FINISHING: our FIN is out */
 	stream_gone_fn *gone;
@@ -55,7 +54,7 @@ static bool is_up(const struct stream *s) { return s->state == CLEAR || s->state
 
 static bool wants_input(const struct stream *s)
 {
-	return is_up(s) && !s->paused && !s->eof && buf_len(&s->in) < STREAM_INPUT_MAX;
+	return is_up(s) && !s->eof && buf_len(&s->in) < STREAM_INPUT_MAX;
 }
 
 static bool awaits(const struct stream *s, enum channel_outcome direction)
@@ -151,7 +150,6 @@ struct stream *stream_connect(struct ev_loop *loop, const struct addr *to,
 	int error, fd = socket_connect(to, source, &error);
 	struct stream *s = new_stream(loop, fd, callback, arg);
 
-	s->peer = *to;
 	if (fd >= 0) {
 		enter(s, CONNECTING);
 	} else {
@@ -166,15 +164,8 @@ struct stream *stream_adopt(struct ev_loop *loop, int fd, stream_fn *callback, v
 	struct stream *s = new_stream(loop, fd, callback, arg);
 
 	socket_prepare(fd);
-	socket_peer(fd, &s->peer);
 	enter(s, CLEAR);
 	return s;
-}
-
-void stream_set_callback(struct stream *s, stream_fn *callback, void *arg)
-{
-	s->callback = callback;
-	s->arg = arg;
 }
 
 /* ---- input ---- */
@@ -190,11 +181,11 @@ static enum channel_outcome read_once(struct stream *s)
 }
 
 /* What came is told before the failure that followed: a reply before the break still counts. */
-static void take_input(struct stream *s, bool repeat)
+static void take_input(struct stream *s)
 {
 	enum channel_outcome outcome = CHANNEL_DONE;
 	enum state state = s->state;
-	bool news = repeat;
+	bool news = false;
 
 	while (outcome == CHANNEL_DONE && wants_input(s)) {
 		outcome = read_once(s);
@@ -223,22 +214,6 @@ void stream_consume(struct stream *s, size_t len)
 
 bool stream_at_eof(const struct stream *s) { return s->eof; }
 
-void stream_pause(struct stream *s)
-{
-	s->paused = true;
-	watch(s);
-}
-
-void stream_resume(struct stream *s)
-{
-	if (!s->paused)
-		return;
-	s->paused = false;
-	watch(s);
-	if (is_up(s) && (buf_len(&s->in) || s->eof))
-		ev_feed_event(s->loop, &s->reader, EV_CUSTOM);
-}
-
 /* ---- output ---- */
 
 static enum channel_outcome write_all(struct stream *s)
@@ -259,7 +234,7 @@ static enum channel_outcome write_all(struct stream *s)
 static void fail_after_input(struct stream *s)
 {
 	if (s->state == CLEAR && wants_input(s))
-		take_input(s, false);
+		take_input(s);
 	if (is_up(s))
 		fail(s);
 }
@@ -390,7 +365,7 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 {
 	struct stream *s = watcher->data;
 
-	(void)loop;
+	(void)loop, (void)events;
 	switch (s->state) {
 	case DOOMED:
 		fail(s);
@@ -405,8 +380,8 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 	case SECURED:
 		if (s->write_wants == CHANNEL_WANTS_READ)
 			flush(s);
-		if (is_up(s) && !s->paused)
-			take_input(s, events & EV_CUSTOM);
+		if (is_up(s))
+			take_input(s);
 		break;
 	case CONNECTING:
 	case ENDED:
@@ -433,7 +408,7 @@ static void on_writable(struct ev_loop *loop, ev_io *watcher, int events)
 	case SECURED:
 		flush(s);
 		if (is_up(s) && s->read_wants == CHANNEL_WANTS_WRITE)
-			take_input(s, false);
+			take_input(s);
 		break;
 	case DOOMED:
 	case ENDED:
@@ -452,8 +427,6 @@ static void on_linger(struct ev_loop *loop, ev_timer *watcher, int events)
 /* ---- who it is, and the end ---- */
 
 const char *stream_error(const struct stream *s) { return s->channel.error; }
-
-const struct addr *stream_peer(const struct stream *s) { return &s->peer; }
 
 bool stream_local(const struct stream *s, struct addr *local)
 {

@@ -46,9 +46,6 @@ struct stream *stream_connect(struct ev_loop *loop, const struct addr *to,
 /* Takes over a connected socket (accept). Non-blocking and close-on-exec are set here. */
 struct stream *stream_adopt(struct ev_loop *loop, int fd, stream_fn *callback, void *arg);
 
-/* Another owner (a pooled connection changes hands). Events that wait go to the new one. */
-void stream_set_callback(struct stream *stream, stream_fn *callback, void *arg);
-
 /*
  * Starts TLS as client. Fails (STREAM_FAILED, on the next turn) if an octet waits in the input:
  * what came before the handshake is never carried into it (R-TLSSEC-01). The output must be empty.
@@ -68,13 +65,6 @@ void stream_consume(struct stream *stream, size_t len);
 bool stream_at_eof(const struct stream *stream);
 
 /*
- * Back-pressure: no reading, no STREAM_READABLE until resumed; input that waits then is reported
- * again. Both idempotent.
- */
-void stream_pause(struct stream *stream);
-void stream_resume(struct stream *stream);
-
-/*
  * Output: all or nothing. All writes of one turn leave together. false: no room; check
  * stream_room() first.
  */
@@ -84,7 +74,6 @@ size_t stream_unsent(const struct stream *stream); /* octets not yet handed to t
 
 /* "connection refused", "connection lost", ...; "" while fine */
 const char *stream_error(const struct stream *stream);
-const struct addr *stream_peer(const struct stream *stream);
 bool stream_local(const struct stream *stream, struct addr *local);
 
 /*

@@ -3,6 +3,8 @@
  */
 #include "conf/log.h"
 
+#include "conf/escape.h"
+
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -43,6 +45,12 @@ static void release(void)
 	close(pipe_ends[1]);
 }
 
+static const char *escaped(char *out, size_t size, const char *text, size_t len)
+{
+	escape(out, size, ESCAPE_TEXT, text, len, NULL);
+	return out;
+}
+
 static void escaping(void **unused)
 {
 	static const struct {
@@ -66,14 +74,13 @@ static void escaping(void **unused)
 
 	(void)unused;
 	for (size_t i = 0; i < COUNT(cases); i++)
-		assert_string_equal(
-		    log_escape(out, sizeof out, cases[i].text, strlen(cases[i].text)),
+		assert_string_equal(escaped(out, sizeof out, cases[i].text, strlen(cases[i].text)),
 		    cases[i].escaped);
-	assert_string_equal(log_escape(out, sizeof out, "a\0b", 3), "a\\x00b");
+	assert_string_equal(escaped(out, sizeof out, "a\0b", 3), "a\\x00b");
 	/* Cut between characters and escapes, never within. */
-	assert_string_equal(log_escape(out, 5, "abc\r", 4), "abc");
-	assert_string_equal(log_escape(out, 4, "ab\xc3\xbc", 4), "ab");
-	assert_string_equal(log_escape(out, 1, "abc", 3), "");
+	assert_string_equal(escaped(out, 5, "abc\r", 4), "abc");
+	assert_string_equal(escaped(out, 4, "ab\xc3\xbc", 4), "ab");
+	assert_string_equal(escaped(out, 1, "abc", 3), "");
 }
 
 static void write_delivery(void)

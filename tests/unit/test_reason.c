@@ -58,10 +58,7 @@ static const struct {
 	{ REASON_OVERLOAD,            421, "4.3.2",  "overload",            false },
 	{ REASON_SHUTDOWN,            421, "4.3.2",  "shutdown",            false },
 	{ REASON_NEXT_HOP,              0, "",       "-",                   false },
-	{ REASON_HALF_DANE,             0, "",       "half-dane",           false },
-	{ REASON_DANE_UNUSABLE,         0, "",       "dane-unusable",       false },
 	{ REASON_STS_POLICY_INVALID,    0, "",       "sts-policy-invalid",  false },
-	{ REASON_EXCEPTION,             0, "",       "exception",           false },
 };
 /* clang-format on */
 

@@ -103,8 +103,7 @@ static void handshake_octets_are_limited(void **state)
 	begin(&client, &peer);
 	secure(&client);
 	RUN_UNTIL(has(&client, STREAM_FAILED));
-	assert_string_equal(
-	    client.error, "more than 204800 octets from the server");
+	assert_string_equal(client.error, "more than 204800 octets from the server");
 	end(&client, &peer);
 }
 
@@ -262,7 +261,7 @@ static void check_flood(struct client *client)
 	client->events[0] = '\0';
 }
 
-/* Takes nothing until the queue is full and nothing more comes, then all; pauses now and then. */
+/* Takes nothing until the queue is full and nothing more comes, then all. */
 static void back_pressure(bool tls, size_t most)
 {
 	struct client client = {.keeps_input = true};
@@ -280,13 +279,6 @@ static void back_pressure(bool tls, size_t most)
 		assert_true(len <= most);
 		full += len >= STREAM_INPUT_MAX;
 		memset(client.events, 0, sizeof(client.events));
-		if (round % 7 == 3) {
-			stream_pause(client.stream);
-			check_flood(&client);
-			ev_run(loop, EVRUN_NOWAIT);
-			assert_false(has(&client, STREAM_READABLE));
-			stream_resume(client.stream);
-		}
 		check_flood(&client);
 	}
 	check_flood(&client);
