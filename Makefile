@@ -52,9 +52,9 @@ say    = $(if $(V),,@printf '  %-5s%s\n' $(1) $(2))
 # Targets that install first start a make of their own, with a job for each processor.
 build := $(MAKE) --no-print-directory -j$(shell nproc)
 
-.PHONY: all deps test-deps run check units demo fuzz fuzz-build fuzz-replay install uninstall clean dist help
+.PHONY: all deps test-deps run check units demo fuzz fuzz-build fuzz-replay install uninstall clean dist help FORCE
 .DELETE_ON_ERROR:
-.SECONDARY:
+.SECONDARY: $(OUT)/tests/fuzz/replay.o $(FUZZERS:%.c=$(OUT)/%.o)
 
 all: $(OUT)/danelaw
 

@@ -341,8 +341,12 @@ static void message(enum log_level level, const char *format, va_list args)
 	if (state.format == LOG_AS_JSON) {
 		append_json(&line, "message", text, sizeof line.text);
 	} else {
-		append(&line, " ");
-		append_escaped(&line, text, sizeof line.text);
+		/* Words of a peer may look like keys and values: then all of it is one value. */
+		bool has_keys = strchr(text, '=') != NULL;
+
+		append(&line, has_keys ? " message=\"" : " ");
+		append_escaped(&line, text, sizeof line.text - 2);
+		append(&line, has_keys ? "\"" : "");
 	}
 	emit(&line);
 }

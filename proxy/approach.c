@@ -102,14 +102,26 @@ void approach_result_release(struct approach_result *result)
 	destination_free(&result->destination);
 }
 
+/* As an event, since the text holds a peer's words, which must not pass for a line of ours. */
+static void log_refusal(const struct approach *a, enum log_level level, const char *event,
+    const struct refusal *refusal)
+{
+	struct log_line line;
+
+	log_begin(&line, level, event);
+	log_value(&line, "session", a->session);
+	log_value(&line, "reason", reason_code(refusal->reason));
+	log_value(&line, "text", refusal->text);
+	log_end(&line);
+}
+
 /* What the lookup of an MTA-STS policy met with, though it refused nothing. */
 static void tell_notice(const struct approach *a)
 {
 	const struct refusal *notice = a->destination ? &a->destination->notice : NULL;
 
 	if (notice && notice->reason != REASON_NONE)
-		log_warning(
-		    "session=%s %s: %s", a->session, reason_code(notice->reason), notice->text);
+		log_refusal(a, LOG_LEVEL_WARNING, "sts-notice", notice);
 }
 
 /* Everything that the caller may want moves into the result. */
@@ -134,8 +146,7 @@ static void tell_testing(const struct approach *a)
 
 	if (route_explain_testing(a->route, &a->route->addresses[a->address],
 		smtp_client_proof(a->client), &would_fail))
-		log_warning("session=%s MTA-STS testing, not refused: %s: %s", a->session,
-		    reason_code(would_fail.reason), would_fail.text);
+		log_refusal(a, LOG_LEVEL_WARNING, "sts-testing", &would_fail);
 }
 
 static void finish_ready(struct approach *a)
@@ -185,8 +196,7 @@ static uint16_t preference(const struct approach *a)
 static void note_failure(
     struct approach *a, const struct refusal *refusal, const struct addr *address)
 {
-	log_info("session=%s next hop not used: %s: %s", a->session, reason_code(refusal->reason),
-	    refusal->text);
+	log_refusal(a, LOG_LEVEL_INFO, "next-hop-failed", refusal);
 	if (a->has_failed && preference(a) > a->failed_preference)
 		return;
 	a->has_failed = true;
@@ -218,6 +228,7 @@ static bool relax(struct approach *a)
 	a->is_relaxed = true;
 	a->would_refuse = a->refusal.reason;
 	a->host = 0;
+	a->destination->address_count = 0; /* the second round looks at the same addresses again */
 	return true;
 }
 
@@ -394,6 +405,20 @@ static bool reuse(struct approach *a)
 	return true;
 }
 
+/* What failed may have been asked for under another host's name, which is nobody's business here.
+ */
+static void note_known(struct approach *a, const struct refusal *known)
+{
+	char text[ADDR_TEXT];
+	struct refusal refusal = *known;
+
+	if (!strstr(known->text, a->route->host))
+		refusal_set(&refusal, known->reason,
+		    "%s%s: this address failed a moment ago, it will be tried again soon",
+		    a->route->host, addr_bracketed(current_address(a), text));
+	note_failure(a, &refusal, current_address(a));
+}
+
 static void try_address(struct approach *a)
 {
 	const struct refusal *known;
@@ -408,7 +433,7 @@ static void try_address(struct approach *a)
 		return;
 	known = setbacks_find(a->proxy->setbacks, current_address(a), current_rule(a));
 	if (known) {
-		note_failure(a, known, current_address(a));
+		note_known(a, known);
 		try_next_address(a);
 	} else if (!pool_has_room(a->proxy->pool, current_address(a))) {
 		refusal_set(&busy, REASON_BUSY,
@@ -459,8 +484,10 @@ static void on_failed(struct approach *a)
 		return;
 	}
 	if (failure->stage == STAGE_TLS && current_rule(a)->need == TLS_MAY && !a->in_clear) {
-		log_warning("session=%s %s: opportunistic TLS failed (%s), trying in clear",
-		    a->session, smtp_client_name(a->client), failure->text);
+		refusal_set(&refusal, REASON_TLS_HANDSHAKE,
+		    "%s: %s; TLS was optional here, trying in clear", smtp_client_name(a->client),
+		    failure->text);
+		log_refusal(a, LOG_LEVEL_WARNING, "tls-given-up", &refusal);
 		smtp_client_close(&a->client);
 		a->in_clear = true; /* on a fresh connection (R-TLSSEC-15) */
 		connect_anew(a);

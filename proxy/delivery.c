@@ -425,6 +425,28 @@ void delivery_log(const struct delivery *d, const struct delivery_log *log)
 	delivery_record_write(&record);
 }
 
+void delivery_log_refused(const struct proxy *proxy, const char *session,
+    const struct envelope *envelope, const struct recipient *recipients,
+    const struct delivery_log *log)
+{
+	static const struct approach_result no_hop;
+	static const struct tls_proof no_proof;
+	static const struct outcome no_message;
+	struct delivery_record record = {
+	    .session = session,
+	    .client = log->client,
+	    .domain = recipients->path.domain,
+	    .envelope = envelope,
+	    .recipients = recipients,
+	    .hop = &no_hop,
+	    .defaults = &proxy->conf->policy,
+	    .proof = &no_proof,
+	    .outcome = &no_message,
+	};
+
+	delivery_record_write(&record);
+}
+
 /* ---- the end ---- */
 
 static void give_back(struct delivery *d)

@@ -31,6 +31,7 @@ struct recipient {
 	struct outcome outcome; /* of its RCPT; later the message's */
 	struct delivery *delivery;
 	struct recipient *next; /* of the same delivery */
+	bool is_logged;         /* without a delivery, in another one's line */
 };
 
 enum delivery_event {
@@ -80,6 +81,10 @@ struct delivery_log {
 	bool is_client_gone;
 };
 void delivery_log(const struct delivery *delivery, const struct delivery_log *log);
+/* The same for recipients (a list) that were refused without a next hop. */
+void delivery_log_refused(const struct proxy *proxy, const char *session,
+    const struct envelope *envelope, const struct recipient *recipients,
+    const struct delivery_log *log);
 
 /* The connection goes to the pool where it may, else it is closed. NULL inside is welcome; the
  * pointer is cleared. */

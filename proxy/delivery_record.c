@@ -17,55 +17,81 @@
 /* The log cuts a value at 2 KiB; escapes take room, too. */
 enum { TO_SIZE = 1500 };
 
-static const struct outcome *final_outcome(
-    const struct delivery_record *d, const struct recipient *r)
+/*
+ * What there is to tell of a recipient: its refusal, else the message's outcome; NULL: it was
+ * accepted, but no message followed, and nothing was sent.
+ */
+static const struct outcome *told(const struct delivery_record *d, const struct recipient *r)
 {
-	return outcome_is_good(&r->outcome) && outcome_is_known(d->outcome) ? d->outcome
-									    : &r->outcome;
+	if (!outcome_is_good(&r->outcome))
+		return outcome_is_known(&r->outcome) ? &r->outcome : NULL;
+	return outcome_is_known(d->outcome) ? d->outcome : NULL;
 }
 
-/* The outcome that the line as a whole tells: of the message where there was one, else of the first
- * recipient. */
+/* What the line as a whole tells: of the message where there was one, else of the first refusal. */
 static const struct outcome *line_outcome(const struct delivery_record *d)
 {
+	const struct outcome *first = NULL;
+
 	for (const struct recipient *r = d->recipients; r; r = r->next) {
-		if (outcome_is_good(&r->outcome))
-			return final_outcome(d, r);
+		const struct outcome *outcome = told(d, r);
+
+		if (outcome == d->outcome)
+			return outcome;
+		first = first ? first : outcome;
 	}
-	return &d->recipients->outcome;
+	return first;
+}
+
+/*
+ * A quoted local part may hold what separates recipients here; it must not read as further ones.
+ */
+static void write_address(char *out, size_t size, const char *address)
+{
+	size_t len = 0;
+
+	for (; *address && len + 5 < size; address++)
+		len += (size_t)snprintf(
+		    out + len, size - len, strchr("<>,", *address) ? "\\x%02x" : "%c", *address);
 }
 
 /* As many as fit from the first on; returns the next one, for another line, or NULL. */
 static const struct recipient *recipients_text(const struct delivery_record *d,
-    const struct recipient *first, const char *status, char *out, size_t size)
+    const struct recipient *first, const struct outcome *line, char *out, size_t size)
 {
 	size_t len = 0;
 
 	out[0] = '\0';
 	for (const struct recipient *r = first; r; r = r->next) {
-		const char *own = outcome_status(final_outcome(d, r));
-		bool differs = strcmp(own, status) != 0;
+		const struct outcome *own = told(d, r);
+		char address[4 * SMTP_PATH_MAX + 8] = "";
+		bool differs = own && strcmp(outcome_status(own), outcome_status(line)) != 0;
 
-		if (size - len < strlen(r->path.address) + sizeof ",<>:deferred")
+		if (!own)
+			continue;
+		write_address(address, sizeof address, r->path.address);
+		if (len && size - len < strlen(address) + sizeof ",<>:deferred")
 			return r;
-		len += (size_t)snprintf(out + len, size - len, "%s<%s>%s%s", r == first ? "" : ",",
-		    r->path.address, differs ? ":" : "", differs ? own : "");
+		len += (size_t)snprintf(out + len, size - len, "%s<%s>%s%s", len ? "," : "",
+		    address, differs ? ":" : "", differs ? outcome_status(own) : "");
 	}
 	return NULL;
 }
 
 /* A long list goes on in lines of its own: the log knows every recipient. */
-static void log_more_recipients(
-    const struct delivery_record *d, const struct recipient *next, const char *status)
+static void log_more_recipients(const struct delivery_record *d, const struct recipient *next,
+    const struct outcome *outcome, enum log_level level)
 {
 	struct log_line line;
 	char to[TO_SIZE];
 
 	while (next) {
-		next = recipients_text(d, next, status, to, sizeof to);
-		log_begin(&line, LOG_LEVEL_INFO, "delivery-more");
+		next = recipients_text(d, next, outcome, to, sizeof to);
+		log_begin(&line, level, "delivery-more");
 		log_value(&line, "session", d->session);
+		log_value(&line, "domain", d->domain);
 		log_value(&line, "to", to);
+		log_value(&line, "status", outcome_status(outcome));
 		log_end(&line);
 	}
 }
@@ -147,6 +173,16 @@ static enum log_level line_level(const struct delivery_record *d, const struct o
 }
 
 /* An exception appears at each use, with its reason and its end, so that nobody forgets it. */
+static bool is_exception(const struct conf_domain *e, const struct conf_policy *defaults)
+{
+	const struct conf_policy *p = &e->policy;
+
+	return e->until || (e->reason && e->reason[0]) || p->level < defaults->level ||
+	       (p->level != defaults->level && defaults->level == LEVEL_DANE_ONLY) ||
+	       p->enforce < defaults->enforce || p->fallback < defaults->fallback ||
+	       p->insecure_mx < defaults->insecure_mx || p->min_tls < defaults->min_tls;
+}
+
 static void log_exception(const struct delivery_record *d)
 {
 	const struct conf_domain *e = d->hop->destination ? d->hop->destination->exception : NULL;
@@ -154,7 +190,7 @@ static void log_exception(const struct delivery_record *d)
 	struct log_line line;
 	struct tm tm;
 
-	if (!e || (e->policy.level >= d->defaults->level && e->policy.enforce && !e->until))
+	if (!e || !is_exception(e, d->defaults))
 		return;
 	/* The section ends with its last day: the second before is of that day. */
 	if (e->until && gmtime_r(&(time_t){e->until - 1}, &tm))
@@ -169,19 +205,6 @@ static void log_exception(const struct delivery_record *d)
 	log_end(&line);
 }
 
-static bool is_worth_a_line(const struct delivery_record *d)
-{
-	if (!d->recipients)
-		return false;
-	if (outcome_is_known(d->outcome))
-		return true;
-	for (const struct recipient *r = d->recipients; r; r = r->next) {
-		if (outcome_is_known(&r->outcome) && !outcome_is_good(&r->outcome))
-			return true;
-	}
-	return false;
-}
-
 void delivery_record_write(const struct delivery_record *d)
 {
 	const struct outcome *outcome;
@@ -189,12 +212,12 @@ void delivery_record_write(const struct delivery_record *d)
 	char from[SMTP_PATH_MAX + 3], to[TO_SIZE];
 	struct log_line line;
 
-	if (!is_worth_a_line(d))
+	outcome = line_outcome(d);
+	if (!outcome)
 		return;
 	log_exception(d);
-	outcome = line_outcome(d);
 	snprintf(from, sizeof from, "<%s>", d->envelope->sender.address);
-	more = recipients_text(d, d->recipients, outcome_status(outcome), to, sizeof to);
+	more = recipients_text(d, d->recipients, outcome, to, sizeof to);
 	log_begin(&line, line_level(d, outcome), "delivery");
 	log_value(&line, "session", d->session);
 	log_value(&line, "client", d->client);
@@ -206,7 +229,7 @@ void delivery_record_write(const struct delivery_record *d)
 	log_times(&line, d);
 	log_result(&line, d, outcome);
 	log_end(&line);
-	log_more_recipients(d, more, outcome_status(outcome));
+	log_more_recipients(d, more, outcome, line_level(d, outcome));
 	if (d->is_client_gone)
 		log_warning("session=%s the client left before it heard of this outcome; if it "
 			    "tries again, expect a duplicate",

@@ -351,5 +351,5 @@ const struct addr *listener_addresses(const struct listener *l, size_t *count)
 
 bool listener_is_crowded(const struct listener *l)
 {
-	return l->seats > l->conf->max_sessions / 4 * 3;
+	return l->seats > (size_t)l->conf->max_sessions * 3 / 4;
 }

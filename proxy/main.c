@@ -73,7 +73,7 @@ struct service {
 	struct mtasts *mtasts;
 	size_t listener_count;
 	struct listener **listeners;
-	ev_signal on_term, on_int;
+	ev_signal on_term, on_int, on_hup;
 	ev_timer patience, farewell;
 	ev_prepare progress;
 };
@@ -208,6 +208,8 @@ static void tell_capacity(const struct conf *conf, size_t fit)
 
 static void tell_name(const struct conf *conf)
 {
+	log_info(
+	    "recipients without a domain (<postmaster>) are refused: there are no mailboxes here");
 	if (!conf->server.hostname[0])
 		log_warning("this host has no full name: next hops are greeted with an address "
 			    "literal, which some refuse "
@@ -337,8 +339,17 @@ static void on_stop_signal(struct ev_loop *loop, ev_signal *w, int revents)
 	ev_prepare_start(loop, &s->progress);
 }
 
+/* A closed terminal or a habit of log rotation must not end the service. */
+static void on_hangup(struct ev_loop *loop, ev_signal *w, int revents)
+{
+	(void)loop, (void)w, (void)revents;
+	log_info("SIGHUP is ignored: settings are read at start");
+}
+
 static void watch_signals(struct service *s)
 {
+	ev_signal_init(&s->on_hup, on_hangup, SIGHUP);
+	ev_signal_start(s->proxy.loop, &s->on_hup);
 	ev_signal_init(&s->on_term, on_stop_signal, SIGTERM);
 	ev_signal_init(&s->on_int, on_stop_signal, SIGINT);
 	s->on_term.data = s->on_int.data = s;

@@ -14,7 +14,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <utlist.h>
+
+enum { IDLE_LEAST = 8, IDLE_MOST = 1000 };
 
 /* Plain octets, cleared first: it is compared as such. */
 struct key {
@@ -34,14 +37,28 @@ struct idle {
 struct pool {
 	struct proxy *proxy;
 	struct idle *idle; /* the one used last stands first */
+	size_t idle_count, idle_max;
 	struct tally open; /* connections to each address, idle or not */
 };
+
+/* A share of the descriptors: what waits must never keep what works from a socket. */
+static size_t most_idle(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return IDLE_LEAST;
+	return limit.rlim_cur / 8 < IDLE_LEAST  ? IDLE_LEAST
+	       : limit.rlim_cur / 8 > IDLE_MOST ? IDLE_MOST
+						: limit.rlim_cur / 8;
+}
 
 struct pool *pool_new(struct proxy *proxy)
 {
 	struct pool *pool = mem_zero(1, sizeof *pool);
 
 	pool->proxy = proxy;
+	pool->idle_max = most_idle();
 	return pool;
 }
 
@@ -78,6 +95,7 @@ static struct smtp_client *pick(struct idle *entry)
 
 	ev_timer_stop(entry->pool->proxy->loop, &entry->timer);
 	DL_DELETE(entry->pool->idle, entry);
+	entry->pool->idle_count--;
 	free(entry);
 	return client;
 }
@@ -170,6 +188,8 @@ void pool_give(struct pool *pool, const char *next_hop, const struct tls_rule *r
 	ev_now_update(pool->proxy->loop);
 	ev_timer_start(pool->proxy->loop, &entry->timer);
 	DL_PREPEND(pool->idle, entry);
+	if (++pool->idle_count > pool->idle_max)
+		drop(pool->idle->prev); /* the list's last: the longest unused */
 }
 
 void pool_drain(struct pool *pool)

@@ -18,7 +18,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { DESCRIPTORS_A_SESSION = 2, DESCRIPTORS_FOR_THE_REST = 1100 }; /* DNS sockets above all */
+/* For the rest: DNS sockets and idle next-hop connections above all. */
+enum { DESCRIPTORS_A_SESSION = 2, DESCRIPTORS_FOR_THE_REST = 2100 };
 
 size_t privileges_raise_descriptors(void)
 {
@@ -78,6 +79,10 @@ static const struct passwd *find_user(const struct conf *conf, char **error)
 
 static bool become(const struct passwd *user, char **error)
 {
+	if (!user->pw_uid)
+		log_warning(
+		    "[server] user = %s: danelaw needs no root to work, and should not be it",
+		    user->pw_name);
 	if (setgroups(0, NULL) || setgid(user->pw_gid) || setuid(user->pw_uid)) {
 		*error =
 		    mem_printf("cannot become the user %s: %s", user->pw_name, strerror(errno));

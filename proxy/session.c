@@ -120,15 +120,18 @@ static void on_transaction(void *arg) { advance(arg); }
 
 void session_begin_transaction(struct session *s, const struct smtp_command *mail)
 {
+	struct addr local = s->client;
 	struct transaction_origin origin = {
 	    .session = s->id,
 	    .message = ++s->messages,
 	    .client = &s->client,
+	    .local = &local,
 	    .helo = s->helo,
 	    .is_esmtp = s->is_esmtp,
 	    .listener = s->conf,
 	};
 
+	stream_local(s->stream, &local);
 	s->transaction = transaction_new(s->proxy, &origin, mail, on_transaction, s);
 }
 
@@ -328,8 +331,8 @@ static bool is_waiting_for_client(const struct session *s)
 		return !owes_answers(s);
 	case SESSION_SKIP_LINE:
 		return true;
-	case SESSION_BODY:
-		return !transaction_has_ended_body(s->transaction);
+	case SESSION_BODY: /* input that waits, waits for the next hop */
+		return !transaction_has_ended_body(s->transaction) && !session_has_input(s);
 	case SESSION_AWAIT_DATA:
 	case SESSION_CLOSED:
 		break;
@@ -350,8 +353,6 @@ static void end_of_input(struct session *s)
 	/* A client that only closed its sending side still gets what it asked for (R-SMTP-71). */
 	if (s->mode == SESSION_CLOSED || !stream_at_eof(s->stream) || !is_waiting_for_client(s))
 		return;
-	if (s->mode == SESSION_BODY && session_has_input(s))
-		return; /* the next hop has no room at present; the dot may be among it */
 	if (s->mode == SESSION_BODY)
 		close_session(s, "the client left before its final dot");
 	else
@@ -397,7 +398,8 @@ static void restart_idle(struct session *s)
 {
 	double patience = s->proxy->conf->timeouts.idle_client;
 
-	if (listener_is_crowded(s->listener) && patience > IDLE_UNDER_LOAD)
+	if (s->mode == SESSION_COMMANDS && listener_is_crowded(s->listener) &&
+	    patience > IDLE_UNDER_LOAD)
 		patience = IDLE_UNDER_LOAD;
 	ev_timer_stop(s->proxy->loop, &s->idle);
 	ev_now_update(s->proxy->loop);

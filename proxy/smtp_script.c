@@ -320,8 +320,11 @@ void smtp_client_end(struct smtp_client *c)
 
 	if (c->state != BODY)
 		return;
-	if (stream_write(c->stream, dot, sizeof dot - 1))
-		c->written += sizeof dot - 1;
+	if (!stream_write(c->stream, dot, sizeof dot - 1)) {
+		client_doom(c); /* a dot that was never sent must not be answered */
+		return;
+	}
+	c->written += sizeof dot - 1;
 	client_enter(c, FINAL);
 	c->final_deadline = ev_now(c->proxy->loop) + c->proxy->conf->timeouts.data_end;
 	client_watch_message(c);
@@ -354,11 +357,18 @@ static void hear_final(struct smtp_client *c, const struct smtp_reply *reply)
 
 static void hear_late(struct smtp_client *c, const struct smtp_reply *reply)
 {
-	char words[200];
+	char words[200], said[220];
+	struct log_line line;
 
-	log_warning("%s: late reply to the message of %s, which was called unknown: %d %s%s",
-	    c->name, c->session, reply->code, smtp_reply_first_line(reply, words, sizeof words),
-	    reply->code / 100 == 2 ? " (possible duplicate when the client tries again)" : "");
+	snprintf(said, sizeof said, "%d %s", reply->code,
+	    smtp_reply_first_line(reply, words, sizeof words));
+	log_begin(&line, LOG_LEVEL_WARNING, "late-reply");
+	log_value(&line, "session", c->session);
+	log_value(&line, "mx", c->name);
+	log_value(&line, "reply", said);
+	log_value(&line, "note",
+	    reply->code / 100 == 2 ? "possible duplicate when the client tries again" : "");
+	log_end(&line);
 	smtp_client_close(&c);
 }
 

@@ -19,9 +19,9 @@
 #include <utlist.h>
 
 enum {
-	CHUNK = 16384, /* of the body, scanned and written at a time */
-	DRAIN_MAX =
-	    64 << 20, /* octets of a refused message that are read for the sake of a clean reply */
+	CHUNK = 16384,        /* of the body, scanned and written at a time */
+	ROOM = CHUNK + 3,     /* the final dot must find its place, too */
+	DRAIN_MAX = 64 << 20, /* octets of a refused message, read for the sake of a clean reply */
 };
 
 enum state { ENVELOPE, DATA, BODY, FINAL, ENDED };
@@ -35,7 +35,7 @@ struct transaction {
 	struct proxy *proxy;
 	char session[32];
 	unsigned message;
-	struct addr client;
+	struct addr client, local;
 	char client_text[ADDR_TEXT];
 	char *helo;
 	bool is_esmtp;
@@ -48,8 +48,9 @@ struct transaction {
 	size_t recipient_count;
 	struct recipient **recipients;
 	size_t answered;
-	size_t surplus; /* further RCPTs that wait for their refusal: they come last, and cost
-			   nothing */
+	size_t surplus; /* further RCPTs that wait for their refusal: they come last and cost no
+			   memory */
+	size_t refused_surplus;
 	struct link *deliveries; /* the one list; delivery = defer: one of them is live */
 
 	struct smtp_body body;
@@ -71,6 +72,7 @@ struct transaction *transaction_new(struct proxy *proxy, const struct transactio
 	snprintf(t->session, sizeof t->session, "%s", origin->session);
 	t->message = origin->message;
 	t->client = *origin->client;
+	t->local = *origin->local;
 	addr_ip(&t->client, t->client_text);
 	t->helo = mem_strdup(origin->helo);
 	t->is_esmtp = origin->is_esmtp;
@@ -159,7 +161,8 @@ void transaction_add_recipient(struct transaction *t, const struct smtp_path *pa
 		return;
 	d = find_delivery(t, path->domain);
 	live = live_delivery(t);
-	if (!d && live)
+	/* Also for a domain that was all refused before another one was taken on. */
+	if (live && live != d)
 		outcome_refuse_text(&r->outcome, REASON_ONE_DOMAIN,
 		    "one recipient domain in one transaction, this one goes to %s; "
 		    "send %s in another at once",
@@ -175,6 +178,7 @@ static const struct outcome *refuse_surplus(struct transaction *t)
 	if (!t->surplus)
 		return NULL;
 	t->surplus--;
+	t->refused_surplus++;
 	outcome_refuse_text(&refusal, REASON_TOO_MANY_RECIPIENTS,
 	    "at most %u recipients in one transaction; send the rest in another",
 	    t->proxy->conf->limits.recipients);
@@ -222,17 +226,33 @@ bool transaction_data(struct transaction *t)
 	return true;
 }
 
-/* The outcome of a delivery that a client was told 250 for; NULL: it is not known yet, or there is
- * none. */
-static const struct outcome *ended_outcome(const struct transaction *t)
+/* Of two failures the temporary one is told: the client keeps the message then. */
+static int severity(const struct outcome *outcome)
 {
+	return outcome_is_good(outcome) ? 0 : outcome->code / 100 == 5 ? 1 : 2;
+}
+
+/*
+ * What the message came to for all recipients that the client was told 250 for: good only if every
+ * delivery says so (R-SMTP-68). NULL: some are not known yet.
+ */
+static const struct outcome *message_outcome(const struct transaction *t)
+{
+	const struct outcome *worst = NULL;
+
 	for (size_t i = 0; i < t->recipient_count; i++) {
 		const struct recipient *r = t->recipients[i];
+		const struct outcome *outcome;
 
-		if (outcome_is_good(&r->outcome) && outcome_is_known(delivery_outcome(r->delivery)))
-			return delivery_outcome(r->delivery);
+		if (!outcome_is_good(&r->outcome))
+			continue;
+		outcome = delivery_outcome(r->delivery);
+		if (!outcome_is_known(outcome))
+			return NULL;
+		if (!worst || severity(outcome) > severity(worst))
+			worst = outcome;
 	}
-	return NULL;
+	return worst;
 }
 
 static bool any_writing(const struct transaction *t)
@@ -255,7 +275,7 @@ static const char *our_name(const struct transaction *t, char literal[ADDR_TEXT]
 {
 	if (t->proxy->conf->server.hostname[0])
 		return t->proxy->conf->server.hostname;
-	return addr_literal(&t->listener->listen.items[0], literal);
+	return addr_literal(&t->local, literal);
 }
 
 static const char *only_recipient(const struct transaction *t)
@@ -374,7 +394,7 @@ static void refuse_8bit(struct transaction *t)
 /* The slowest sets the pace; a message that is only drained has room without end. */
 static size_t room(const struct transaction *t)
 {
-	size_t least = CHUNK;
+	size_t least = ROOM;
 
 	for (const struct link *l = t->deliveries; l; l = l->next) {
 		if (delivery_is_writing(l->delivery) && delivery_room(l->delivery) < least)
@@ -400,7 +420,7 @@ static void end_body(struct transaction *t)
 		t->state = FINAL;
 		DL_APPEND(t->proxy->finals, t);
 	} else {
-		t->outcome = *ended_outcome(t);
+		t->outcome = *message_outcome(t);
 	}
 }
 
@@ -419,8 +439,7 @@ void transaction_pump(struct transaction *t, const struct body_source *source)
 	const char *in;
 	size_t len, taken, written;
 
-	while (
-	    t->state == BODY && room(t) >= CHUNK && (in = source->peek(source->arg, &len), len)) {
+	while (t->state == BODY && room(t) >= ROOM && (in = source->peek(source->arg, &len), len)) {
 		written = smtp_body_scan(&t->body, in, len, &taken, out, sizeof out);
 		source->consume(source->arg, taken);
 		if (t->body.flaw != BODY_FINE && !outcome_is_known(&t->outcome))
@@ -435,7 +454,7 @@ void transaction_pump(struct transaction *t, const struct body_source *source)
 		} else if (is_drained_enough(t, taken)) {
 			t->must_close = true;
 			if (!outcome_is_known(&t->outcome))
-				t->outcome = *ended_outcome(t);
+				t->outcome = *message_outcome(t);
 			t->state = ENDED;
 		}
 	}
@@ -470,7 +489,7 @@ static void on_data_decided(struct transaction *t)
 	if (any_writing(t)) {
 		begin_body(t);
 	} else {
-		t->outcome = *ended_outcome(t);
+		t->outcome = *message_outcome(t);
 		t->state = ENDED;
 	}
 }
@@ -491,6 +510,39 @@ static void release(void *object)
 	free(t);
 }
 
+/* Recipients that never had a next hop: those refused alike for one domain share a line. */
+static void log_refused_here(struct transaction *t, size_t first, const struct delivery_log *log)
+{
+	struct recipient *r = t->recipients[first], **end = &r->next;
+
+	for (size_t i = first + 1; i < t->recipient_count; i++) {
+		struct recipient *other = t->recipients[i];
+
+		if (other->delivery || other->is_logged ||
+		    other->outcome.reason != r->outcome.reason ||
+		    strcmp(other->path.domain, r->path.domain) != 0)
+			continue;
+		other->is_logged = true;
+		*end = other;
+		end = &other->next;
+	}
+	delivery_log_refused(t->proxy, t->session, &t->envelope, r, log);
+}
+
+static void log_all(struct transaction *t, const struct delivery_log *log)
+{
+	for (struct link *l = t->deliveries; l; l = l->next)
+		delivery_log(l->delivery, log);
+	for (size_t i = 0; i < t->recipient_count; i++) {
+		if (!t->recipients[i]->delivery && !t->recipients[i]->is_logged)
+			log_refused_here(t, i, log);
+	}
+	if (t->refused_surplus)
+		log_warning("session=%s %zu recipients beyond [limits] recipients were told to "
+			    "come in another transaction",
+		    t->session, t->refused_surplus);
+}
+
 static void close_transaction(struct transaction *t)
 {
 	struct delivery_log log = {
@@ -499,17 +551,16 @@ static void close_transaction(struct transaction *t)
 	    .is_client_gone = t->callback == NULL,
 	};
 
-	for (struct link *l = t->deliveries; l; l = l->next) {
-		delivery_log(l->delivery, &log);
+	log_all(t, &log);
+	for (struct link *l = t->deliveries; l; l = l->next)
 		delivery_free(&l->delivery);
-	}
 	reap_later(t->proxy->loop, t, release);
 }
 
 static void on_final(struct transaction *t)
 {
 	DL_DELETE(t->proxy->finals, t);
-	t->outcome = *ended_outcome(t);
+	t->outcome = *message_outcome(t);
 	t->state = ENDED;
 	if (!t->callback)
 		close_transaction(t);
@@ -522,7 +573,7 @@ static void on_delivery(struct delivery *delivery, enum delivery_event event, vo
 	(void)delivery;
 	if (t->state == DATA && is_data_decided(t))
 		on_data_decided(t);
-	else if (t->state == FINAL && event == DELIVERY_ENDED)
+	else if (t->state == FINAL && event == DELIVERY_ENDED && message_outcome(t))
 		on_final(t);
 	if (t->callback)
 		t->callback(t->arg);

@@ -24,6 +24,7 @@ struct transaction_origin {
 	const char *session; /* id for the log */
 	unsigned message;    /* number within the session; with it the id in Received is unique */
 	const struct addr *client;
+	const struct addr *local; /* our end of the connection */
 	const char *helo;
 	bool is_esmtp;
 	const struct conf_listener *listener; /* borrowed: lives as long as conf */

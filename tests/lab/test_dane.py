@@ -629,7 +629,7 @@ def test_all_hosts_bad(lab, danelaw):
     assert send("b@all-bad.lab").startswith("451 4.7.5 dane-mismatch: " + one.mx)
     for host in (one, two):
         assert_nothing_sent(host.fake)
-        assert lines(danelaw, "next hop not used", host.mx)
+        assert lines(danelaw, "next-hop-failed", host.mx)
 
 
 def test_a_better_host_without_tlsa_is_used(lab, danelaw):

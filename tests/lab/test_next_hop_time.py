@@ -285,8 +285,9 @@ def test_u06_late_final_reply(short, hop):
     assert 0.9 < time.monotonic() - begun < 1.35
     line = short.delivery_to("b@" + h.domain)
     assert (line["status"], line["reason"]) == ("unknown", "outcome-unknown")
-    wait(lambda: "at last (possible duplicate" in short.log, 3, "the late reply\n" + short.tail())
-    late = next(x for x in short.log.splitlines() if "at last (possible" in x)
+    wait(lambda: "possible duplicate when" in short.log, 3, "the late reply\n" + short.tail())
+    late = next(x for x in short.log.splitlines() if "possible duplicate when" in x)
+    assert 'reply="250 2.0.0 at last"' in late
     assert line["session"] in late and " warning " in late
     wait_over(h.mx)
 

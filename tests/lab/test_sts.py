@@ -249,8 +249,8 @@ def test_order_of_hosts(sts):
     assert mail(sts, "b@order.plain").code == 250
     log = sts.delivery_to("b@order.plain")
     assert log["mx"].startswith("mx.enforce.plain[") and log["tls"] == "verified"
-    for reason in "sts-certificate: mx.enforce-expired.plain", "sts-mx: mx.unlisted.plain":
-        assert "next hop not used: " + reason in sts.log
+    for reason, host in (("sts-certificate", "mx.enforce-expired.plain"), ("sts-mx", "mx.unlisted.plain")):
+        assert re.search('next-hop-failed session=.* reason=%s text="%s' % (reason, host), sts.log)
 
 
 # ---- testing, none ----
@@ -267,7 +267,7 @@ def test_testing(lab, sts, name, code, tls):
         assert mail(sts, to).code == 250
         assert lab[name].delivered(user)
         assert outcome(sts, to) == ("sts:testing", tls, "sent")
-    told = re.findall("MTA-STS testing, not refused: %s: .*%s" % (code, re.escape(name)), sts.log)
+    told = re.findall("sts-testing session=.* reason=%s text=.*%s" % (code, re.escape(name)), sts.log)
     assert len(told) == 2
 
 
@@ -296,7 +296,7 @@ def test_no_policy(sts, name):
     assert mail(sts, "b@" + name).code == 250
     assert time.monotonic() - start < 3
     assert outcome(sts, "b@" + name) == ("may", "encrypted", "sent")
-    warned(sts, "sts-fetch: .*" + re.escape(name))
+    warned(sts, "reason=sts-fetch text=.*" + re.escape(name))
 
 
 @pytest.mark.parametrize("name", ["text-%s.plain" % t for t in BAD_TEXT])
@@ -304,7 +304,7 @@ def test_invalid_policy(sts, name):
     """R-STS-13..15, S-06."""
     assert mail(sts, "b@" + name).code == 250
     assert outcome(sts, "b@" + name)[0] == "may"
-    warned(sts, "sts-policy-invalid: .*" + re.escape(name))
+    warned(sts, "reason=sts-policy-invalid text=.*" + re.escape(name))
 
 
 @pytest.mark.parametrize("name", ["txt-%s.plain" % t for t in BAD_TXT])
@@ -318,7 +318,7 @@ def test_no_record(lab, sts, name):
 def test_record_by_alias(sts):
     """R-STS-06: the alias of `_mta-sts` is followed; the policy host stays the domain's own."""
     assert mail(sts, "b@txt-alias.plain").code == 250
-    warned(sts, r"sts-fetch: .*mta-sts\.txt-alias\.plain")
+    warned(sts, r"reason=sts-fetch text=.*mta-sts\.txt-alias\.plain")
 
 
 def test_record_lookup_fails(sts):
@@ -415,7 +415,7 @@ def test_changed_id(lab, switches):
         assert lab.web.fetches("id.plain") == ["200"]
         switches.set(steady=301)
         assert refused(d, "id.plain")
-        warned(d, r"sts-policy-invalid: .*id\.plain")
+        warned(d, r"reason=sts-policy-invalid text=.*id\.plain")
         lab.web.publish("id.plain", policy("none"))
         change_records(lab, "id.plain", "id=2", "id=3")
         switches.set(steady=602)
