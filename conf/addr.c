@@ -328,7 +328,7 @@ enum addr_class addr_classify(const struct addr *a)
 	return a->sa.sa_family == AF_INET ? classify4(ip_bytes(a)) : classify6(ip_bytes(a));
 }
 
-static bool is_loopback(const struct addr *a)
+bool addr_is_loopback(const struct addr *a)
 {
 	if (a->sa.sa_family == AF_INET)
 		return *(const uint8_t *)ip_bytes(a) == 127;
@@ -340,7 +340,7 @@ bool addr_is_local(const struct addr *a)
 {
 	struct ifaddrs *interfaces;
 	struct addr own;
-	bool found = is_loopback(a);
+	bool found = addr_is_loopback(a);
 
 	if (found || getifaddrs(&interfaces))
 		return found;

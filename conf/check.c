@@ -110,16 +110,6 @@ static void check_timeouts(const struct conf *conf, struct draft *draft)
 
 /* ---- listeners ---- */
 
-static bool is_loopback(const struct addr *a)
-{
-	static const struct cidr ranges[] = {
-	    {AF_INET, {127}, 8},
-	    {AF_INET6, {[15] = 1}, 128},
-	};
-
-	return cidr_contains(&ranges[0], a) || cidr_contains(&ranges[1], a);
-}
-
 /* The default lets local clients in; who else may send is never guessed, or this is an open relay.
  */
 static void check_clients(const struct conf_listener *listener, struct draft *draft,
@@ -130,7 +120,7 @@ static void check_clients(const struct conf_listener *listener, struct draft *dr
 	if (draft_find(draft, section, "clients"))
 		return;
 	for (size_t i = 0; i < listener->listen.count; i++) {
-		if (is_loopback(&listener->listen.items[i]))
+		if (addr_is_loopback(&listener->listen.items[i]))
 			continue;
 		draft_error(
 		    draft, where_in(draft, section, "listen"),

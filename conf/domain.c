@@ -27,10 +27,7 @@ static bool is_ascii(const char *text, size_t len)
 }
 
 /* As <ctype.h> would, but never by locale. */
-static char lower(char c)
-{
-	return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
-}
+static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c; }
 
 static bool is_label_char(char c)
 {
@@ -140,6 +137,14 @@ bool domain_is_host(const char *name)
 	const char *label = dot ? dot + 1 : normal;
 
 	return label[strspn(label, "0123456789")] != '\0';
+}
+
+bool domain_is_mx_host(const char *name)
+{
+	char normal[DOMAIN_SIZE];
+
+	return domain_is_host(name) && domain_normalize(normal, name, strlen(name)) &&
+	       strchr(normal, '.');
 }
 
 bool domain_is_below(const char *name, const char *parent)

@@ -26,6 +26,12 @@ bool domain_normalize(char out[DOMAIN_SIZE], const char *text, size_t len);
  */
 bool domain_is_host(const char *name);
 
+/*
+ * Whether a name can be an MX host: as above, of several labels. Names like `localhost` mean
+ * something else at each place where they are looked up (D-11, D-22).
+ */
+bool domain_is_mx_host(const char *name);
+
 /* Whether name lies strictly below parent; both in normal form. */
 bool domain_is_below(const char *name, const char *parent);
 

@@ -8,6 +8,7 @@
 
 #include "conf/mem.h"
 #include "conf/reader.h"
+#include "conf/text.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -235,14 +236,6 @@ void draft_read(struct draft *draft, FILE *file)
 
 /* ---- options ---- */
 
-static bool has_control(const char *text)
-{
-	for (; *text; text++)
-		if ((unsigned char)*text < 0x20 || *text == 0x7f)
-			return true;
-	return false;
-}
-
 /* The section an option names, made if the file has none; NULL after a complaint. */
 static struct draft_section *option_section(struct draft *draft, const char *title,
 					    struct position where)
@@ -316,7 +309,7 @@ void draft_option(struct draft *draft, const char *option)
 	char *title = mem_strndup(option, len);
 	char *dot = strrchr(title, '.');
 
-	if (!option[len] || !dot || dot == title || !dot[1] || has_control(option)) {
+	if (!option[len] || !dot || dot == title || !dot[1] || text_has_control(option, strlen(option))) {
 		draft_error(draft, where, "is not section.key=value");
 	} else {
 		*dot = '\0';

@@ -9,6 +9,8 @@
  */
 #include "conf/reader.h"
 
+#include "conf/text.h"
+
 #include <ini.h>
 #include <string.h>
 
@@ -49,14 +51,6 @@ static long read_raw(struct reader *reader)
 		len--;
 	reader->text[len <= READER_LINE_MAX ? len : 0] = '\0';
 	return len;
-}
-
-static bool has_control(const char *text, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		if (((unsigned char)text[i] < 0x20 && text[i] != '\t') || text[i] == 0x7f)
-			return true;
-	return false;
 }
 
 /* Where a line's text begins: after a byte order mark on the first, and after blanks. */
@@ -111,7 +105,7 @@ static const char *take_line(struct reader *reader, size_t len)
 {
 	char *text = beginning(reader);
 
-	if (has_control(reader->text, len)) {
+	if (text_has_control_but_tab(reader->text, len)) {
 		mistake(reader, "control character (only tabs are allowed)");
 		return "";
 	}

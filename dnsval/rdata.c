@@ -98,13 +98,13 @@ static const char *add_cname(struct rdata_store *store, const struct rdata *rdat
 	return NULL;
 }
 
-/* D-11: addresses as text, "localhost" and other single labels, octets that no host name has. */
+/* false, D-11: addresses as text, single labels, octets that no host name has. */
 static bool read_exchange(char out[DOMAIN_SIZE], const char *name)
 {
 	out[0] = '\0';
 	if (strcmp(name, "") == 0 || strcmp(name, ".") == 0)
 		return true;
-	return domain_normalize(out, name, strlen(name)) && domain_is_host(out) && strchr(out, '.');
+	return domain_normalize(out, name, strlen(name)) && domain_is_mx_host(out);
 }
 
 /* Keeps the best DNS_MX_MAX, so that an attacker's filler cannot push out better hosts. */

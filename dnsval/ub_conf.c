@@ -120,12 +120,6 @@ static bool any_forwarder(const struct conf *conf, bool (*has)(const struct addr
 
 static bool is_ipv6(const struct addr *a) { return a->sa.sa_family == AF_INET6; }
 
-static bool is_loopback(const struct addr *a)
-{
-	return is_ipv6(a) ? IN6_IS_ADDR_LOOPBACK(&a->in6.sin6_addr)
-			  : ntohl(a->in.sin_addr.s_addr) >> IN_CLASSA_NSHIFT == IN_LOOPBACKNET;
-}
-
 static bool reaches_ipv6(const struct sockaddr *sa)
 {
 	if (!sa || sa->sa_family != AF_INET6)
@@ -154,7 +148,7 @@ static bool set_network(struct ub_ctx *ub, const struct conf *conf, char **error
 
 	/* The library drops queries to 127.0.0.0/8 without a word. */
 	return set(ub, "do-ip6", ipv6 ? "yes" : "no", error) &&
-	       (!any_forwarder(conf, is_loopback) ||
+	       (!any_forwarder(conf, addr_is_loopback) ||
 		   set(ub, "do-not-query-localhost", "no", error));
 }
 

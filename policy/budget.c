@@ -4,15 +4,7 @@
  */
 #include "policy/budget.h"
 
-#include <time.h>
-
-static double monotonic_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
+#include "conf/clock.h"
 
 void budget_open(struct budget *budget, struct ev_loop *loop, double total, double *spent,
     void (*on_expired)(struct ev_loop *loop, ev_timer *timer, int events), void *arg)
@@ -21,7 +13,7 @@ void budget_open(struct budget *budget, struct ev_loop *loop, double total, doub
 
 	budget->is_open = true;
 	budget->loop = loop;
-	budget->opened = monotonic_now();
+	budget->opened = clock_steady();
 	budget->spent = spent;
 	/*
 	 * libev counts from the start of this turn: without the update a long turn shortens the
@@ -39,5 +31,5 @@ void budget_close(struct budget *budget)
 		return;
 	budget->is_open = false;
 	ev_timer_stop(budget->loop, &budget->timer);
-	*budget->spent += monotonic_now() - budget->opened;
+	*budget->spent += clock_steady() - budget->opened;
 }

@@ -109,21 +109,12 @@ static void shuffle_equal_preferences(struct destination *destination)
 	}
 }
 
-/*
- * A single label is refused as an exchange though DNS could hold it: names like `localhost` mean
- * something else at each place where they are looked up (catalogue D-11).
- */
-static bool is_usable_exchange(const char *name)
-{
-	return domain_is_host(name) && strchr(name, '.');
-}
-
 static void take_exchanges(struct destination *destination, const struct dns_answer *answer)
 {
 	for (size_t i = 0; i < answer->count; i++) {
 		const struct dns_mx *mx = &answer->mx[i];
 
-		if (is_usable_exchange(mx->exchange))
+		if (domain_is_mx_host(mx->exchange))
 			add_host(destination, mx->exchange, mx->preference);
 		else
 			log_warning(
@@ -164,7 +155,7 @@ static bool is_absent(const struct dns_answer *answer)
 /* A recipient domain of one label is no host (D-22): `localhost` resolves, to this machine. */
 static bool may_be_its_own_host(const struct destination *destination)
 {
-	return destination->conf->next_hop.set || is_usable_exchange(destination->next_hop);
+	return destination->conf->next_hop.set || domain_is_mx_host(destination->next_hop);
 }
 
 static bool is_null_mx(const struct dns_answer *answer)

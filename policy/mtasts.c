@@ -10,12 +10,12 @@
  */
 #include "policy/mtasts.h"
 
+#include "conf/clock.h"
 #include "conf/conf.h"
 #include "conf/log.h"
 #include "conf/mem.h"
 #include "dnsval/resolver.h"
 #include "policy/answers.h"
-#include "policy/clock.h"
 #include "policy/mtasts_internal.h"
 
 #include <stdio.h>

@@ -9,10 +9,10 @@
  */
 #include "policy/store.h"
 
+#include "conf/clock.h"
 #include "conf/conf.h"
 #include "conf/log.h"
 #include "conf/mem.h"
-#include "policy/clock.h"
 #include "policy/store_load.h"
 #include "policy/store_writer.h"
 

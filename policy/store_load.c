@@ -6,8 +6,8 @@
  */
 #include "policy/store_load.h"
 
+#include "conf/clock.h"
 #include "conf/log.h"
-#include "policy/clock.h"
 #include "policy/store_repair.h"
 
 #include <string.h>

@@ -7,9 +7,9 @@
  */
 #include "policy/mtasts_internal.h"
 
+#include "conf/clock.h"
 #include "conf/log.h"
 #include "conf/mem.h"
-#include "policy/clock.h"
 #include "policy/fetch.h"
 
 #include <stdio.h>

@@ -9,6 +9,7 @@
 #include "policy/sts_policy.h"
 
 #include "conf/mem.h"
+#include "conf/text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -30,8 +31,6 @@ static bool is_alphanumeric(char c)
 }
 
 static bool is_blank(char c) { return c == ' ' || c == '\t'; }
-
-static bool is_control(char c) { return ((unsigned char)c < ' ' && c != '\t') || c == 0x7f; }
 
 static bool is_any(const struct span *span, bool (*test)(char c))
 {
@@ -289,7 +288,7 @@ static struct span take_line(struct span *rest)
 
 static const char *check_line(const struct span *line)
 {
-	if (is_any(line, is_control))
+	if (text_has_control_but_tab(line->text, line->len))
 		return "it holds a control character";
 	return is_blank(line->text[0]) ? "a line begins with white space" : NULL;
 }

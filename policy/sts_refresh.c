@@ -8,8 +8,8 @@
  */
 #include "policy/mtasts_internal.h"
 
+#include "conf/clock.h"
 #include "conf/log.h"
-#include "policy/clock.h"
 
 #include <string.h>
 #include <sys/random.h>

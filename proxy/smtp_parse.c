@@ -9,6 +9,8 @@
 #include "proxy/smtp_parse.h"
 #include "proxy/smtp_text.h"
 
+#include "conf/text.h"
+
 #include <string.h>
 #include <strings.h>
 
@@ -278,14 +280,6 @@ static const struct {
     {"XCLIENT", SMTP_XCLIENT, NULL},    {"XFORWARD", SMTP_XFORWARD, NULL},
 };
 
-static bool has_control(const char *line, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
-			return true;
-	return false;
-}
-
 static bool has_line_end(const char *line, size_t len)
 {
 	return len && (memchr(line, '\r', len) || memchr(line, '\n', len));
@@ -347,7 +341,7 @@ struct smtp_error smtp_parse_command(const char *line, size_t len, bool smtputf8
 	struct span word = next_word(&rest);
 	struct smtp_error error = read_argument(command, word, rest);
 
-	if (has_control(line, len))
+	if (text_has_control(line, len))
 		return refuse_controls(line, len);
 	return error.code ? error : check_utf8(command, smtputf8_allowed);
 }

@@ -201,6 +201,33 @@ static void from_the_kernel(void **unused)
 	assert_false(addr_from_sockaddr(&a, &other));
 }
 
+static void loopback_addresses(void **unused)
+{
+	static const struct {
+		const char *ip;
+		bool is_loopback;
+	} cases[] = {
+	    {"127.0.0.1", true},
+	    {"127.255.255.255", true},
+	    {"::1", true},
+	    {"::ffff:127.0.0.1", true},
+	    {"126.255.255.255", false},
+	    {"128.0.0.0", false},
+	    {"0.0.0.0", false},
+	    {"::", false},
+	    {"::2", false},
+	    {"7f00::1", false},
+	};
+	struct addr a;
+
+	(void)unused;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		print_message("%s\n", cases[i].ip);
+		assert_true(addr_parse_ip(&a, cases[i].ip, 0));
+		assert_int_equal(addr_is_loopback(&a), cases[i].is_loopback);
+	}
+}
+
 static void local_addresses(void **unused)
 {
 	struct addr a;
@@ -222,6 +249,7 @@ int main(void)
 	    {"addr: ranges", ranges, NULL, NULL, NULL},
 	    {"R-DNS-28 R-DNS-29: special addresses", special_addresses, NULL, NULL, NULL},
 	    {"R-DNS-28: mapped addresses from the kernel", from_the_kernel, NULL, NULL, NULL},
+	    {"what is loopback", loopback_addresses, NULL, NULL, NULL},
 	    {"R-DNS-28: what is ours", local_addresses, NULL, NULL, NULL},
 	};
 

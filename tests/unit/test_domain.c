@@ -89,28 +89,31 @@ static void hosts(void **unused)
 {
 	static const struct {
 		const char *name;
-		bool is_host;
+		bool is_host, is_mx_host;
 	} cases[] = {
-	    {"mx.example.org", true},
-	    {"mx", true},
-	    {"1.2.3.4", false},
-	    {"mx.123", false},
-	    {"123.mx", true},
-	    {"mx.1a", true},
-	    {"", false},
-	    {".", false},
-	    {"a\\032b.org", false},
-	    {"a\\000.org", false},
-	    {"*.org", false},
-	    {"xn--a.org", false},
-	    {"m\xc3\xbc.org", false},
-	    {"mx_1.org", true},
+	    {"mx.example.org", true, true},
+	    {"mx", true, false},
+	    {"mx.", true, false},
+	    {"localhost", true, false},
+	    {"1.2.3.4", false, false},
+	    {"mx.123", false, false},
+	    {"123.mx", true, true},
+	    {"mx.1a", true, true},
+	    {"", false, false},
+	    {".", false, false},
+	    {"a\\032b.org", false, false},
+	    {"a\\000.org", false, false},
+	    {"*.org", false, false},
+	    {"xn--a.org", false, false},
+	    {"m\xc3\xbc.org", false, false},
+	    {"mx_1.org", true, true},
 	};
 
 	(void)unused;
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		print_message("%s\n", cases[i].name);
 		assert_int_equal(domain_is_host(cases[i].name), cases[i].is_host);
+		assert_int_equal(domain_is_mx_host(cases[i].name), cases[i].is_mx_host);
 	}
 }
 

@@ -4,12 +4,12 @@
  */
 #include "policy/mtasts.h"
 
+#include "conf/clock.h"
 #include "conf/conf.h"
 #include "conf/log.h"
 #include "conf/mem.h"
 #include "conf/reap.h"
 #include "dnsval/resolver.h"
-#include "policy/clock.h"
 #include "policy/fetch.h"
 #include "policy/store.h"
 #include "policy/sts_cache.h"

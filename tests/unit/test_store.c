@@ -4,10 +4,10 @@
  */
 #include "policy/store.h"
 
+#include "conf/clock.h"
 #include "conf/conf.h"
 #include "conf/log.h"
 #include "conf/mem.h"
-#include "policy/clock.h"
 
 #include <dirent.h>
 #include <errno.h>

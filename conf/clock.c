@@ -3,7 +3,7 @@
  * pause between two attempts must neither vanish nor last for a year because somebody set the
  * clock.
  */
-#include "policy/clock.h"
+#include "conf/clock.h"
 
 time_t clock_wall(void) { return time(NULL); }
 
