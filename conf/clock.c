@@ -1,7 +1,7 @@
 /*
- * clock.c - see clock.h. A policy outlives the process, so that its age needs calendar time; a
- * pause between two attempts must neither vanish nor last for a year because somebody set the
- * clock.
+ * clock.c - see clock.h. An MTA-STS policy outlives the process, so that its age needs calendar
+ * time; a pause between two attempts must neither vanish nor last for a year because somebody set
+ * the clock.
  */
 #include "conf/clock.h"
 

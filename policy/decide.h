@@ -1,7 +1,7 @@
 /*
  * decide.h - what a host must prove, from its destination's settings and its DANE decision. Pure.
  *
- * Precedence lives here alone: the level, then DANE, then MTA-STS, then the fallback.
+ * Precedence lives here alone: the configured level, then DANE, then MTA-STS, then the fallback.
  */
 #ifndef POLICY_DECIDE_H
 #define POLICY_DECIDE_H

@@ -1,12 +1,11 @@
 /*
  * policy.h - which next hops a recipient domain has, in which order, and what each must prove.
  *
- * Precedence lives here alone: configuration (level, overrides, next_hop), then DANE, then MTA-STS,
- * then the fallback (route_decide()). Two requests: the destination (MX), once for each
- * transaction; then a route (addresses, TLSA, decision) host by host, asked for only when it is
- * that host's turn, so that a worse preference is never waited for while a better one is untried.
- * All DNS lookups for one destination share [dns] total. Whatever a callback gets is const and
- * borrowed for the call unless said otherwise.
+ * Which of configuration, DANE and MTA-STS prevails is route_decide()'s to say (decide.h). Two
+ * requests: the destination (MX), once for each transaction; then a route (addresses, TLSA,
+ * decision) host by host, asked for only when it is that host's turn, so that a worse preference is
+ * never waited for while a better one is untried. All DNS lookups for one destination share [dns]
+ * total. Whatever a callback gets is const and borrowed for the call unless said otherwise.
  */
 #ifndef POLICY_POLICY_H
 #define POLICY_POLICY_H

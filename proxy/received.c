@@ -4,7 +4,7 @@
  * RFC 5321 section 4.4, RFC 6531 section 3.7.3. The client chose the HELO name and the recipient,
  * so neither may bring anything that ends a line, a comment or a quoted string (R-SMTP-45). "with"
  * never says ESMTPS: it speaks of the session with the client, which is in clear (RFC 3848). Called
- * once for each message, by the session.
+ * once for each message, by the transaction.
  */
 #include "proxy/received.h"
 #include "proxy/smtp_text.h"

@@ -4,7 +4,8 @@
  * RFC 5321 sections 2.3.8 and 4.5.2, a small state machine; runs of ordinary octets take a shortcut
  * past it. CR and LF leave only as the pair that put_newline() writes, text only by put_text(),
  * which ends the process rather than pass either of them (R-SMTP-24). What is found never depends
- * on how the input was cut into blocks. Called by the session for what the client sends after 354.
+ * on how the input was cut into blocks. Called by the transaction for what the client sends after
+ * 354.
  */
 #include "proxy/smtp_body.h"
 

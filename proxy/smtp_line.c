@@ -2,7 +2,7 @@
  * smtp_line.c - the lines of a client, and first octets that are no SMTP at all.
  *
  * A line ends at CR LF and nowhere else (RFC 5321 section 2.3.8): a bare CR or LF is where two
- * parsers of one stream begin to see different commands. Called by smtp_server on what it has read.
+ * parsers of one stream begin to see different commands. Called by session.c on what it has read.
  */
 #include "proxy/smtp_parse.h"
 

@@ -4,7 +4,7 @@
  * Two tables, one row per verb and per MAIL parameter; the server decides what a verb that was
  * understood is answered. Blanks are taken leniently where every server does (after the colon of
  * FROM:, doubled, at the end), and octets that no command holds are refused first. Called by
- * smtp_server for each line; paths are in smtp_path.c.
+ * session.c for each line; paths are in smtp_path.c.
  */
 #include "proxy/smtp_parse.h"
 #include "proxy/smtp_text.h"

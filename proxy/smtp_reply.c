@@ -3,8 +3,8 @@
  *
  * RFC 5321 section 4.2. A next hop is a stranger: a reply that is not exactly one is a broken
  * conversation, not something to make sense of, and its text is filtered before it can reach a
- * client, a log or a terminal (R-SMTP-20). Called by smtp_client for what it hears, by smtp_server
- * for what it says.
+ * client, a log or a terminal (R-SMTP-20). Called by smtp_client for what it hears, by session.c and
+ * listener.c for what we say.
  */
 #include "proxy/smtp_reply.h"
 #include "proxy/smtp_text.h"

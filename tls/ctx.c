@@ -4,9 +4,9 @@
  *   class            proof    OpenSSL level  TLS 1.2 ciphers
  *   DANE, PKIX       demanded 1              ECDHE with AEAD
  *   encrypt-only     none     0              strong ones
- *   opportunistic    none     0              whatever the library still has, as clear text is the
- * alternative
+ *   opportunistic    none     0              whatever the library still has
  *
+ * The last has clear text as its alternative, to which any cipher is better.
  * Level 1 is our answer to R-DANE-28: a leaf with RSA-1024 that a published 3 1 1 matches is
  * accepted (the domain's owner has vouched for that very key in DNSSEC, as Postfix sees it),
  * anything weaker is refused, and so are SHA-1 and MD5 in a chain. The distribution's default,

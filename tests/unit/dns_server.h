@@ -2,8 +2,11 @@
  * dns_server.h - a forwarder on 127.0.0.1 in a child process, whose answers depend on the name's
  * first label.
  *
- *   silent...  no answer          nx...   NXDOMAIN          big...  truncated over UDP, 100 TLSA
- * over TCP late...    after 100 ms       others  one A 192.0.2.1, or nothing for other types
+ *   - silent...  no answer
+ *   - nx...      NXDOMAIN
+ *   - big...     truncated over UDP, 100 TLSA over TCP
+ *   - late...    after 100 ms
+ *   - others     one A 192.0.2.1, or nothing for other types
  *
  * It lies: AD is set on everything, nothing is signed.
  */
