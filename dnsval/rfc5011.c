@@ -217,6 +217,7 @@ static _Noreturn void run_child(const struct conf *conf, int pipe_fd)
 	char *error = NULL;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	prctl(PR_SET_NAME, "danelaw-anchor"); /* for ps */
 	signal(SIGALRM, SIG_DFL);
 	alarm(CHILD_SECONDS);
 	atexit(leave_at_once);

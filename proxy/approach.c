@@ -2,9 +2,10 @@
  * approach.c - tries hosts and addresses in order until one is proven and ready (RFC 5321
  * section 5.1, RFC 7672 2.1.2).
  *
- *   destination -> host -> address -> (idle connection | new connection [, again in clear]) ->
- * ready ^        |  next address
- *                   +--------+  next host
+ * - a destination has hosts, a host has addresses;
+ * - at an address, an idle connection that fits, else a new one, and where TLS was optional and
+ *   failed a second new one in clear; the first that becomes ready ends the search;
+ * - else the next address; after the last one, the next host.
  *
  * A worse preference is never looked up while a better one is untried; equal ones are, but only for
  * ourselves among them, and nothing waits for that (policy/self.c). While other hosts remain,

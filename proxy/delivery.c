@@ -4,6 +4,7 @@
  */
 #include "proxy/delivery.h"
 
+#include "conf/clock.h"
 #include "conf/conf.h"
 #include "conf/mem.h"
 #include "conf/reap.h"
@@ -45,7 +46,7 @@ struct delivery {
 
 	struct recipient *recipients, **recipients_end;
 	struct recipient *unasked; /* the first that has no reply yet; replies come in order */
-	ev_tstamp started;
+	double started;            /* of the steady clock */
 	double total_seconds;
 	bool was_ready; /* a next hop was proven and ready */
 	bool is_encrypted;
@@ -67,7 +68,7 @@ static void end(struct delivery *d, const struct outcome *outcome)
 	ev_timer_stop(d->proxy->loop, &d->first_reply);
 	d->state = ENDED;
 	d->outcome = *outcome;
-	d->total_seconds = ev_now(d->proxy->loop) - d->started;
+	d->total_seconds = clock_steady() - d->started;
 	for (struct recipient *r = d->recipients; r; r = r->next) {
 		if (!outcome_is_known(&r->outcome))
 			decide(r, outcome);
@@ -327,7 +328,7 @@ struct delivery *delivery_new(struct proxy *proxy, const char *session,
 	d->callback = callback;
 	d->arg = arg;
 	d->recipients_end = &d->recipients;
-	d->started = ev_now(proxy->loop);
+	d->started = clock_steady();
 	ev_now_update(proxy->loop);
 	/* A little later than the approach's own limit, which gives the better words. */
 	ev_timer_init(
@@ -417,8 +418,7 @@ void delivery_log(const struct delivery *d, const struct delivery_log *log)
 	    .outcome = &d->outcome,
 	    .size = log->size,
 	    .tls_seconds = d->tls_seconds,
-	    .total_seconds =
-		d->state == ENDED ? d->total_seconds : ev_now(d->proxy->loop) - d->started,
+	    .total_seconds = d->state == ENDED ? d->total_seconds : clock_steady() - d->started,
 	    .is_client_gone = log->is_client_gone,
 	};
 

@@ -3,15 +3,15 @@
  */
 #include "proxy/setbacks.h"
 
+#include "conf/clock.h"
 #include "conf/mem.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <uthash.h>
 
 enum { SETBACKS_MAX = 10000 };
-static const time_t REFUSED_SECONDS = 30, DEAD_SECONDS = 60;
+static const double REFUSED_SECONDS = 30, DEAD_SECONDS = 60;
 
 /* A dead address is one for every rule: its key is cleared. */
 struct key {
@@ -21,7 +21,7 @@ struct key {
 
 struct setback {
 	struct key key;
-	time_t since;
+	double since; /* of the steady clock: no correction of the time prolongs it */
 	struct refusal refusal;
 	UT_hash_handle hh;
 };
@@ -31,15 +31,6 @@ struct setbacks {
 };
 
 struct setbacks *setbacks_new(void) { return mem_zero(1, sizeof(struct setbacks)); }
-
-/* Of a clock that is never set: a setback must not outlive a correction of the time. */
-static time_t now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec;
-}
 
 static void forget(struct setbacks *s, struct setback *entry)
 {
@@ -70,7 +61,7 @@ static struct setback *find(
 	if (rule)
 		tls_rule_key(rule, key->rule);
 	HASH_FIND(hh, s->table, key, sizeof *key, entry);
-	if (entry && now() - entry->since > DEAD_SECONDS) {
+	if (entry && clock_steady() - entry->since > DEAD_SECONDS) {
 		forget(s, entry);
 		return NULL;
 	}
@@ -89,14 +80,14 @@ void setbacks_add(struct setbacks *s, const struct addr *address, const struct t
 		forget(s, s->table);
 	entry = mem_zero(1, sizeof *entry);
 	entry->key = key;
-	entry->since = now();
+	entry->since = clock_steady();
 	entry->refusal = *refusal;
 	HASH_ADD(hh, s->table, key, sizeof entry->key, entry);
 }
 
 static const struct refusal *if_recent(const struct setback *entry)
 {
-	return entry && now() - entry->since <= REFUSED_SECONDS ? &entry->refusal : NULL;
+	return entry && clock_steady() - entry->since <= REFUSED_SECONDS ? &entry->refusal : NULL;
 }
 
 const struct refusal *setbacks_find(

@@ -6,6 +6,7 @@
  */
 #include "proxy/smtp_client.h"
 
+#include "conf/clock.h"
 #include "conf/log.h"
 #include "conf/mem.h"
 #include "conf/reap.h"
@@ -270,7 +271,7 @@ static void on_stream(struct stream *stream, enum stream_event event, void *arg)
 /* Of [timeouts] data_end, which counts from the moment our dot was written (R-SMTP-36). */
 static double final_time_left(const struct smtp_client *c)
 {
-	return c->final_deadline - ev_now(c->proxy->loop);
+	return c->final_deadline - clock_steady();
 }
 
 /* While nothing waits to be sent it is the client's turn, or that of the final reply. */
@@ -287,7 +288,7 @@ static void set_check(struct smtp_client *c)
 static void note_progress(struct smtp_client *c)
 {
 	c->sent_at_check = c->written - stream_unsent(c->stream);
-	c->moved = ev_now(c->proxy->loop);
+	c->moved = clock_steady();
 }
 
 void client_watch_message(struct smtp_client *c)
@@ -302,7 +303,7 @@ static bool has_stalled(struct smtp_client *c)
 {
 	if (!stream_unsent(c->stream) || c->written - stream_unsent(c->stream) != c->sent_at_check)
 		note_progress(c);
-	return ev_now(c->proxy->loop) - c->moved >= seconds(c, T_DATA_BLOCK);
+	return clock_steady() - c->moved >= seconds(c, T_DATA_BLOCK);
 }
 
 static void on_timeout(struct ev_loop *loop, ev_timer *w, int revents)
@@ -446,4 +447,3 @@ const char *smtp_client_state(const struct smtp_client *c) { return smtp_script[
 unsigned smtp_client_messages(const struct smtp_client *c) { return c->messages; }
 double smtp_client_tls_seconds(const struct smtp_client *c) { return c->tls_seconds; }
 size_t smtp_client_room(const struct smtp_client *c) { return stream_room(c->stream); }
-size_t smtp_client_unsent(const struct smtp_client *c) { return stream_unsent(c->stream); }

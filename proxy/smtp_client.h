@@ -90,7 +90,6 @@ void smtp_client_data(struct smtp_client *client);
 /* The message, dot-stuffed, without its end; len <= smtp_client_room(). After 354. */
 void smtp_client_write(struct smtp_client *client, const void *data, size_t len);
 size_t smtp_client_room(const struct smtp_client *client);
-size_t smtp_client_unsent(const struct smtp_client *client);
 /* ".\r\n": the one place in the program that sends it. */
 void smtp_client_end(struct smtp_client *client);
 

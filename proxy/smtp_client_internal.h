@@ -49,7 +49,7 @@ struct smtp_client {
 	bool in_clear;
 	struct addr address;
 	char name[DOMAIN_SIZE + ADDR_TEXT];
-	ev_tstamp tls_started;
+	double tls_started; /* times of the steady clock */
 	double tls_seconds;
 
 	struct smtp_offer offer;
@@ -62,8 +62,8 @@ struct smtp_client {
 	struct waiting *waiting, **waiting_end;
 	unsigned messages;
 	uint64_t written, sent_at_check; /* BODY and FINAL: is it moving? */
-	ev_tstamp moved;                 /* when it last did */
-	ev_tstamp final_deadline;        /* FINAL */
+	double moved;                    /* when it last did */
+	double final_deadline;           /* FINAL */
 	bool timed_out;
 	bool is_leaving;                 /* said 421 or 221: not to be kept */
 	bool doomed;                     /* spoke out of turn; the failure is on its way */

@@ -8,6 +8,7 @@
  */
 #include "proxy/smtp_client_internal.h"
 
+#include "conf/clock.h"
 #include "conf/log.h"
 #include "conf/mem.h"
 
@@ -133,13 +134,13 @@ static void start_tls(struct smtp_client *c)
 		client_fail_tls(c, "answered STARTTLS before it was asked (STARTTLS injection)");
 		return;
 	}
-	c->tls_started = ev_now(c->proxy->loop);
+	c->tls_started = clock_steady();
 	stream_start_tls(c->stream, c->proxy->tls, &c->rule);
 }
 
 void script_on_secured(struct smtp_client *c)
 {
-	c->tls_seconds = ev_now(c->proxy->loop) - c->tls_started;
+	c->tls_seconds = clock_steady() - c->tls_started;
 	memset(&c->offer, 0,
 	    sizeof c->offer); /* R-TLSSEC-03: what was said in clear counts for nothing */
 	client_enter(c, EHLO_TLS);
@@ -326,7 +327,7 @@ void smtp_client_end(struct smtp_client *c)
 	}
 	c->written += sizeof dot - 1;
 	client_enter(c, FINAL);
-	c->final_deadline = ev_now(c->proxy->loop) + c->proxy->conf->timeouts.data_end;
+	c->final_deadline = clock_steady() + c->proxy->conf->timeouts.data_end;
 	client_watch_message(c);
 }
 

@@ -59,7 +59,7 @@ void channel_close(struct channel *channel)
 	channel->fd = -1;
 }
 
-void channel_note(struct channel *channel, const char *words)
+static void note_error(struct channel *channel, const char *words)
 {
 	snprintf(channel->error, sizeof(channel->error), "%s", words);
 }
@@ -69,7 +69,7 @@ void channel_note_errno(struct channel *channel, int error)
 	const char *words =
 	    error == EPIPE || error == 0 ? "connection lost" : strerrordesc_np(error);
 
-	channel_note(channel, words ? words : "unknown error");
+	note_error(channel, words ? words : "unknown error");
 	channel->error[0] = (char)tolower((unsigned char)channel->error[0]);
 }
 
@@ -110,7 +110,7 @@ static bool refuse_tls(struct channel *channel, const char *words)
 	if (words)
 		snprintf(proof->text, sizeof(proof->text), "%s", words);
 	proof->failure = TLS_FAIL_HANDSHAKE;
-	channel_note(channel, proof->text);
+	note_error(channel, proof->text);
 	return false;
 }
 
@@ -149,7 +149,7 @@ static void note_tls_error(struct channel *channel, int ssl_error, int saved_err
 	char reason[128];
 
 	if (ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
-		channel_note(channel, "connection lost");
+		note_error(channel, "connection lost");
 		return;
 	}
 	tls_library_error(reason, sizeof(reason));
@@ -166,9 +166,8 @@ static void explain_handshake(struct channel *channel, int ssl_error)
 	tls_rule_judge(&tls->rule, tls->ssl, ssl_error, &tls->proof);
 	if (BIO_number_read(SSL_get_rbio(tls->ssl)) >= HANDSHAKE_OCTETS_MAX)
 		snprintf(tls->proof.text, sizeof(tls->proof.text),
-		    "more than %d octets from the server",
-		    HANDSHAKE_OCTETS_MAX);
-	channel_note(channel, tls->proof.text);
+		    "more than %d octets from the server", HANDSHAKE_OCTETS_MAX);
+	note_error(channel, tls->proof.text);
 }
 
 /* What a call of OpenSSL's that gave `result` came to; to be asked at once after it. */
@@ -211,7 +210,7 @@ enum channel_outcome channel_handshake(struct channel *channel)
 	tls_rule_judge(&tls->rule, tls->ssl, SSL_ERROR_NONE, &tls->proof);
 	if (tls_rule_is_met(&tls->rule, &tls->proof))
 		return CHANNEL_DONE;
-	channel_note(channel, tls->proof.text);
+	note_error(channel, tls->proof.text);
 	return CHANNEL_FAILED;
 }
 
@@ -225,7 +224,7 @@ static enum channel_outcome read_tls(struct channel *channel, void *data, size_t
 	if (outcome == CHANNEL_FAILED || tls->late_messages <= LATE_MESSAGES_MAX)
 		return outcome;
 	tls->may_shutdown = false;
-	channel_note(channel, "TLS: too many handshake messages after the handshake");
+	note_error(channel, "TLS: too many handshake messages after the handshake");
 	return CHANNEL_FAILED;
 }
 

@@ -37,9 +37,8 @@ void channel_init(struct channel *channel, int fd);
 void channel_close(struct channel *channel); /* closes the socket; what TLS knew stays until ... */
 void channel_release(struct channel *channel); /* ... here */
 
-/* Notes a failure: an errno in words ("connection refused"), or the words themselves. */
+/* Notes a failure: an errno in words ("connection refused"). */
 void channel_note_errno(struct channel *channel, int error);
-void channel_note(struct channel *channel, const char *words);
 
 /*
  * Readies TLS as client; the rule is copied. Octets that came in clear and were not consumed:
