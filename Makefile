@@ -21,7 +21,7 @@ PYTHON  := /usr/bin/python3
 
 # Packages of Debian 12: what building needs, and what tests and fuzzers need beside it.
 BUILD_PACKAGES := libev-dev uthash-dev libssl-dev libunbound-dev libinih-dev libidn2-dev dns-root-data \
-                  libcurl4-openssl-dev libsqlite3-dev
+                  ca-certificates libcurl4-openssl-dev libsqlite3-dev
 TEST_PACKAGES  := libcmocka-dev python3-pytest python3-dnspython iproute2 openssl
 FUZZ_PACKAGES  := clang libclang-rt-14-dev
 
@@ -144,9 +144,10 @@ install: all
 
 uninstall:
 	rm -f $(DESTDIR)$(SBINDIR)/danelaw $(DESTDIR)$(DOCDIR)/danelaw.conf $(DESTDIR)$(DOCDIR)/README.md
-	-rmdir $(DESTDIR)$(DOCDIR)
+	rmdir $(DESTDIR)$(DOCDIR) 2>/dev/null || true
 
 dist:
+	@git rev-parse HEAD >/dev/null 2>&1 || { echo 'make dist needs a git checkout'; exit 1; }
 	@mkdir -p build
 	git archive --format=tar.gz --prefix=danelaw-$(VERSION)/ -o build/danelaw-$(VERSION).tar.gz HEAD
 

@@ -22,8 +22,8 @@ static struct position where_is(const struct draft *draft, enum section_kind kin
 }
 
 /* The same, of a section with a name; the section itself where the setting was not written. */
-static struct position where_in(const struct draft *draft, const struct draft_section *section,
-				const char *key)
+static struct position where_in(
+    const struct draft *draft, const struct draft_section *section, const char *key)
 {
 	const struct draft_setting *setting = draft_find(draft, section, key);
 
@@ -38,7 +38,15 @@ static void check_user(const struct conf *conf, struct draft *draft)
 {
 	if (*conf->server.user && !getpwnam(conf->server.user))
 		draft_error(draft, where_is(draft, SECTION_SERVER, "user"),
-			    "user %.64s: there is no such user", conf->server.user);
+		    "user %.64s: there is no such user", conf->server.user);
+}
+
+/* What is kept must not lie where danelaw happened to be started. */
+static void check_state_dir(const struct conf *conf, struct draft *draft)
+{
+	if (*conf->server.state_dir && conf->server.state_dir[0] != '/')
+		draft_error(draft, where_is(draft, SECTION_SERVER, "state_dir"),
+		    "state_dir: %.200s is not an absolute path", conf->server.state_dir);
 }
 
 /* ---- timeouts ---- */
@@ -52,17 +60,17 @@ static void check_client_waits(const struct conf *conf, struct draft *draft)
 	} waits[] = {
 	    {"rcpt", conf->timeouts.rcpt, 300, "for the reply to RCPT, RFC 5321 4.5.3.2.3"},
 	    {"data_start", conf->timeouts.data_start, 120,
-	     "for the reply to DATA, RFC 5321 4.5.3.2.4"},
+		"for the reply to DATA, RFC 5321 4.5.3.2.4"},
 	    {"data_block", conf->timeouts.data_block, 180,
-	     "for a block of data, RFC 5321 4.5.3.2.5"},
+		"for a block of data, RFC 5321 4.5.3.2.5"},
 	    {"data_end", conf->timeouts.data_end, 600, "for the final reply, RFC 5321 4.5.3.2.6"},
 	};
 
 	for (size_t i = 0; i < sizeof waits / sizeof *waits; i++)
 		if (waits[i].ours >= waits[i].client)
 			draft_error(draft, where_is(draft, SECTION_TIMEOUTS, waits[i].key),
-				    "timeouts.%s must be below the %gs that a client waits %s",
-				    waits[i].key, waits[i].client, waits[i].rule);
+			    "timeouts.%s must be below the %gs that a client waits %s",
+			    waits[i].key, waits[i].client, waits[i].rule);
 }
 
 /* The inner wait is part of the outer one. */
@@ -84,8 +92,8 @@ static void check_nesting(struct draft *draft, const struct nesting *n)
 	if (!where.line && !where.option)
 		where = where_is(draft, n->outer_section, n->outer_key);
 	draft_error(draft, where, "%s.%s (%gs) must not exceed %s.%s (%gs), of which it is a part",
-		    section_pattern(n->section), n->key, n->wait, section_pattern(n->outer_section),
-		    n->outer_key, n->outer_wait);
+	    section_pattern(n->section), n->key, n->wait, section_pattern(n->outer_section),
+	    n->outer_key, n->outer_wait);
 }
 
 static void check_timeouts(const struct conf *conf, struct draft *draft)
@@ -95,12 +103,12 @@ static void check_timeouts(const struct conf *conf, struct draft *draft)
 	    {SECTION_TIMEOUTS, "connect", conf->timeouts.connect, SECTION_TIMEOUTS, "rcpt", rcpt},
 	    {SECTION_TIMEOUTS, "greeting", conf->timeouts.greeting, SECTION_TIMEOUTS, "rcpt", rcpt},
 	    {SECTION_TIMEOUTS, "handshake", conf->timeouts.handshake, SECTION_TIMEOUTS, "rcpt",
-	     rcpt},
+		rcpt},
 	    {SECTION_TIMEOUTS, "command", conf->timeouts.command, SECTION_TIMEOUTS, "rcpt", rcpt},
 	    {SECTION_DNS, "timeout", conf->dns.timeout, SECTION_DNS, "total", conf->dns.total},
 	    {SECTION_DNS, "total", conf->dns.total, SECTION_TIMEOUTS, "rcpt", rcpt},
 	    {SECTION_MTA_STS, "fetch_timeout", conf->mta_sts.fetch_timeout, SECTION_TIMEOUTS,
-	     "rcpt", rcpt},
+		"rcpt", rcpt},
 	};
 
 	check_client_waits(conf, draft);
@@ -112,8 +120,8 @@ static void check_timeouts(const struct conf *conf, struct draft *draft)
 
 /* The default lets local clients in; who else may send is never guessed, or this is an open relay.
  */
-static void check_clients(const struct conf_listener *listener, struct draft *draft,
-			  const struct draft_section *section)
+static void check_clients(
+    const struct conf_listener *listener, struct draft *draft, const struct draft_section *section)
 {
 	char text[ADDR_TEXT];
 
@@ -122,12 +130,31 @@ static void check_clients(const struct conf_listener *listener, struct draft *dr
 	for (size_t i = 0; i < listener->listen.count; i++) {
 		if (addr_is_loopback(&listener->listen.items[i]))
 			continue;
-		draft_error(
-		    draft, where_in(draft, section, "listen"),
+		draft_error(draft, where_in(draft, section, "listen"),
 		    "clients must be written in [listener %s]: %s is not a loopback address",
 		    listener->name, addr_bracketed(&listener->listen.items[i], text));
 		return;
 	}
+}
+
+static bool names_everybody(const struct cidr_list *clients)
+{
+	for (size_t i = 0; i < clients->count; i++)
+		if (clients->items[i].prefix == 0)
+			return true;
+	return false;
+}
+
+/* Somebody's firewall may make it right; but nobody should find out by being listed as an open
+ * relay. */
+static void check_open_relay(
+    const struct conf_listener *listener, struct draft *draft, const struct draft_section *section)
+{
+	if (names_everybody(&listener->clients))
+		draft_warning(draft, where_in(draft, section, "clients"),
+		    "[listener %s] clients: anybody may send mail through this listener "
+		    "(an open relay) unless a firewall prevents it",
+		    listener->name);
 }
 
 /* Whether an address of this listener stands before the n-th, or in an earlier listener. */
@@ -154,14 +181,14 @@ static void check_listeners(const struct conf *conf, struct draft *draft)
 		const struct draft_section *section = draft_section(draft, SECTION_LISTENER, i);
 
 		check_clients(listener, draft, section);
+		check_open_relay(listener, draft, section);
 		for (size_t n = 0; n < listener->listen.count; n++) {
 			const char *other = listed_before(conf, i, n);
 
 			if (other)
 				draft_error(draft, where_in(draft, section, "listen"),
-					    "%s is already listed in [listener %s]",
-					    addr_bracketed(&listener->listen.items[n], text),
-					    other);
+				    "%s is already listed in [listener %s]",
+				    addr_bracketed(&listener->listen.items[n], text), other);
 		}
 	}
 }
@@ -180,7 +207,7 @@ static void check_file(struct draft *draft, const char *key, const char *path)
 
 	if (n <= 0)
 		draft_error(draft, where_is(draft, SECTION_DNS, key), "%s %.200s: %s", key, path,
-			    n < 0 ? strerror(errno) : "is empty");
+		    n < 0 ? strerror(errno) : "is empty");
 	if (fd >= 0)
 		close(fd);
 }
@@ -192,7 +219,7 @@ static void check_views(const struct conf *conf, struct draft *draft)
 
 		if (!draft_find(draft, section, "forward"))
 			draft_error(draft, section->where, "forward must be written in [dns %s]",
-				    section->name);
+			    section->name);
 	}
 }
 
@@ -211,17 +238,18 @@ static void check_exceptions(const struct conf *conf, struct draft *draft, time_
 			continue;
 		if (end <= now)
 			draft_warning(draft, until->where,
-				      "[domain %s] ended on %.10s and no longer applies",
-				      section->name, until->value);
+			    "[domain %s] ended on %.10s and no longer applies", section->name,
+			    until->value);
 		else
 			draft_warning(draft, until->where, "[domain %s] ends on %.10s",
-				      section->name, until->value);
+			    section->name, until->value);
 	}
 }
 
 void check_conf(const struct conf *conf, struct draft *draft, time_t now)
 {
 	check_user(conf, draft);
+	check_state_dir(conf, draft);
 	check_listeners(conf, draft);
 	check_file(draft, "root_hints", conf->dns.root_hints);
 	check_file(draft, "trust_anchor", conf->dns.trust_anchor);

@@ -234,7 +234,7 @@ static void on_probe(enum probe_state state, void *arg)
 	if (state != PROBE_WORKING) {
 		refusal_set(&destination->refusal, REASON_DNS_FAILED,
 		    "DNSSEC does not work on this proxy, so %s cannot be looked up safely (%s): "
-		    "its operator must mend it",
+		    "danelaw's operator must mend this",
 		    destination->next_hop, probe_why(lookup->policy->probe));
 		refuse(destination, POLICY_DEFER);
 		finish(lookup);

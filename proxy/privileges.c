@@ -8,7 +8,9 @@
 #include "conf/log.h"
 #include "conf/mem.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdlib.h>
@@ -35,7 +37,7 @@ size_t privileges_raise_descriptors(void)
 	return (limit.rlim_cur - DESCRIPTORS_FOR_THE_REST) / DESCRIPTORS_A_SESSION;
 }
 
-/* mkdir -p, each new directory for the owner alone but for the path to it. */
+/* mkdir -p, the last one for its owner and group alone. */
 static void make_directory(const char *path)
 {
 	char *copy = mem_strdup(path);
@@ -52,6 +54,45 @@ static void make_directory(const char *path)
 			    "be kept up, and MTA-STS policies not over a restart",
 		    path, strerror(errno));
 	free(copy);
+}
+
+static bool is_empty(int directory)
+{
+	DIR *dir = fdopendir(dup(directory));
+	const struct dirent *entry;
+	bool empty = dir != NULL;
+
+	while (dir && (entry = readdir(dir)))
+		empty = empty && entry->d_name[0] == '.' &&
+			(!entry->d_name[1] || strcmp(entry->d_name, "..") == 0);
+	if (dir)
+		closedir(dir);
+	return empty;
+}
+
+/*
+ * Root gives away nothing but an empty directory: a mistyped state_dir must not change who owns a
+ * file, a link's target or a directory with other things in it.
+ */
+static void hand_over(const char *path, const struct passwd *user)
+{
+	int directory = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	if (directory < 0 || fstat(directory, &st)) {
+		log_warning("[server] state_dir %s: %s; nothing is kept over a restart", path,
+		    strerror(errno));
+	} else if (st.st_uid != user->pw_uid && !is_empty(directory)) {
+		log_warning(
+		    "[server] state_dir %s is not empty and belongs to somebody else: name a "
+		    "directory of danelaw's own, or hand it to %s (chown -R)",
+		    path, user->pw_name);
+	} else if (st.st_uid != user->pw_uid && fchown(directory, user->pw_uid, user->pw_gid)) {
+		log_warning("[server] state_dir %s cannot be handed to %s: %s", path, user->pw_name,
+		    strerror(errno));
+	}
+	if (directory >= 0)
+		close(directory);
 }
 
 static const struct passwd *find_user(const struct conf *conf, char **error)
@@ -107,8 +148,6 @@ bool privileges_drop(const struct conf *conf, char **error)
 	user = find_user(conf, error);
 	if (!user)
 		return false;
-	if (chown(conf->server.state_dir, user->pw_uid, user->pw_gid))
-		log_warning("[server] state_dir %s cannot be handed to %s: %s",
-		    conf->server.state_dir, user->pw_name, strerror(errno));
+	hand_over(conf->server.state_dir, user);
 	return become(user, error);
 }

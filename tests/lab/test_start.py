@@ -324,6 +324,46 @@ def test_state_directory(lab, env, wanted):
         wait(lambda: os.path.exists(wanted.replace("%s", top) + "/root.key"), 5, "state")
 
 
+def foreign(lab, kind):
+    """Something that a mistyped state_dir may name."""
+    path = lab.new_folder("foreign")
+    os.mkdir(path)
+    with open(path + "/file", "w") as f:
+        f.write("somebody's")
+    if kind == "link":
+        os.symlink(path, path + "-link")
+    return {"file": path + "/file", "directory": path, "link": path + "-link"}[kind], path
+
+
+@pytest.mark.parametrize("kind", ["file", "directory", "link"])
+def test_root_gives_nothing_away(lab, kind):
+    """R-NET-14: the owner of what is not danelaw's own never changes; mail flows without state."""
+    named, path = foreign(lab, kind)
+    with Serving(lab, "-o", "server.state_dir=" + named) as d:
+        d.ready().says("warning .*state_dir")
+    assert os.stat(path).st_uid == os.stat(path + "/file").st_uid == 0
+
+
+def test_an_empty_directory_is_handed_over(lab):
+    path = lab.new_folder("empty")
+    os.mkdir(path)
+    with Serving(lab, "-o", "server.state_dir=" + path) as d:
+        d.ready()
+        assert os.stat(path).st_uid != 0
+
+
+def test_an_open_relay_is_called_one(lab):
+    out = subprocess.run([PROGRAM, "-t", "-o", "listener a.listen=0.0.0.0:2525",
+                          "-o", "listener a.clients=::/0"], capture_output=True, text=True, timeout=10)
+    assert out.returncode == 0 and "open relay" in out.stderr
+
+
+def test_a_relative_state_directory(lab):
+    out = subprocess.run([PROGRAM, "-t", "-o", "server.state_dir=var/lib"], capture_output=True,
+                         text=True, timeout=10)
+    assert out.returncode == 78 and "var/lib is not an absolute path" in out.stderr
+
+
 def test_state_directory_not_writable(lab):
     """R-DNS-39: it serves, and says what it cannot do."""
     folder = lab.new_folder("locked")
