@@ -66,15 +66,15 @@ help:
 	@echo "make fuzz       all fuzzers, FUZZ_SECONDS=$(FUZZ_SECONDS) each"
 	@echo "make install    into DESTDIR$(PREFIX); uninstall, clean, dist, deps"
 
-# The version text depends on the commit; main.o is rebuilt when it changes.
-$(OUT)/version.h: FORCE
+# The version text depends on the commit; version.o is rebuilt when it changes.
+$(OUT)/release.h: FORCE
 	@mkdir -p $(@D)
 	@printf '#define DANELAW_VERSION "%s"\n#define DANELAW_COMMIT "%s"\n' '$(VERSION)' '$(COMMIT)' > $@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 FORCE:
 
-$(OUT)/proxy/main.o: $(OUT)/version.h
-$(OUT)/proxy/main.o: CPPFLAGS += -I$(OUT)
+$(OUT)/proxy/version.o: $(OUT)/release.h
+$(OUT)/proxy/version.o: CPPFLAGS += -I$(OUT)
 
 $(OUT)/%.o: %.c Makefile
 	@mkdir -p $(@D)

@@ -1,0 +1,114 @@
+/*
+ * machine.c - see machine.h.
+ */
+#include "proxy/machine.h"
+
+#include "conf/conf.h"
+#include "conf/log.h"
+#include "conf/reap.h"
+#include "dnsval/probe.h"
+#include "dnsval/resolver.h"
+#include "policy/fetch.h"
+#include "policy/mtasts.h"
+#include "policy/policy.h"
+#include "policy/store.h"
+#include "proxy/pool.h"
+#include "proxy/setbacks.h"
+#include "tls/ctx.h"
+
+#include <ev.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sysexits.h>
+
+static bool complain(const char *what, char **error)
+{
+	fprintf(stderr, "danelaw: %s%s\n", what, *error ? *error : "");
+	free(*error);
+	*error = NULL;
+	return false;
+}
+
+/* libunbound remembers for a while what it could not get; mail should not wait for that when DNS is
+ * back (R-DNS-37). */
+static void on_probe(enum probe_state state, void *arg)
+{
+	struct machine *m = arg;
+
+	if (state == PROBE_BROKEN)
+		m->dns_was_broken = true;
+	else if (m->dns_was_broken)
+		resolver_renew(m->resolver);
+}
+
+static bool build_tls(struct machine *m)
+{
+	char *error = NULL;
+
+	m->proxy.tls = tls_contexts_new(m->conf->tls.ca_file, &error);
+	if (!m->proxy.tls)
+		return complain("cannot set up TLS: ", &error);
+	if (tls_contexts_ca_error(m->proxy.tls)[0])
+		log_error("%s: no MTA-STS policy can be fetched, and destinations under one that "
+			  "enforces or under level secure are refused until it is there",
+		    tls_contexts_ca_error(m->proxy.tls));
+	return true;
+}
+
+static bool build_mtasts(struct machine *m)
+{
+	char *error = NULL;
+
+	m->fetcher = fetcher_new(m->proxy.loop, m->conf, m->resolver, &error);
+	if (!m->fetcher)
+		return complain("cannot set up HTTPS: ", &error);
+	m->mtasts = mtasts_new(m->proxy.loop, m->conf, m->resolver, m->fetcher, m->store);
+	return true;
+}
+
+static bool build(struct machine *m)
+{
+	if (!build_tls(m) || !build_mtasts(m))
+		return false;
+	m->probe = probe_new(m->proxy.loop, m->conf);
+	probe_watch(m->probe, on_probe, m);
+	m->proxy.policy = policy_new(m->proxy.loop, m->conf, m->resolver, m->probe, m->mtasts);
+	m->proxy.setbacks = setbacks_new();
+	m->proxy.pool = pool_new(&m->proxy);
+	return true;
+}
+
+/* 78 where the resolver's settings are at fault: it tells what libunbound would only tell at the
+ * first lookup. */
+int machine_open(struct machine *m, struct ev_loop *loop, struct conf *conf)
+{
+	char *error = NULL;
+
+	m->conf = conf;
+	m->proxy.conf = conf;
+	m->proxy.loop = loop;
+	m->store = store_open(loop, conf);
+	m->resolver = resolver_new(loop, conf, &error);
+	if (!m->resolver) {
+		complain("", &error);
+		return EX_CONFIG;
+	}
+	return build(m) ? EX_OK : EX_UNAVAILABLE;
+}
+
+void machine_close(struct machine *m)
+{
+	pool_free(&m->proxy.pool);
+	setbacks_free(&m->proxy.setbacks);
+	policy_free(&m->proxy.policy);
+	mtasts_free(&m->mtasts);
+	fetcher_free(&m->fetcher);
+	store_close(&m->store);
+	probe_free(&m->probe);
+	resolver_free(&m->resolver);
+	tls_contexts_free(&m->proxy.tls);
+	reap_now();
+	if (m->proxy.loop)
+		ev_loop_destroy(m->proxy.loop);
+	conf_free(&m->conf);
+}

@@ -1,0 +1,40 @@
+/*
+ * machine.h - the long-lived objects that find, decide and reach next hops, built in one place.
+ *
+ * serve puts listeners before it; check and explain ask it what mail would get, so that what they
+ * show is what the same code does. Order matters: the policy store forks, the resolver comes after
+ * any change of process or user. Owner: the command.
+ */
+#ifndef PROXY_MACHINE_H
+#define PROXY_MACHINE_H
+
+#include "proxy/proxy.h"
+
+#include <stdbool.h>
+
+struct conf;
+struct fetcher;
+struct mtasts;
+struct probe;
+struct resolver;
+struct store;
+
+struct machine {
+	struct proxy proxy;
+	struct conf *conf; /* owned */
+	struct store *store;
+	struct resolver *resolver;
+	struct probe *probe;
+	bool dns_was_broken;
+	struct fetcher *fetcher;
+	struct mtasts *mtasts;
+};
+
+/* conf is handed over, also on failure. Returns an exit code of sysexits.h; what went wrong was
+ * told on stderr. */
+int machine_open(struct machine *machine, struct ev_loop *loop, struct conf *conf);
+
+/* What was opened, also after a failure; ends the loop. */
+void machine_close(struct machine *machine);
+
+#endif
