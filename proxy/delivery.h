@@ -8,8 +8,8 @@
 #ifndef PROXY_DELIVERY_H
 #define PROXY_DELIVERY_H
 
+#include "proxy/envelope.h"
 #include "proxy/outcome.h"
-#include "proxy/smtp_parse.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,22 +17,6 @@
 
 struct delivery;
 struct proxy;
-
-/* What MAIL said; shared by all deliveries of a transaction, which owns it. */
-struct envelope {
-	struct smtp_path sender;
-	uint64_t size; /* declared; 0: not */
-	enum smtp_body_type body;
-	bool smtputf8;
-};
-
-struct recipient {
-	struct smtp_path path;
-	struct outcome outcome; /* of its RCPT; later the message's */
-	struct delivery *delivery;
-	struct recipient *next; /* of the same delivery */
-	bool is_logged;         /* without a delivery, in another one's line */
-};
 
 enum delivery_event {
 	DELIVERY_RCPT,    /* some recipient's outcome became known */

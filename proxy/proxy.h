@@ -13,6 +13,7 @@ struct policy;
 struct pool;
 struct setbacks;
 struct smtp_client;
+struct spool;
 struct tls_contexts;
 struct transaction;
 
@@ -22,6 +23,7 @@ struct proxy {
 	struct policy *policy;
 	struct tls_contexts *tls;
 	struct pool *pool;         /* idle next-hop connections, and how many each address has */
+	struct spool *spool;       /* messages that we answer for; NULL: no command that delivers */
 	struct setbacks *setbacks; /* addresses that failed a moment ago */
 
 	struct transaction

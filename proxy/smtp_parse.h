@@ -31,8 +31,8 @@ enum smtp_line {
  * Looks for a line at the front of in[0..len). A CR at the very end is SMTP_LINE_MORE. *consumed
  * is 0 unless DONE.
  */
-enum smtp_line smtp_next_line(const char *in, size_t len, size_t max, size_t *line_len,
-			      size_t *consumed);
+enum smtp_line smtp_next_line(
+    const char *in, size_t len, size_t max, size_t *line_len, size_t *consumed);
 
 /*
  * Throws away an over-long line, uninterpreted, up to its CRLF: *consumed octets may go. false: its
@@ -84,6 +84,25 @@ struct smtp_path {
 
 enum smtp_body_type { SMTP_BODY_UNDECLARED, SMTP_BODY_7BIT, SMTP_BODY_8BITMIME };
 
+/* The DSN extension (RFC 3461); values are validated, and passed on as they came (R-SMTP-53). */
+enum smtp_ret { SMTP_RET_UNSET, SMTP_RET_FULL, SMTP_RET_HDRS };
+enum smtp_notify { /* a set; 0: not given */
+	SMTP_NOTIFY_NEVER = 1,
+	SMTP_NOTIFY_SUCCESS = 2,
+	SMTP_NOTIFY_FAILURE = 4,
+	SMTP_NOTIFY_DELAY = 8,
+};
+enum { SMTP_ENVID_MAX = 100, SMTP_ORCPT_MAX = 500 };
+
+struct smtp_dsn_mail {
+	enum smtp_ret ret;
+	char envid[SMTP_ENVID_MAX + 1]; /* xtext; "": not given */
+};
+struct smtp_dsn_rcpt {
+	unsigned notify;
+	char *orcpt; /* "rfc822;" and xtext; NULL: not given. Owned: free() */
+};
+
 struct smtp_command {
 	enum smtp_verb verb;
 	char argument[SMTP_COMMAND_MAX + 1]; /* EHLO and HELO name; text of others */
@@ -92,6 +111,8 @@ struct smtp_command {
 	uint64_t size; /* more than fits: UINT64_MAX */
 	enum smtp_body_type body;
 	bool smtputf8;
+	struct smtp_dsn_mail dsn_mail;
+	struct smtp_dsn_rcpt dsn_rcpt; /* orcpt: whoever takes the command takes it over */
 };
 
 /* What is wrong with a command: a reply to give as it is; code 0: nothing. */
@@ -106,8 +127,8 @@ struct smtp_error {
  * One line without CRLF. The verb is set even where the rest is wrong. smtputf8_allowed: octets >=
  * 0x80 in a RCPT path (MAIL carries its own parameter) are fine; else 553 5.6.7.
  */
-struct smtp_error smtp_parse_command(const char *line, size_t len, bool smtputf8_allowed,
-				     struct smtp_command *command);
+struct smtp_error smtp_parse_command(
+    const char *line, size_t len, bool smtputf8_allowed, struct smtp_command *command);
 
 /* ---- paths (smtp_path.c) ---- */
 
@@ -116,7 +137,7 @@ struct smtp_error smtp_parse_command(const char *line, size_t len, bool smtputf8
  * path without domain are for the caller to judge. Octets >= 0x80 are validated here, and allowed
  * or not by the caller.
  */
-struct smtp_error smtp_parse_path(const char *text, size_t len, size_t *used,
-				  struct smtp_path *path);
+struct smtp_error smtp_parse_path(
+    const char *text, size_t len, size_t *used, struct smtp_path *path);
 
 #endif

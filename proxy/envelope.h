@@ -1,0 +1,34 @@
+/*
+ * envelope.h - what MAIL and RCPT say (RFC 5321 section 3.3, RFC 3461): from the client, or from
+ * the spool.
+ */
+#ifndef PROXY_ENVELOPE_H
+#define PROXY_ENVELOPE_H
+
+#include "proxy/outcome.h"
+#include "proxy/smtp_parse.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct delivery;
+
+/* Shared by all deliveries of a message; its transaction or spool job owns it. */
+struct envelope {
+	struct smtp_path sender;
+	uint64_t size; /* declared; 0: not */
+	enum smtp_body_type body;
+	bool smtputf8;
+	struct smtp_dsn_mail dsn; /* RET and ENVID */
+};
+
+struct recipient {
+	struct smtp_path path;
+	struct smtp_dsn_rcpt dsn; /* NOTIFY and ORCPT */
+	struct outcome outcome;   /* of its RCPT; later the message's */
+	struct delivery *delivery;
+	struct recipient *next; /* of the same delivery */
+	bool is_logged;         /* without a delivery, in another one's line */
+};
+
+#endif
