@@ -93,7 +93,10 @@ static void set_value(struct conf *conf, struct draft *draft, const struct draft
 	if (row->type->is_list && !setting->more)
 		row->type->release(field);
 	if (!row->type->parse(field, setting->value, &row->rule, why))
-		draft_error(draft, setting->where, "%s: %s", row->key, why);
+		draft_error(draft, setting->where, "%s: %s%s", row->key, why,
+			    strstr(setting->value, " #")
+				? " (a comment behind a value begins with a blank and ;)"
+				: "");
 }
 
 /* ---- sections ---- */
@@ -167,7 +170,9 @@ static void set_raw(struct conf *conf, const struct draft *draft)
 		conf->unbound =
 		    mem_resize(conf->unbound, conf->unbound_count + 1, sizeof *conf->unbound);
 		conf->unbound[conf->unbound_count++] = (struct conf_unbound_option){
-		    .name = mem_strdup(setting->key), .value = mem_strdup(setting->value)};
+		    .name = mem_strdup(setting->key),
+		    .value = mem_strdup(setting->value),
+		    .where = draft_place(draft, setting->where)};
 	}
 }
 
@@ -275,6 +280,7 @@ static void release_sections(struct conf *conf)
 	for (size_t i = 0; i < conf->unbound_count; i++) {
 		free(conf->unbound[i].name);
 		free(conf->unbound[i].value);
+		free(conf->unbound[i].where);
 	}
 }
 

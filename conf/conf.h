@@ -86,6 +86,7 @@ struct conf_dns_view {
 struct conf_unbound_option {
 	char *name;
 	char *value;
+	char *where; /* "FILE:LINE" */
 };
 
 struct conf {

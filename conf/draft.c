@@ -16,6 +16,15 @@
 
 /* ---- mistakes ---- */
 
+char *draft_place(const struct draft *draft, struct position where)
+{
+	if (where.option)
+		return mem_printf("-o %s", where.option);
+	if (where.line)
+		return mem_printf("%s:%u", draft->file, where.line);
+	return mem_strdup(draft->file);
+}
+
 static void add_note(struct draft *draft, struct notes *notes, struct position where,
 		     const char *format, va_list args) __attribute__((format(printf, 4, 0)));
 
@@ -23,15 +32,12 @@ static void add_note(struct draft *draft, struct notes *notes, struct position w
 		     const char *format, va_list args)
 {
 	char message[1024];
+	char *place = draft_place(draft, where);
 	char *text;
 
 	vsnprintf(message, sizeof message, format, args);
-	if (where.option)
-		text = mem_printf("-o %s: %s", where.option, message);
-	else if (where.line)
-		text = mem_printf("%s:%u: %s", draft->file, where.line, message);
-	else
-		text = mem_printf("%s: %s", draft->file, message);
+	text = mem_printf("%s: %s", place, message);
+	free(place);
 	notes->items = mem_resize(notes->items, notes->count + 1, sizeof *notes->items);
 	notes->items[notes->count++] = (struct note){where, text};
 }

@@ -67,6 +67,9 @@ size_t draft_count(const struct draft *draft, enum section_kind kind);
 const struct draft_section *draft_section(const struct draft *draft, enum section_kind kind,
 					  size_t index);
 
+/* "FILE:LINE", "-o section.key" or "FILE"; malloc'd. */
+char *draft_place(const struct draft *draft, struct position where);
+
 void draft_error(struct draft *draft, struct position where, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void draft_warning(struct draft *draft, struct position where, const char *format, ...)

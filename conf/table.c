@@ -253,6 +253,24 @@ static bool find_kind(const char *word, size_t len, bool named, enum section_kin
 	return false;
 }
 
+/* Another number of words than this section has, or a name that nobody knows. */
+static void explain_unknown(const char *title, size_t len, char why[VALUE_WHY])
+{
+	size_t used;
+
+	for (size_t i = 0; i < SECTION_COUNT; i++) {
+		const char *pattern = patterns[i];
+
+		if (strncmp(pattern, title, len) != 0 || !strchr(" ", pattern[len]))
+			continue;
+		snprintf(why, VALUE_WHY, "section [%.80s]: it is written [%s]", title, pattern);
+		return;
+	}
+	used = (size_t)snprintf(why, VALUE_WHY, "unknown section [%.80s]; there are", title);
+	for (size_t i = 0; i < SECTION_COUNT && used < VALUE_WHY; i++)
+		used += (size_t)snprintf(why + used, VALUE_WHY - used, " [%s]", patterns[i]);
+}
+
 bool section_parse(const char *title, enum section_kind *kind, char name[DOMAIN_SIZE + 1],
 		   char why[VALUE_WHY])
 {
@@ -261,7 +279,7 @@ bool section_parse(const char *title, enum section_kind *kind, char name[DOMAIN_
 
 	name[0] = '\0';
 	if (!find_kind(title, len, *rest != '\0', kind)) {
-		snprintf(why, VALUE_WHY, "unknown section [%.80s]", title);
+		explain_unknown(title, len, why);
 		return false;
 	}
 	if (!*rest || parse_section_name(*kind, rest, name))

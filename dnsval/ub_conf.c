@@ -286,8 +286,8 @@ static bool add_raw_options(struct ub_ctx *ub, const struct conf *conf, char **e
 
 		free(value);
 		if (code) {
-			*error = mem_printf("[unbound] %s = %s: unknown option or bad value",
-			    raw->name, raw->value);
+			*error = mem_printf("%s: [unbound] %s = %s: unknown option or bad value",
+			    raw->where, raw->name, raw->value);
 			return false;
 		}
 	}

@@ -23,6 +23,18 @@ void command_line_release(struct command_line *line)
 	line->options = NULL;
 }
 
+/* Whether there is such a setting is the configuration's to say. */
+static bool take_setting(struct command_line *line, const char *setting)
+{
+	size_t len = strcspn(setting, "=");
+
+	line->options[line->option_count++] = setting;
+	if (setting[len] && memchr(setting, '.', len))
+		return true;
+	fprintf(stderr, "danelaw: -o %s: is not section.key=value\n", setting);
+	return false;
+}
+
 /* One level before the command's name is known, and one with it: "try: danelaw check --help". */
 static int complain(const struct command_line *line)
 {
@@ -49,7 +61,8 @@ int command_line_next(struct command_line *line, const char *shorts, const struc
 			line->path = optarg;
 			break;
 		case 'o':
-			line->options[line->option_count++] = optarg;
+			if (!take_setting(line, optarg))
+				return complain(line);
 			break;
 		case '?':
 			return complain(line);

@@ -29,6 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 /* How long last replies may take to leave once everything else has ended. */
 #define FAREWELL 1.0
@@ -285,7 +286,7 @@ static int serve(struct conf *conf)
 }
 
 /* -t: everything that a start would refuse before it opens a socket; nothing is written. */
-static int test(struct conf *conf)
+static int test(const struct command_line *line, struct conf *conf)
 {
 	char *error = NULL;
 	struct ev_loop *loop = ev_loop_new(0);
@@ -297,6 +298,10 @@ static int test(struct conf *conf)
 	if (!resolver) {
 		complain("", &error);
 		code = EX_CONFIG;
+	} else if (!line->path && access(CONF_DEFAULT_PATH, F_OK)) {
+		fputs("danelaw: there is no " CONF_DEFAULT_PATH
+		      ": the built-in defaults were tested\n",
+		    stderr);
 	}
 	resolver_free(&resolver);
 	reap_now();
@@ -329,5 +334,5 @@ int serve_command(struct command_line *line)
 	conf = command_line_conf(line);
 	if (!conf)
 		return EX_CONFIG;
-	return line->test_only ? test(conf) : serve(conf);
+	return line->test_only ? test(line, conf) : serve(conf);
 }

@@ -195,7 +195,9 @@ def test_missing_file(tmp_path):
         for words in (["-t"], []):
             code, _, err = run(*words, "-c", path)
             assert code == 78 and path in err and why in err and len(err.splitlines()) == 1
-    assert not os.path.exists(DEFAULT) and run("-t") == (0, "", "")
+    assert not os.path.exists(DEFAULT)
+    code, out, err = run("-t")
+    assert (code, out) == (0, "") and "built-in defaults" in err and len(err.splitlines()) == 1
 
 
 def test_good_file_and_options(tmp_path):
@@ -207,10 +209,13 @@ def test_good_file_and_options(tmp_path):
     assert run("-t", "-c", conf, *good) == run("-t", "-c", conf, *bad, *good) == (0, "", "")
     code, _, err = run("-t", "-c", conf, *good, *bad)
     assert code == 78 and "-o timeouts.rcpt" in err and "good.conf" not in err
-    assert run("-t", "-o", "domain .example.org.level=may") == (0, "", "")
-    for bad in ("policy.level", "level=may", "=", "policy.=may", "nosection.level=may", ""):
+    assert run("-t", "-o", "domain .example.org.level=may")[:2] == (0, "")
+    for bad in ("policy.=may", "nosection.level=may"):
         code, _, err = run("-t", "-o", bad)
         assert code == 78 and len(err.splitlines()) == 1, (bad, err)
+    for bad in ("policy.level", "level=may", "=", ""):
+        code, _, err = run("-t", "-o", bad)
+        assert code == 64 and "section.key=value" in err and "danelaw --help" in err, (bad, err)
 
 
 @pytest.mark.parametrize("words", [["-t"], []], ids=["-t", "serve"])

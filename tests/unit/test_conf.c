@@ -167,8 +167,8 @@ static void mistakes(void **unused)
 	} cases[] = {
 	    {"[server]\nworkers = auto", "f:2: unknown setting workers in [server]"},
 	    {"[server]\n\nhostname = a.b\nhostname = c.d", "f:4: hostname again (first in line 3)"},
-	    {"[admin]\nlisten = 127.0.0.1:9125", "f:1: unknown section [admin]"},
-	    {"[spool]", "f:1: unknown section [spool]"},
+	    {"[admit]\nlisten = 127.0.0.1:9125", "f:1: unknown section [admit]"},
+	    {"[spoon]", "f:1: unknown section [spoon]"},
 	    {"[policy] x\n", "f:1: text after the section header"},
 	    {"[policy];x\n", "f:1: text after the section header"},
 	    {"[policy\n", "f:1: section header without ]"},
@@ -201,7 +201,11 @@ static void mistakes(void **unused)
 	    {"[domain a..org]", "f:1: [domain a..org]: a..org is not a domain"},
 	    {"[domain a.org]\n[domain A.ORG.]",
 		"f:2: section [domain A.ORG.] again (first in line 1)"},
-	    {"[domain]\n", "f:1: unknown section [domain]"},
+	    {"[domain]\n", "f:1: section [domain]: it is written [domain DOMAIN]"},
+	    {"[listener]\n", "f:1: section [listener]: it is written [listener NAME]"},
+	    {"[tls x]\n", "f:1: section [tls x]: it is written [tls]"},
+	    {"[sever]\n", "f:1: unknown section [sever]; there are [server] [listener NAME]"},
+	    {"[]\n", "f:1: section header without a name"},
 	    {"[listener a b]\n", "f:1: [listener a b]: a b is not a name"},
 	    {"[listener a]\nprotocol = lmtp", "f:2: protocol: lmtp is not one of smtp"},
 	    {"[listener a]\nlisten = 127.0.0.1", "f:2: listen: 127.0.0.1 is not"},
@@ -414,6 +418,7 @@ static void raw_options(void **unused)
 	assert_int_equal(conf->unbound_count, 4);
 	assert_string_equal(conf->unbound[1].name, "domain-insecure");
 	assert_string_equal(conf->unbound[1].value, "b.example");
+	assert_string_equal(conf->unbound[1].where, "f:3");
 	assert_int_equal(report.warning_count, 2);
 	assert_int_equal(strncmp(report.warnings[0], "f:2: domain-insecure", 20), 0);
 	conf_free(&conf);

@@ -461,7 +461,7 @@ static void refuse(const char *expected)
 
 static struct conf_unbound_option option(const char *name, const char *value)
 {
-	return (struct conf_unbound_option){(char *)name, (char *)value};
+	return (struct conf_unbound_option){(char *)name, (char *)value, (char *)"f:1"};
 }
 
 static void refuse_option(const char *name, const char *value, const char *expected)
