@@ -1,0 +1,64 @@
+/*
+ * spool_index.h - the index of the spool: which messages there are, and what is true of each
+ * recipient. SQLite in state_dir/spool/index.sqlite; the only user of SQLite in proxy/.
+ *
+ * Everything blocks: for the disk process (spool_disk.h), and for `danelaw queue`, which may give
+ * orders while danelaw runs and while it does not. A row carries a checksum over all its columns,
+ * as a changed octet inside a text passes SQLite's own check. Errors come back as a result and one
+ * line; nothing is logged here.
+ */
+#ifndef PROXY_SPOOL_INDEX_H
+#define PROXY_SPOOL_INDEX_H
+
+#include "proxy/spool.h"
+
+struct spool_index;
+
+enum spool_result {
+	SPOOL_DONE,
+	SPOOL_ABSENT,  /* no such file, no such message */
+	SPOOL_BUSY,    /* another process writes just now */
+	SPOOL_FAILED,  /* full, read-only, no right, input/output error, a newer format */
+	SPOOL_DAMAGED, /* not what we wrote */
+};
+
+enum spool_mode {
+	SPOOL_MAKE,   /* the disk process: made where there is none; SPOOL_BUSY at once */
+	SPOOL_CHANGE, /* an operator's orders: waits up to 5 s for others that write */
+	SPOOL_READ,   /* to look at it: changes nothing */
+};
+
+/* directory: state_dir/spool. NULL unless SPOOL_DONE. */
+enum spool_result spool_index_open(
+    struct spool_index **index, const char *directory, enum spool_mode mode, char why[SPOOL_WHY]);
+void spool_index_close(struct spool_index **index); /* NULL inside is welcome */
+
+/* ---- looking ---- */
+
+/* In order of arrival. message: borrowed, NULL: the row is damaged, danelaw will set it aside. */
+typedef void spool_index_fn(const char *id, const struct spool_message *message, void *arg);
+enum spool_result spool_index_each(
+    struct spool_index *index, spool_index_fn *each, void *arg, char why[SPOOL_WHY]);
+
+/* message: the caller's. SPOOL_DAMAGED: this row alone. */
+enum spool_result spool_index_get(
+    struct spool_index *index, const char *id, struct spool_message **message, char why[SPOOL_WHY]);
+
+enum spool_result spool_index_count(struct spool_index *index, size_t *count, char why[SPOOL_WHY]);
+
+/* ---- orders of an operator: danelaw notices within a second or two ---- */
+
+/* *count: recipients that it concerns; none: SPOOL_ABSENT. All of a message's are tried again now.
+ */
+enum spool_result spool_index_retry(
+    struct spool_index *index, const char *id, size_t *count, char why[SPOOL_WHY]);
+
+/* domain: in normal form. */
+enum spool_result spool_index_retry_domain(
+    struct spool_index *index, const char *domain, size_t *count, char why[SPOOL_WHY]);
+
+/* All of its recipients are given up; the sender is told. */
+enum spool_result spool_index_bounce(
+    struct spool_index *index, const char *id, size_t *count, char why[SPOOL_WHY]);
+
+#endif
