@@ -49,6 +49,7 @@ struct delivery {
 	double started;            /* of the steady clock */
 	double total_seconds;
 	bool was_ready; /* a next hop was proven and ready */
+	bool knows_dsn; /* that next hop */
 	bool is_encrypted;
 	struct tls_proof proof; /* copies for the log: the connection may be gone by then */
 	double tls_seconds;
@@ -139,10 +140,9 @@ static void begin_envelope(struct delivery *d)
 	smtp_client_set_owner(d->hop.client, on_client, d);
 	if (!check_offer(d))
 		return;
-	smtp_client_mail(d->hop.client, d->envelope->sender.address, size_upstream(d),
-	    d->envelope->body, d->envelope->smtputf8);
+	smtp_client_mail(d->hop.client, d->envelope, size_upstream(d));
 	for (struct recipient *r = d->recipients; r; r = r->next)
-		smtp_client_rcpt(d->hop.client, r->path.address);
+		smtp_client_rcpt(d->hop.client, r);
 }
 
 static void keep_proof(struct delivery *d)
@@ -150,6 +150,7 @@ static void keep_proof(struct delivery *d)
 	const struct tls_proof *proof = smtp_client_proof(d->hop.client);
 
 	d->was_ready = true;
+	d->knows_dsn = smtp_client_offer(d->hop.client)->dsn;
 	d->is_encrypted = proof != NULL;
 	if (proof)
 		d->proof = *proof;
@@ -351,7 +352,7 @@ void delivery_add_recipient(struct delivery *d, struct recipient *r)
 	if (!d->unasked)
 		d->unasked = r;
 	if (d->state == ENVELOPE)
-		smtp_client_rcpt(d->hop.client, r->path.address);
+		smtp_client_rcpt(d->hop.client, r);
 }
 
 const char *delivery_domain(const struct delivery *d) { return d->domain; }
@@ -368,6 +369,8 @@ bool delivery_takes_8bit(const struct delivery *d)
 {
 	return smtp_client_offer(d->hop.client)->eightbitmime;
 }
+
+bool delivery_hop_knows_dsn(const struct delivery *d) { return d->knows_dsn; }
 
 void delivery_data(struct delivery *d)
 {

@@ -42,6 +42,9 @@ bool delivery_is_live(
 bool delivery_wants_message(
     const struct delivery *delivery); /* a recipient was accepted and nothing failed since */
 bool delivery_takes_8bit(const struct delivery *delivery);
+/* Whether the next hop was handed the duties of RFC 3461; false: those of NOTIFY=SUCCESS are ours
+ * (R-SMTP-54). Of the last next hop reached, also when the connection is gone. */
+bool delivery_hop_knows_dsn(const struct delivery *delivery);
 
 void delivery_data(struct delivery *delivery);
 bool delivery_is_asking(const struct delivery *delivery);  /* DATA was sent, no reply yet */

@@ -24,7 +24,7 @@ struct envelope {
 
 struct recipient {
 	struct smtp_path path;
-	struct smtp_dsn_rcpt dsn; /* NOTIFY and ORCPT */
+	struct smtp_dsn_rcpt dsn; /* NOTIFY and ORCPT; owned */
 	struct outcome outcome;   /* of its RCPT; later the message's */
 	struct delivery *delivery;
 	struct recipient *next; /* of the same delivery */

@@ -190,16 +190,22 @@ static bool run_line(struct session *s, const char *line, size_t len, size_t con
 {
 	struct smtp_command command;
 	struct smtp_error error;
-	bool utf8 = s->transaction && transaction_is_utf8(s->transaction);
+	struct smtp_agreed agreed = {
+	    .smtputf8 = s->transaction && transaction_is_utf8(s->transaction),
+	    .dsn = s->offers_dsn,
+	};
+	bool may_run;
 
-	error = smtp_parse_command(line, len, utf8, &command);
-	if (owes_answers(s) && (command.verb != SMTP_RCPT || error.code))
-		return false;
-	log_debug("session=%s < %.*s", s->id, (int)len, line);
-	stream_consume(s->stream, consumed);
-	restart_idle(s);
-	smtp_server_command(s, &command, &error);
-	return true;
+	error = smtp_parse_command(line, len, agreed, &command);
+	may_run = !owes_answers(s) || (command.verb == SMTP_RCPT && !error.code);
+	if (may_run) {
+		log_debug("session=%s < %.*s", s->id, (int)len, line);
+		stream_consume(s->stream, consumed);
+		restart_idle(s);
+		smtp_server_command(s, &command, &error);
+	}
+	smtp_command_release(&command);
+	return may_run;
 }
 
 static bool refuse_line(struct session *s, const char *text)

@@ -40,6 +40,7 @@ struct session {
 
 	char helo[DOMAIN_SIZE + 64]; /* "" until EHLO or HELO */
 	bool is_esmtp;
+	bool offers_dsn; /* said in the reply to EHLO */
 	struct transaction *transaction;
 	unsigned messages;
 	unsigned bad_commands;       /* in a row */

@@ -12,7 +12,6 @@
 
 #include "conf/addr.h"
 #include "policy/reason.h"
-#include "proxy/smtp_parse.h"
 #include "proxy/smtp_reply.h"
 #include "tls/rule.h"
 
@@ -20,7 +19,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct envelope;
 struct proxy;
+struct recipient;
 struct smtp_client;
 
 enum smtp_client_event {
@@ -78,12 +79,11 @@ double smtp_client_tls_seconds(const struct smtp_client *client);
 
 /* ---- one envelope; only after CLIENT_READY ---- */
 
-/* sender: as the client spelled it, without <>. size 0: not declared. Parameters go out only where
- * they are offered. */
-void smtp_client_mail(struct smtp_client *client, const char *sender, uint64_t size,
-    enum smtp_body_type body, bool smtputf8);
+/* size: to declare in place of the envelope's own; 0: none. Parameters go out only where they are
+ * offered; addresses and DSN's values as they came. */
+void smtp_client_mail(struct smtp_client *client, const struct envelope *envelope, uint64_t size);
 /* May follow at once; pipelined where that is offered (R-SMTP-30). */
-void smtp_client_rcpt(struct smtp_client *client, const char *recipient);
+void smtp_client_rcpt(struct smtp_client *client, const struct recipient *recipient);
 /* After at least one RCPT got 2xx and none is outstanding. */
 void smtp_client_data(struct smtp_client *client);
 

@@ -100,7 +100,7 @@ struct smtp_dsn_mail {
 };
 struct smtp_dsn_rcpt {
 	unsigned notify;
-	char *orcpt; /* "rfc822;" and xtext; NULL: not given. Owned: free() */
+	char *orcpt; /* "rfc822;" and xtext, as it came; NULL: not given. Owned: free() */
 };
 
 struct smtp_command {
@@ -112,7 +112,7 @@ struct smtp_command {
 	enum smtp_body_type body;
 	bool smtputf8;
 	struct smtp_dsn_mail dsn_mail;
-	struct smtp_dsn_rcpt dsn_rcpt; /* orcpt: whoever takes the command takes it over */
+	struct smtp_dsn_rcpt dsn_rcpt; /* owned: smtp_command_release() */
 };
 
 /* What is wrong with a command: a reply to give as it is; code 0: nothing. */
@@ -123,12 +123,19 @@ struct smtp_error {
 	bool close;         /* and then close the connection */
 };
 
+/* What was agreed with this client. */
+struct smtp_agreed {
+	bool smtputf8; /* octets >= 0x80 in RCPT (MAIL carries its own parameter); else 553 5.6.7 */
+	bool dsn;      /* DSN was offered; else its parameters are 555 5.5.4 (R-SMTP-52) */
+};
+
 /*
- * One line without CRLF. The verb is set even where the rest is wrong. smtputf8_allowed: octets >=
- * 0x80 in a RCPT path (MAIL carries its own parameter) are fine; else 553 5.6.7.
+ * One line without CRLF. The verb is set even where the rest is wrong. command, also that of an
+ * error, ends with smtp_command_release().
  */
 struct smtp_error smtp_parse_command(
-    const char *line, size_t len, bool smtputf8_allowed, struct smtp_command *command);
+    const char *line, size_t len, struct smtp_agreed agreed, struct smtp_command *command);
+void smtp_command_release(struct smtp_command *command);
 
 /* ---- paths (smtp_path.c) ---- */
 

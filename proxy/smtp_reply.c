@@ -185,6 +185,8 @@ static void take_offer(struct smtp_offer *offer, const char *line, size_t len)
 		offer->eightbitmime = true;
 	} else if (is_keyword(line, word, "SMTPUTF8")) {
 		offer->smtputf8 = true;
+	} else if (is_keyword(line, word, "DSN")) {
+		offer->dsn = true;
 	} else if (is_keyword(line, word, "SIZE")) {
 		offer->size = true;
 		if (blank)

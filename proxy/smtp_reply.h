@@ -34,7 +34,7 @@ const char *smtp_reply_first_line(const struct smtp_reply *reply, char *out, siz
 
 /* What the EHLO reply offers; unknown keywords are ignored, keywords are case-insensitive. */
 struct smtp_offer {
-	bool starttls, pipelining, eightbitmime, smtputf8, size;
+	bool starttls, pipelining, eightbitmime, smtputf8, size, dsn;
 	uint64_t size_limit; /* 0: none told */
 };
 void smtp_offer_parse(const struct smtp_reply *ehlo, struct smtp_offer *offer);

@@ -11,6 +11,8 @@
 #include "conf/clock.h"
 #include "conf/log.h"
 #include "conf/mem.h"
+#include "proxy/envelope.h"
+#include "proxy/smtp_dsn.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -162,7 +164,7 @@ static void say_printf(struct smtp_client *c, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 static void say_printf(struct smtp_client *c, const char *format, ...)
 {
-	char line[SMTP_COMMAND_MAX + 256];
+	char line[SMTP_COMMAND_MAX];
 	va_list ap;
 
 	va_start(ap, format);
@@ -171,13 +173,16 @@ static void say_printf(struct smtp_client *c, const char *format, ...)
 	client_say(c, line);
 }
 
-void smtp_client_mail(struct smtp_client *c, const char *sender, uint64_t size,
-    enum smtp_body_type body, bool smtputf8)
+static const char *body_text(enum smtp_body_type body)
 {
-	const char *body_text = body == SMTP_BODY_8BITMIME ? " BODY=8BITMIME"
-				: body == SMTP_BODY_7BIT   ? " BODY=7BIT"
-							   : "";
-	char size_text[40] = "";
+	return body == SMTP_BODY_8BITMIME ? " BODY=8BITMIME"
+	       : body == SMTP_BODY_7BIT   ? " BODY=7BIT"
+					  : "";
+}
+
+void smtp_client_mail(struct smtp_client *c, const struct envelope *envelope, uint64_t size)
+{
+	char size_text[40] = "", dsn_text[SMTP_DSN_MAIL_SIZE];
 
 	if (c->state != READY)
 		return; /* it failed a moment ago, and the event is on its way */
@@ -191,8 +196,10 @@ void smtp_client_mail(struct smtp_client *c, const char *sender, uint64_t size,
 	c->mail_refused = false;
 	c->mail_outstanding = true;
 	client_enter(c, ENVELOPE);
-	say_printf(c, "MAIL FROM:<%s>%s%s%s\r\n", sender, size_text,
-	    c->offer.eightbitmime ? body_text : "", smtputf8 ? " SMTPUTF8" : "");
+	say_printf(c, "MAIL FROM:<%s>%s%s%s%s\r\n", envelope->sender.address, size_text,
+	    c->offer.eightbitmime ? body_text(envelope->body) : "",
+	    envelope->smtputf8 ? " SMTPUTF8" : "",
+	    c->offer.dsn ? smtp_dsn_mail_text(dsn_text, &envelope->dsn) : "");
 }
 
 static bool may_send_rcpt(const struct smtp_client *c)
@@ -216,15 +223,19 @@ void script_send_waiting(struct smtp_client *c)
 	}
 }
 
-void smtp_client_rcpt(struct smtp_client *c, const char *recipient)
+void smtp_client_rcpt(struct smtp_client *c, const struct recipient *recipient)
 {
-	size_t size = strlen(recipient) + sizeof "RCPT TO:<>\r\n";
+	char dsn[SMTP_DSN_RCPT_SIZE] = "";
 	struct waiting *w;
+	size_t size;
 
 	if (c->state != ENVELOPE || c->mail_refused)
 		return;
+	if (c->offer.dsn)
+		smtp_dsn_rcpt_text(dsn, &recipient->dsn);
+	size = strlen(recipient->path.address) + strlen(dsn) + sizeof "RCPT TO:<>\r\n";
 	w = mem_alloc(sizeof *w + size);
-	snprintf(w->line, size, "RCPT TO:<%s>\r\n", recipient);
+	snprintf(w->line, size, "RCPT TO:<%s>%s\r\n", recipient->path.address, dsn);
 	w->next = NULL;
 	*c->waiting_end = w;
 	c->waiting_end = &w->next;

@@ -27,7 +27,7 @@ static void on_hello(struct session *s, const struct smtp_command *command)
 {
 	session_end_transaction(s, "the client began anew");
 	snprintf(s->helo, sizeof s->helo, "%.*s", (int)sizeof s->helo - 1, command->argument);
-	s->is_esmtp = false;
+	s->is_esmtp = s->offers_dsn = false;
 	session_reply(s, 250, NULL, s->proxy->conf->server.greeting_name);
 }
 
@@ -39,11 +39,13 @@ static void on_ehlo(struct session *s, const struct smtp_command *command)
 	session_end_transaction(s, "the client began anew");
 	snprintf(s->helo, sizeof s->helo, "%.*s", (int)sizeof s->helo - 1, command->argument);
 	s->is_esmtp = true;
+	/* The duty to notify (R-SMTP-54) can be met where there is a spool for the notices. */
+	s->offers_dsn = s->proxy->spool != NULL;
 	snprintf(text, sizeof text,
-	    "%.255s\nPIPELINING\nSIZE %llu\n8BITMIME\nENHANCEDSTATUSCODES\nSMTPUTF8\nLIMITS "
+	    "%.255s\nPIPELINING\nSIZE %llu\n8BITMIME\nENHANCEDSTATUSCODES\nSMTPUTF8%s\nLIMITS "
 	    "RCPTMAX=%u RCPTDOMAINMAX=1",
 	    conf->server.greeting_name, (unsigned long long)conf->limits.message_size,
-	    conf->limits.recipients);
+	    s->offers_dsn ? "\nDSN" : "", conf->limits.recipients);
 	session_reply(s, 250, NULL, text);
 }
 
@@ -65,7 +67,7 @@ static void on_mail(struct session *s, const struct smtp_command *command)
 
 static void on_rcpt(struct session *s, const struct smtp_command *command)
 {
-	transaction_add_recipient(s->transaction, &command->path);
+	transaction_add_recipient(s->transaction, command);
 }
 
 static void on_data(struct session *s, const struct smtp_command *command)

@@ -83,6 +83,7 @@ struct transaction *transaction_new(struct proxy *proxy, const struct transactio
 	t->envelope.size = mail->size;
 	t->envelope.body = mail->body;
 	t->envelope.smtputf8 = mail->smtputf8;
+	t->envelope.dsn = mail->dsn_mail;
 	return t;
 }
 
@@ -118,11 +119,14 @@ static struct delivery *add_delivery(struct transaction *t, const char *domain)
 	return l->delivery;
 }
 
-static struct recipient *append_recipient(struct transaction *t, const struct smtp_path *path)
+static struct recipient *append_recipient(struct transaction *t, const struct smtp_command *rcpt)
 {
 	struct recipient *r = mem_zero(1, sizeof *r);
 
-	r->path = *path;
+	r->path = rcpt->path;
+	r->dsn = rcpt->dsn_rcpt;
+	if (r->dsn.orcpt)
+		r->dsn.orcpt = mem_strdup(r->dsn.orcpt);
 	t->recipients = mem_resize(t->recipients, t->recipient_count + 1, sizeof *t->recipients);
 	t->recipients[t->recipient_count++] = r;
 	return r;
@@ -146,8 +150,15 @@ static bool refuse_here(struct recipient *r)
 	return outcome_is_known(&r->outcome);
 }
 
-void transaction_add_recipient(struct transaction *t, const struct smtp_path *path)
+static void free_recipient(struct recipient *r)
 {
+	free(r->dsn.orcpt);
+	free(r);
+}
+
+void transaction_add_recipient(struct transaction *t, const struct smtp_command *rcpt)
+{
+	const struct smtp_path *path = &rcpt->path;
 	const struct delivery *live;
 	struct delivery *d;
 	struct recipient *r;
@@ -156,7 +167,7 @@ void transaction_add_recipient(struct transaction *t, const struct smtp_path *pa
 		t->surplus++;
 		return;
 	}
-	r = append_recipient(t, path);
+	r = append_recipient(t, rcpt);
 	if (refuse_here(r))
 		return;
 	d = find_delivery(t, path->domain);
@@ -504,7 +515,7 @@ static void release(void *object)
 		free(l);
 	}
 	for (size_t i = 0; i < t->recipient_count; i++)
-		free(t->recipients[i]);
+		free_recipient(t->recipients[i]);
 	free(t->recipients);
 	free(t->helo);
 	free(t);

@@ -38,9 +38,9 @@ struct transaction *transaction_new(struct proxy *proxy, const struct transactio
 
 /* ---- recipients ---- */
 
-/* Takes the recipient, whatever it will come to; the answer is told by transaction_next_answer(),
- * in order. */
-void transaction_add_recipient(struct transaction *transaction, const struct smtp_path *path);
+/* Takes the recipient of RCPT (copied), whatever it will come to; the answer is told by
+ * transaction_next_answer(), in order. */
+void transaction_add_recipient(struct transaction *transaction, const struct smtp_command *rcpt);
 
 /* The next recipient's outcome, once each, in the order of RCPT; NULL: none, or not known yet. */
 const struct outcome *transaction_next_answer(struct transaction *transaction);

@@ -4,6 +4,7 @@
  * The same lines must be seen however the octets arrive; a line that was understood holds no
  * controls.
  */
+#include "proxy/smtp_dsn.h"
 #include "proxy/smtp_parse.h"
 
 #include <assert.h>
@@ -11,12 +12,34 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* What is passed on and will stand in notices is visible text, and fits into a line. */
+static void check_dsn(const struct smtp_command *command, struct smtp_agreed agreed)
+{
+	const struct smtp_dsn_rcpt *rcpt = &command->dsn_rcpt;
+	char mail_text[SMTP_DSN_MAIL_SIZE], rcpt_text[SMTP_DSN_RCPT_SIZE];
+
+	smtp_dsn_mail_text(mail_text, &command->dsn_mail);
+	smtp_dsn_rcpt_text(rcpt_text, rcpt);
+	assert(agreed.dsn || (!*mail_text && !*rcpt_text));
+	assert(rcpt->notify == SMTP_NOTIFY_NEVER || !(rcpt->notify & SMTP_NOTIFY_NEVER));
+	for (const char *c = mail_text; *c; c++)
+		assert(*c >= 0x20 && *c < 0x7f);
+	for (const unsigned char *c = (unsigned char *)rcpt_text; *c; c++)
+		assert(*c >= 0x20 && *c != 0x7f);
+	if (rcpt->orcpt)
+		assert(strchr(rcpt->orcpt, ';') && !strchr(rcpt->orcpt, ' ') &&
+		       strlen(rcpt->orcpt) <= SMTP_ORCPT_MAX);
+}
+
 static void check_command(const char *line, size_t len)
 {
 	static struct smtp_command command;
-	struct smtp_error error = smtp_parse_command(line, len, len & 1, &command);
+	struct smtp_agreed agreed = {.smtputf8 = len & 1, .dsn = len & 2};
+	struct smtp_error error = smtp_parse_command(line, len, agreed, &command);
 
 	assert(command.verb <= SMTP_UNKNOWN && strlen(command.argument) <= len);
+	check_dsn(&command, agreed);
+	smtp_command_release(&command);
 	if (error.code) {
 		assert(error.code >= 400 && error.code <= 559 && error.status && *error.text);
 		assert((error.status[0] - '0') == error.code / 100);

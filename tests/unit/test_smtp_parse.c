@@ -23,7 +23,8 @@ static struct smtp_command command;
 
 static struct smtp_error parse(const char *line, bool utf8)
 {
-	return smtp_parse_command(line, strlen(line), utf8, &command);
+	return smtp_parse_command(
+	    line, strlen(line), (struct smtp_agreed){.smtputf8 = utf8}, &command);
 }
 
 static void check(const char *line, struct smtp_error error, int code, const char *status)
@@ -163,7 +164,7 @@ static void test_foreign(void **state)
 			fail_msg("%s", rows[i].in);
 	for (size_t i = 0; i < 14; i++) {
 		struct smtp_error error =
-		    smtp_parse_command(rows[i].in, rows[i].len, true, &command);
+		    smtp_parse_command(rows[i].in, rows[i].len, (struct smtp_agreed){0}, &command);
 
 		check(rows[i].in, error, 421, "4.5.0");
 		assert_true(error.close);
@@ -242,7 +243,8 @@ static void test_controls(void **state)
 			memcpy(bad, line, sizeof line);
 			bad[at] = (char)c;
 			struct smtp_error error =
-			    smtp_parse_command(bad, sizeof line - 1, true, &command);
+			    smtp_parse_command(
+				bad, sizeof line - 1, (struct smtp_agreed){0}, &command);
 
 			check(bad, error, 501, "5.5.4");
 			assert_int_equal(error.close, c == '\r' || c == '\n');
@@ -406,6 +408,20 @@ static void test_rcpt(void **state)
 		check(
 		    rows[i].line, parse(rows[i].line, rows[i].utf8), rows[i].code, rows[i].status);
 		assert_int_equal(command.verb, SMTP_RCPT);
+	}
+}
+
+/* Also a bad value, and one on the wrong command, is of no parameter that exists. */
+static void test_dsn_absent(void **state)
+{
+	static const char *const lines[] = {"MAIL FROM:<> RET=FULL", "MAIL FROM:<> ENVID=+",
+	    "MAIL FROM:<> NOTIFY=NEVER", "RCPT TO:<a@b.example> NOTIFY=",
+	    "RCPT TO:<a@b.example> ORCPT=rfc822;a@b.example", "RCPT TO:<a@b.example> RET=FULL"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+		check(lines[i], parse(lines[i], true), 555, "5.5.4");
+		assert_null(command.dsn_rcpt.orcpt);
 	}
 }
 
@@ -578,6 +594,7 @@ int main(void)
 		{ "R-SMTP-09 -52 P-12 MAIL parameters",                  test_mail,         NULL, NULL, NULL },
 		{ "R-SMTP-08 -12 P-13 P-14 MAIL paths",                  test_mail_paths,   NULL, NULL, NULL },
 		{ "R-SMTP-08 -13 -52 RCPT",                              test_rcpt,         NULL, NULL, NULL },
+		{ "R-SMTP-52 the parameters of DSN where it is not offered", test_dsn_absent, NULL, NULL, NULL },
 		{ "R-SMTP-06 -10 -11 P-22 R-DNS-31 -33 good paths",      test_good_paths,   NULL, NULL, NULL },
 		{ "R-SMTP-06 D-21 bad paths",                            test_bad_paths,    NULL, NULL, NULL },
 		{ "R-SMTP-06 longest path",                              test_longest_path, NULL, NULL, NULL },

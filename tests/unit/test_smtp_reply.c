@@ -202,7 +202,9 @@ static void test_offer(void **state)
 		{ "250 STARTTLS\r\n",   {0} },
 		{ "250-mx.example\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-STARTTLS\r\n250-8BITMIME\r\n"
 		  "250-ENHANCEDSTATUSCODES\r\n250-CHUNKING\r\n250 SMTPUTF8\r\n",
-		  {true, true, true, true, true, 1000} },
+		  {.starttls = true, .pipelining = true, .eightbitmime = true, .smtputf8 = true, .size = true,
+		   .size_limit = 1000} },
+		{ "250-mx\r\n250-XDSN\r\n250-DSNX\r\n250 dsn\r\n", {.dsn = true} },
 		{ "250-mx\r\n250-starttls\r\n250 size\r\n",      {.starttls = true, .size = true} },
 		{ "250-mx\r\n250 SIZE 0\r\n",                    {.size = true} },
 		{ "250-mx\r\n250 SIZE 12x\r\n",                  {.size = true} },
@@ -230,6 +232,7 @@ static void test_offer(void **state)
 		assert_int_equal(offer.eightbitmime, want->eightbitmime);
 		assert_int_equal(offer.smtputf8, want->smtputf8);
 		assert_int_equal(offer.size, want->size);
+		assert_int_equal(offer.dsn, want->dsn);
 		assert_true(offer.size_limit == want->size_limit);
 	}
 }
