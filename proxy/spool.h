@@ -80,17 +80,18 @@ void spool_draft_free(struct spool_draft **draft);
 typedef void spool_due_fn(struct spool_message *message, void *arg);
 
 /*
- * Messages with a recipient whose next_try has passed or that was ordered to bounce, oldest first,
- * at most max, each with all its recipients; a message is not given again before spool_settle() or
- * spool_give_back(). Nothing while another process works the spool off; it takes over within
- * seconds after that one ended. Ends with one callback of NULL.
+ * Messages with a recipient whose next_try has passed or that was ordered to bounce, longest due
+ * first, at most max, each with all its recipients; a message is not given again before
+ * spool_settle() or spool_give_back(). Nothing while another process works the spool off; it takes
+ * over within seconds after that one ended. Ends with one callback of NULL.
  */
 void spool_ask_due(struct spool *spool, size_t max, spool_due_fn *callback, void *arg);
 
 /* When spool_ask_due() will have something, as far as known now; 0: not known. */
 time_t spool_next_due(const struct spool *spool);
 
-/* To be called back when something may be due earlier: a commit, an order of the operator. */
+/* To be called back when something may be due earlier: a commit, an order of the operator, the
+ * spool of a process that ended. One watcher; NULL: none any more. */
 void spool_watch(struct spool *spool, void (*on_change)(void *arg), void *arg);
 
 /* The body: a descriptor at its first octet, readable; the caller closes it. -1: why. */
@@ -119,6 +120,10 @@ void spool_remember(
     struct spool *spool, const unsigned char digest[SPOOL_DIGEST_SIZE], time_t until);
 /* Those that are not over; at start, blocks. */
 void spool_recall(struct spool *spool, spool_memory_fn *each, void *arg);
+
+/* Whoever is freed: no callback with this arg comes any more (drafts have spool_draft_free()). Due
+ * messages on their way to it count as given back; what is being settled is settled. */
+void spool_forget(struct spool *spool, const void *arg);
 
 /* For metrics: messages in the index, as last heard. */
 size_t spool_count(const struct spool *spool);

@@ -12,9 +12,6 @@
 /* "STATE_DIR/spool"; free() releases. */
 char *spool_dir_path(const struct conf *conf);
 
-/* Whether text has the form of an id: such a name leads nowhere else. */
-bool spool_is_id(const char *text);
-
 /* A message's body: a descriptor at its first octet. -1: why. */
 int spool_dir_open_body(
     const char *directory, const struct spool_message *message, char why[SPOOL_WHY]);

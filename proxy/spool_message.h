@@ -22,6 +22,7 @@ struct spool_recipient {
 	char *address; /* as the client spelled it; smtp_parse_path() takes it apart again */
 	char domain[DOMAIN_SIZE];
 	struct smtp_dsn_rcpt dsn;
+	unsigned number; /* the spool's own: which of the message's rows it is */
 
 	bool is_done; /* delivered, or its sender was told: leaves the index with the next update */
 	bool is_failed;      /* for good, or for too long: the sender is still to be told */
