@@ -1,0 +1,306 @@
+/*
+ * attempt.c - see attempt.h.
+ *
+ * At an address, an idle connection that fits, else a new one, and where TLS was optional and
+ * failed a second new one in clear; the first that becomes ready ends the attempt. What fails is
+ * remembered for the next message (setbacks.h).
+ */
+#include "proxy/attempt.h"
+
+#include "conf/log.h"
+#include "conf/mem.h"
+#include "conf/reap.h"
+#include "proxy/pool.h"
+#include "proxy/proxy.h"
+#include "proxy/setbacks.h"
+#include "proxy/smtp_client.h"
+
+#include <ev.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct attempt {
+	struct proxy *proxy;
+	struct attempt_plan plan;
+	attempt_fn *callback;
+	void *arg;
+	ev_timer turn; /* the first address is tried on a turn of its own */
+
+	size_t address_count, address; /* index of the one under way */
+	struct addr addresses[ROUTE_ADDR_MAX];
+	struct smtp_client *client;
+	bool is_reused, in_clear;
+
+	struct attempt_failure failure; /* the last one */
+};
+
+static void try_address(struct attempt *a);
+static void try_next_address(struct attempt *a);
+
+/* ---- the end ---- */
+
+void attempt_cancel(struct attempt **attempt)
+{
+	struct attempt *a = *attempt;
+
+	*attempt = NULL;
+	if (!a)
+		return;
+	ev_timer_stop(a->proxy->loop, &a->turn);
+	ev_clear_pending(a->proxy->loop, &a->turn);
+	smtp_client_close(&a->client);
+	reap_later(a->proxy->loop, a, free);
+}
+
+/* The connection moves to the owner; NULL: every address failed. */
+static void finish(struct attempt *a)
+{
+	attempt_fn *callback = a->callback;
+	void *arg = a->arg;
+	struct attempt_result result = {
+	    .client = a->client,
+	    .is_reused = a->is_reused,
+	    .in_clear = a->in_clear,
+	    .failure = a->failure,
+	};
+
+	if (a->client)
+		result.address = a->addresses[a->address];
+	a->client = NULL;
+	attempt_cancel(&a);
+	callback(&result, arg);
+}
+
+static const struct addr *current_address(const struct attempt *a)
+{
+	return &a->addresses[a->address];
+}
+
+static void note_failure(struct attempt *a, const struct refusal *refusal)
+{
+	attempt_log(a->plan.session, LOG_LEVEL_INFO, "next-hop-failed", refusal);
+	a->failure.has_address = true;
+	a->failure.address = *current_address(a);
+	a->failure.refusal = *refusal;
+}
+
+/* As an event, since the text holds a peer's words, which must not pass for a line of ours. */
+void attempt_log(
+    const char *session, enum log_level level, const char *event, const struct refusal *refusal)
+{
+	struct log_line line;
+
+	log_begin(&line, level, event);
+	log_value(&line, "session", session);
+	log_value(&line, "reason", reason_code(refusal->reason));
+	log_value(&line, "text", refusal->text);
+	log_end(&line);
+}
+
+/* ---- an address ---- */
+
+/* Those that did not greet a moment ago go last; the order is kept otherwise. */
+static void take_addresses(struct attempt *a, const struct route *route)
+{
+	for (size_t dead = 0; dead < 2; dead++) {
+		for (size_t i = 0; i < route->address_count; i++) {
+			if (setbacks_is_dead(a->proxy->setbacks, &route->addresses[i]) == dead)
+				a->addresses[a->address_count++] = route->addresses[i];
+		}
+	}
+}
+
+static void on_client(struct smtp_client *client, enum smtp_client_event event,
+    const struct smtp_reply *reply, void *arg);
+
+static void connect_anew(struct attempt *a)
+{
+	struct smtp_client_target target = {
+	    .host = a->plan.route->host,
+	    .address = current_address(a),
+	    .rule = a->plan.rule,
+	    .in_clear = a->in_clear,
+	};
+
+	a->is_reused = false;
+	a->client = smtp_client_start(a->proxy, &target, on_client, a);
+}
+
+static bool reuse(struct attempt *a)
+{
+	if (a->plan.is_anew)
+		return false;
+	a->client = pool_take(a->proxy->pool, a->plan.next_hop, current_address(a), a->plan.rule);
+	if (!a->client)
+		return false;
+	a->is_reused = true;
+	smtp_client_set_owner(a->client, on_client, a);
+	smtp_client_reset(a->client);
+	return true;
+}
+
+/* What failed may have been asked for under another host's name, which is nobody's business here.
+ */
+static void note_known(struct attempt *a, const struct refusal *known)
+{
+	const char *host = a->plan.route->host;
+	char text[ADDR_TEXT];
+	struct refusal refusal = *known;
+
+	if (!strstr(known->text, host))
+		refusal_set(&refusal, known->reason,
+		    "%s%s: this address failed a moment ago, it will be tried again soon", host,
+		    addr_bracketed(current_address(a), text));
+	note_failure(a, &refusal);
+}
+
+static void note_busy(struct attempt *a)
+{
+	struct refusal busy;
+
+	refusal_set(&busy, REASON_BUSY,
+	    "%s has as many connections as [limits] next_hop_connections allows; "
+	    "try again soon",
+	    a->plan.route->host);
+	note_failure(a, &busy);
+}
+
+static void try_address(struct attempt *a)
+{
+	const struct refusal *known;
+
+	if (a->address >= a->address_count) {
+		finish(a);
+		return;
+	}
+	a->in_clear = false;
+	if (reuse(a))
+		return;
+	known = setbacks_find(a->proxy->setbacks, current_address(a), a->plan.rule);
+	if (known) {
+		note_known(a, known);
+		try_next_address(a);
+	} else if (!pool_has_room(a->proxy->pool, current_address(a))) {
+		note_busy(a);
+		try_next_address(a);
+	} else {
+		connect_anew(a);
+	}
+}
+
+static void try_next_address(struct attempt *a)
+{
+	a->address++;
+	try_address(a);
+}
+
+/* ---- what the connection says ---- */
+
+static void explain_tls(
+    struct attempt *a, const struct smtp_client_failure *failure, struct refusal *refusal)
+{
+	const struct tls_proof *proof = smtp_client_proof(a->client);
+	struct tls_proof given_up;
+
+	/* No verdict of the handshake's own: it did not end in time, or broke after it. */
+	if (proof && proof->failure == TLS_FINE) {
+		given_up = *proof;
+		given_up.failure = TLS_FAIL_HANDSHAKE;
+		snprintf(given_up.text, sizeof given_up.text, "%.255s", failure->text);
+		proof = &given_up;
+	}
+	route_explain_tls(
+	    a->plan.route, current_address(a), proof ? NULL : failure->text, proof, refusal);
+	route_recheck_sts(a->proxy->policy, a->plan.route);
+}
+
+/* On a fresh connection (R-TLSSEC-15). */
+static void give_tls_up(struct attempt *a, const struct smtp_client_failure *failure)
+{
+	struct refusal refusal;
+
+	refusal_set(&refusal, REASON_TLS_HANDSHAKE,
+	    "%s: %s; TLS was optional here, trying in clear", smtp_client_name(a->client),
+	    failure->text);
+	attempt_log(a->plan.session, LOG_LEVEL_WARNING, "tls-given-up", &refusal);
+	smtp_client_close(&a->client);
+	a->in_clear = true;
+	connect_anew(a);
+}
+
+static void on_failed(struct attempt *a)
+{
+	const struct smtp_client_failure *failure = smtp_client_failure(a->client);
+	struct refusal refusal;
+
+	if (a->is_reused) { /* it died while idle: replaced in silence (R-SMTP-81) */
+		smtp_client_close(&a->client);
+		connect_anew(a);
+		return;
+	}
+	if (failure->stage == STAGE_TLS && a->plan.rule->need == TLS_MAY && !a->in_clear) {
+		give_tls_up(a, failure);
+		return;
+	}
+	if (failure->stage == STAGE_TLS)
+		explain_tls(a, failure, &refusal);
+	else
+		refusal_set(&refusal, failure->reason, "%s: %s", smtp_client_name(a->client),
+		    failure->text);
+	setbacks_add(a->proxy->setbacks, current_address(a), a->plan.rule,
+	    failure->stage == STAGE_CONNECT, &refusal);
+	note_failure(a, &refusal);
+	smtp_client_close(&a->client);
+	try_next_address(a);
+}
+
+static void on_client(struct smtp_client *client, enum smtp_client_event event,
+    const struct smtp_reply *reply, void *arg)
+{
+	struct attempt *a = arg;
+
+	(void)client, (void)reply;
+	if (event == CLIENT_READY)
+		finish(a);
+	else if (event == CLIENT_FAILED)
+		on_failed(a);
+}
+
+/* ---- the beginning, and what it is at ---- */
+
+static void on_turn(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	(void)loop, (void)revents;
+	try_address(w->data);
+}
+
+struct attempt *attempt_start(
+    struct proxy *proxy, const struct attempt_plan *plan, attempt_fn *callback, void *arg)
+{
+	struct attempt *a = mem_zero(1, sizeof *a);
+
+	a->proxy = proxy;
+	a->plan = *plan;
+	a->callback = callback;
+	a->arg = arg;
+	take_addresses(a, plan->route);
+	ev_init(&a->turn, on_turn);
+	a->turn.data = a;
+	ev_feed_event(proxy->loop, &a->turn, EV_TIMER);
+	return a;
+}
+
+void attempt_overdue(const struct attempt *a, struct attempt_failure *failure)
+{
+	*failure = a->failure;
+	failure->has_address = a->client != NULL;
+	if (a->client)
+		failure->address = *current_address(a);
+	refusal_set(&failure->refusal, REASON_CONNECT_FAILED,
+	    "%s took too long (%s); the mail stays with you and may be tried again",
+	    a->client ? smtp_client_name(a->client) : a->plan.route->host,
+	    a->client ? smtp_client_state(a->client) : "routing");
+}
+
+const struct attempt_failure *attempt_last_failure(const struct attempt *a) { return &a->failure; }
