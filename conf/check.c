@@ -127,6 +127,13 @@ static void check_clients(
 
 	if (draft_find(draft, section, "clients"))
 		return;
+	if (listener->intercept != INTERCEPT_OFF) {
+		draft_error(draft, where_in(draft, section, "intercept"),
+		    "clients must be written in [listener %s]: it takes connections that are meant "
+		    "for others",
+		    listener->name);
+		return;
+	}
 	for (size_t i = 0; i < listener->listen.count; i++) {
 		if (addr_is_loopback(&listener->listen.items[i]))
 			continue;
@@ -135,6 +142,47 @@ static void check_clients(
 		    listener->name, addr_bracketed(&listener->listen.items[i], text));
 		return;
 	}
+}
+
+/* What only a connection that was meant for somebody else can have. */
+static void check_interception(
+    const struct conf_listener *listener, struct draft *draft, const struct draft_section *section)
+{
+	const struct {
+		const char *key;
+		bool is_wrong;
+		const char *needs;
+	} rules[] = {
+	    {"original_destination", listener->is_strict && listener->intercept == INTERCEPT_OFF,
+		"strict needs intercept = redirect or tproxy"},
+	    {"passthrough", listener->passthrough.count && listener->intercept == INTERCEPT_OFF,
+		"needs intercept = redirect or tproxy"},
+	    {"preserve_source",
+		listener->preserve_source && listener->intercept != INTERCEPT_TPROXY,
+		"needs intercept = tproxy"},
+	    {"proxy_protocol",
+		listener->proxy_protocol.count && listener->intercept != INTERCEPT_OFF,
+		"and intercept exclude each other: a load balancer connects to danelaw itself"},
+	};
+
+	for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+		if (rules[i].is_wrong)
+			draft_error(draft, where_in(draft, section, rules[i].key), "%s %s",
+			    rules[i].key, rules[i].needs);
+}
+
+static void check_certificate(
+    const struct conf_listener *listener, struct draft *draft, const struct draft_section *section)
+{
+	bool has_certificate = *listener->tls_certificate, has_key = *listener->tls_key;
+
+	if (has_certificate != has_key)
+		draft_error(draft,
+		    where_in(draft, section, has_certificate ? "tls_certificate" : "tls_key"),
+		    "[listener %s] has %s: tls_certificate and tls_key go together",
+		    listener->name,
+		    has_certificate ? "tls_certificate, but no tls_key"
+				    : "tls_key, but no tls_certificate");
 }
 
 static bool names_everybody(const struct cidr_list *clients)
@@ -182,6 +230,8 @@ static void check_listeners(const struct conf *conf, struct draft *draft)
 
 		check_clients(listener, draft, section);
 		check_open_relay(listener, draft, section);
+		check_interception(listener, draft, section);
+		check_certificate(listener, draft, section);
 		for (size_t n = 0; n < listener->listen.count; n++) {
 			const char *other = listed_before(conf, i, n);
 

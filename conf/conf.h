@@ -26,6 +26,7 @@ enum tls_version { TLS_VERSION_1_0, TLS_VERSION_1_1, TLS_VERSION_1_2, TLS_VERSIO
 enum protocol { PROTOCOL_SMTP };
 enum bare_newline { BARE_NEWLINE_REJECT, BARE_NEWLINE_NORMALIZE };
 enum long_lines { LONG_LINES_PASS, LONG_LINES_REFUSE };
+enum intercept { INTERCEPT_OFF, INTERCEPT_REDIRECT, INTERCEPT_TPROXY };
 
 struct conf_addrs {
 	size_t count;
@@ -71,6 +72,13 @@ struct conf_listener {
 	struct cidr_list clients;
 	enum bare_newline bare_newline;
 	enum long_lines long_lines;
+	enum intercept intercept;
+	bool is_strict;       /* original_destination = strict */
+	bool preserve_source; /* tproxy alone */
+	struct conf_addrs passthrough;
+	struct conf_policy *passthrough_policies; /* [policy], with each of them as its next hop */
+	struct cidr_list proxy_protocol;
+	char *tls_certificate, *tls_key; /* both, or "": no STARTTLS for clients */
 	unsigned max_sessions;
 	unsigned max_sessions_per_client;
 };

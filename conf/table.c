@@ -21,6 +21,14 @@ static const struct value_choice long_lines[] = {
     {"refuse", LONG_LINES_REFUSE},
     {NULL, 0},
 };
+static const struct value_choice intercepts[] = {
+    {"off", INTERCEPT_OFF},
+    {"redirect", INTERCEPT_REDIRECT},
+    {"tproxy", INTERCEPT_TPROXY},
+    {NULL, 0},
+};
+static const struct value_choice original_destinations[] = {
+    {"hint", false}, {"strict", true}, {NULL, 0}};
 static const struct value_choice levels[] = {
     {"none", LEVEL_NONE},
     {"may", LEVEL_MAY},
@@ -118,6 +126,14 @@ const struct setting settings[] = {
 	{SECTION_LISTENER, "clients",        &value_ranges, IN_LISTENER(clients), "127.0.0.0/8 ::1", NOT_EMPTY},
 	{SECTION_LISTENER, "bare_newline",   &value_enum,   IN_LISTENER(bare_newline), "reject", ONE_OF(bare_newlines)},
 	{SECTION_LISTENER, "long_lines",     &value_enum,   IN_LISTENER(long_lines), "pass", ONE_OF(long_lines)},
+	{SECTION_LISTENER, "intercept",      &value_enum,   IN_LISTENER(intercept), "off", ONE_OF(intercepts)},
+	{SECTION_LISTENER, "original_destination",
+	                                     &value_either, IN_LISTENER(is_strict), "hint", ONE_OF(original_destinations)},
+	{SECTION_LISTENER, "preserve_source", &value_yes_no, IN_LISTENER(preserve_source), "no", ANY},
+	{SECTION_LISTENER, "passthrough",    &value_hosts,  IN_LISTENER(passthrough), "", ANY},
+	{SECTION_LISTENER, "proxy_protocol", &value_ranges, IN_LISTENER(proxy_protocol), "", ANY},
+	{SECTION_LISTENER, "tls_certificate", &value_text,  IN_LISTENER(tls_certificate), "", ANY},
+	{SECTION_LISTENER, "tls_key",        &value_text,   IN_LISTENER(tls_key), "", ANY},
 	{SECTION_LISTENER, "max_sessions",   &value_count,  IN_LISTENER(max_sessions), "10000", NUMBER(1, 1e6)},
 	{SECTION_LISTENER, "max_sessions_per_client",
 	                                     &value_count,  IN_LISTENER(max_sessions_per_client), "1000", NUMBER(1, 1e6)},

@@ -49,6 +49,7 @@ extern const struct value_type value_probe;    /* struct conf: dns.probe_name, p
 extern const struct value_type value_next_hop; /* struct conf_next_hop */
 extern const struct value_type value_ranges;   /* struct cidr_list */
 extern const struct value_type value_listen;   /* struct conf_addrs, with ports */
+extern const struct value_type value_hosts;    /* struct conf_addrs, port 25 unless written */
 extern const struct value_type value_servers;  /* struct conf_addrs, address@port, else 53 */
 
 #endif

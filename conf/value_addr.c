@@ -143,6 +143,25 @@ static bool parse_listen(void *field, const char *text, const struct value_rule 
 	return enough(list->count, rule, why);
 }
 
+static bool parse_hosts(void *field, const char *text, const struct value_rule *rule,
+			char why[VALUE_WHY])
+{
+	struct conf_addrs *list = field;
+	struct addr a;
+	char word[80];
+
+	while (next_word(&text, word, sizeof word)) {
+		if ((!addr_parse(&a, word, SMTP_PORT) && !addr_parse_ip(&a, word, SMTP_PORT)) ||
+		    addr_classify(&a) == ADDR_NEVER)
+			return value_refuse(
+			    why,
+			    "%s is not the address of a host such as 192.0.2.7 or [2001:db8::7]:25",
+			    word);
+		append_addr(list, &a);
+	}
+	return enough(list->count, rule, why);
+}
+
 /* 192.0.2.53 or 192.0.2.54@5353, as Unbound writes them. */
 static bool parse_server(struct addr *a, char *word)
 {
@@ -187,4 +206,5 @@ static void release_addrs(void *field)
 
 const struct value_type value_ranges = {parse_ranges, release_ranges, true};
 const struct value_type value_listen = {parse_listen, release_addrs, true};
+const struct value_type value_hosts = {parse_hosts, release_addrs, true};
 const struct value_type value_servers = {parse_servers, release_addrs, true};
