@@ -13,6 +13,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from exim import EximClient  # noqa: E402
+from netlab import Network  # noqa: E402
 from postfix import PostfixClient  # noqa: E402
 from program import PROGRAM, Danelaw, is_built  # noqa: E402
 from world import World  # noqa: E402
@@ -42,6 +43,14 @@ def keep_logs(world):
     wanted = os.environ.get("DANELAW_LOGS")
     for path in filter(os.path.isfile, glob.glob(world.folder + "/*/*log") if wanted else []):
         shutil.copy(path, os.path.join(wanted, path[len(world.folder) + 1:].replace("/", ".")))
+
+
+@pytest.fixture(scope="session")
+def network(lab):
+    """Hosts with networks of their own, for the tests that need them."""
+    made = Network()
+    yield made
+    made.stop()
 
 
 @pytest.fixture(scope="module")

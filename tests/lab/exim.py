@@ -5,6 +5,7 @@ import socket
 import subprocess
 
 from maildir import Maildir
+from netlab import HERE
 from zones import wait, write
 
 BASE = """
@@ -52,26 +53,29 @@ SENDER = """
 tls_advertise_hosts =
 
 begin routers
-smarthost:
-  driver = manualroute
-  route_list = * "{smarthost}"
+outbound:
+  {router}
   transport = smtp
-  self = send
 
 begin transports
 smtp:
   driver = smtp
-  port = {smarthost_port}
   hosts_try_fastopen =
 
 begin retry
 * * F,1h,5m
 """
 
+SMARTHOST = """driver = manualroute
+  route_list = * 127.0.0.1::2525
+  self = send"""
+
+DNSLOOKUP = """driver = dnslookup"""
+
 
 class Exim:
-    def __init__(self, folder, address, port, name, text, **values):
-        self.folder, self.address, self.port = folder, address, port
+    def __init__(self, folder, address, port, name, text, host=HERE, **values):
+        self.folder, self.address, self.port, self.host = folder, address, port, host
         self.conf = folder + "/exim.conf"
         for sub in ("spool", "log", "mail"):
             os.makedirs("%s/%s" % (folder, sub))
@@ -84,8 +88,8 @@ class Exim:
         self.process = None
 
     def start(self):
-        self.process = subprocess.Popen(["exim4", "-C", self.conf, "-bdf", "-q10m"],
-                                        stdin=subprocess.DEVNULL)
+        command = [*self.host.wrap, "exim4", "-C", self.conf, "-bdf", "-q10m"]
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         wait(self._answers, 10, "Exim on %s:%d" % (self.address, self.port))
 
     def stop(self):
@@ -93,8 +97,7 @@ class Exim:
         self.process.wait(10)
 
     def command(self, *words):
-        return subprocess.run(["exim4", "-C", self.conf, *words], check=True, capture_output=True,
-                              text=True, timeout=30).stdout
+        return self.host.run("exim4", "-C", self.conf, *words)
 
     @property
     def mainlog(self):
@@ -103,7 +106,7 @@ class Exim:
 
     def _answers(self):
         try:
-            with socket.create_connection((self.address, self.port), 1):
+            with self.host.inside(), socket.create_connection((self.address, self.port), 1):
                 return True
         except OSError:
             return False
@@ -116,11 +119,11 @@ class EximReceiver(Exim):
 
 
 class EximClient(Exim):
-    """A stock sender: everything goes to danelaw as its smarthost; takes mail on port 2502."""
+    """A stock sender: everything goes to danelaw as its smarthost; takes mail on port 2502.
+    `router=DNSLOOKUP`: to the recipients' mail hosts, by its own lookups."""
 
-    def __init__(self, folder, smarthost="127.0.0.1", smarthost_port=2525):
-        super().__init__(folder, "127.0.0.1", 2502, "sender.lab", SENDER, smarthost=smarthost,
-                         smarthost_port=smarthost_port)
+    def __init__(self, folder, router=SMARTHOST, host=HERE):
+        super().__init__(folder, "127.0.0.1", 2502, "sender.lab", SENDER, host, router=router)
 
     def queue(self):
         """The ids of the messages that wait."""

@@ -9,9 +9,9 @@
 import json
 import os
 import shutil
-import subprocess
 
 from maildir import Maildir
+from netlab import HERE
 from zones import write
 
 BASE = """
@@ -67,8 +67,8 @@ postlog    unix-dgram n - n -     1 postlogd
 
 
 class Postfix:
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self, folder, host=HERE):
+        self.folder, self.host = folder, host
         self.settings, self.services = BASE.format(folder=folder), SERVICES
         for sub in ("conf", "queue", "data", "mail"):
             os.makedirs("%s/%s" % (folder, sub))
@@ -79,8 +79,7 @@ class Postfix:
         shutil.copy("/usr/share/postfix/dynamicmaps.cf", folder + "/conf")
 
     def command(self, *words):
-        return subprocess.run((words[0], "-c", self.folder + "/conf") + words[1:], check=True,
-                              capture_output=True, text=True, timeout=30).stdout
+        return self.host.run(words[0], "-c", self.folder + "/conf", *words[1:])
 
     def start(self):
         write(self.folder + "/conf/main.cf", self.settings)
@@ -130,12 +129,13 @@ local_header_rewrite_clients =
 
 
 class PostfixClient(Postfix):
-    """A stock sender: everything goes to danelaw as its smarthost; takes mail on port 2501."""
+    """A stock sender: everything goes to danelaw as its smarthost; takes mail on port 2501.
+    `smarthost=""`: to the recipients' mail hosts, by its own lookups."""
 
     port = 2501
 
-    def __init__(self, folder, smarthost="[127.0.0.1]:2525", **settings):
-        super().__init__(folder)
+    def __init__(self, folder, smarthost="[127.0.0.1]:2525", host=HERE, **settings):
+        super().__init__(folder, host)
         options = dict(myhostname="sender.lab", inet_interfaces="127.0.0.1", relayhost=smarthost,
                        minimal_backoff_time="300s", **settings)
         self.settings += "".join("%s = %s\n" % item for item in options.items())

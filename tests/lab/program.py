@@ -13,10 +13,11 @@ import signal
 import subprocess
 
 import smtp
+from netlab import HERE as THIS_HOST
 from zones import wait, write
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-PROGRAM = os.environ.get("DANELAW") or os.path.join(HERE, "../../build/danelaw")
+PROGRAM = os.path.abspath(os.environ.get("DANELAW") or HERE + "/../../build/danelaw")
 SANITIZER = re.compile(r"ERROR: \w+Sanitizer|runtime error:|SUMMARY: \w+Sanitizer")
 FIELD = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)')
 
@@ -50,16 +51,16 @@ def ini(sections):
 
 
 class Danelaw:
-    def __init__(self, lab, changes=None, options=(), env=None, wrap=()):
-        """`wrap`: what starts it, as ["setpriv", ...]."""
+    def __init__(self, lab, changes=None, options=(), env=None, wrap=(), host=THIS_HOST):
+        """`wrap`: what starts it, as ["setpriv", ...]. `host`: where (netlab.py)."""
         self.folder = lab.new_folder("danelaw")
         os.makedirs(self.folder)
         self.conf, self.log_file = self.folder + "/danelaw.conf", self.folder + "/log"
         sections = settings(lab, changes)
         write(self.conf, ini(sections))
-        host, port = sections["listener smarthost"]["listen"].split()[0].rsplit(":", 1)
-        self.server = (host.strip("[]"), int(port))  # of the first address
-        self.options, self.wrap = options, wrap
+        address, port = sections["listener smarthost"]["listen"].split()[0].rsplit(":", 1)
+        self.server = (address.strip("[]"), int(port))  # of the first address
+        self.options, self.wrap, self.host = options, wrap, host
         self.env = dict(os.environ, **(env or {}))
         self.child = None
 
@@ -71,7 +72,7 @@ class Danelaw:
         self.stop()
 
     def start(self):
-        command = [*self.wrap, PROGRAM, "serve", "-c", self.conf, *self.options]
+        command = [*self.host.wrap, *self.wrap, PROGRAM, "serve", "-c", self.conf, *self.options]
         with open(self.log_file, "ab") as log:
             self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                           env=self.env)
@@ -116,7 +117,8 @@ class Danelaw:
     def _greets(self):
         assert self.child.poll() is None, "danelaw ended at start\n" + self.tail()
         try:
-            smtp.Smtp(self.server, timeout=5).close()
+            with self.host.inside():
+                smtp.Smtp(self.server, timeout=5).close()
             return True
         except OSError:
             return False
