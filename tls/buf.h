@@ -2,8 +2,7 @@
  * buf.h - a bounded byte queue: appended at the end, consumed at the front.
  *
  * The maximum is given at creation and never exceeded; memory grows towards it in steps and is
- * given back when the queue runs empty, so that a waiting session holds none. It may hold mail:
- * whatever is given back is wiped first.
+ * given back when the queue runs empty, so that a waiting session holds none.
  */
 #ifndef TLS_BUF_H
 #define TLS_BUF_H
@@ -17,7 +16,7 @@ struct buf {
 };
 
 void buf_init(struct buf *b, size_t max);
-void buf_release(struct buf *b); /* wipes (OPENSSL_cleanse) and frees; the queue is empty then */
+void buf_release(struct buf *b); /* the queue is empty then */
 
 /* Never NULL; valid until the next call that changes the queue. */
 static inline const char *buf_data(const struct buf *b)
