@@ -441,6 +441,10 @@ const struct tls_proof *smtp_client_proof(const struct smtp_client *c)
 {
 	return stream_proof(c->stream);
 }
+void smtp_client_chain(const struct smtp_client *c, struct tls_chain *chain)
+{
+	stream_chain(c->stream, chain);
+}
 const struct addr *smtp_client_address(const struct smtp_client *c) { return &c->address; }
 const char *smtp_client_name(const struct smtp_client *c) { return c->name; }
 const char *smtp_client_state(const struct smtp_client *c) { return smtp_script[c->state].name; }

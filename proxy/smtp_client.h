@@ -23,6 +23,7 @@ struct envelope;
 struct proxy;
 struct recipient;
 struct smtp_client;
+struct tls_chain;
 
 enum smtp_client_event {
 	CLIENT_READY,        /* proven, and ready for an envelope; also after smtp_client_reset() */
@@ -69,6 +70,8 @@ const struct smtp_client_failure *smtp_client_failure(const struct smtp_client *
 /* What the second EHLO offered, where there was TLS (R-TLSSEC-03). From CLIENT_READY on. */
 const struct smtp_offer *smtp_client_offer(const struct smtp_client *client);
 const struct tls_proof *smtp_client_proof(const struct smtp_client *client); /* NULL: in clear */
+/* The certificates that the next hop sent, after a completed handshake. chain holds nothing yet. */
+void smtp_client_chain(const struct smtp_client *client, struct tls_chain *chain);
 const struct addr *smtp_client_address(const struct smtp_client *client);
 const char *smtp_client_name(
     const struct smtp_client *client); /* "mx1.example.org[192.0.2.25]:25" */

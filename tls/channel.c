@@ -7,6 +7,7 @@
 #include "tls/channel.h"
 
 #include "conf/mem.h"
+#include "tls/chain.h"
 #include "tls/ctx.h"
 
 #include <ctype.h>
@@ -141,6 +142,12 @@ bool channel_start_tls(struct channel *channel, struct tls_contexts *contexts,
 const struct tls_proof *channel_proof(const struct channel *channel)
 {
 	return channel->tls ? &channel->tls->proof : NULL;
+}
+
+void channel_chain(const struct channel *channel, struct tls_chain *chain)
+{
+	if (channel->tls && channel->tls->proof.encrypted)
+		tls_chain_take(chain, channel->tls->ssl);
 }
 
 /* Without close_notify the end may be anyone's doing, so it is no end (R-TLSSEC-12). */

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct tls_chain;
 struct tls_contexts;
 struct tls_session;
 
@@ -48,6 +49,9 @@ bool channel_start_tls(struct channel *channel, struct tls_contexts *contexts,
     const struct tls_rule *rule, size_t unconsumed);
 enum channel_outcome channel_handshake(struct channel *channel); /* CHANNEL_DONE: the rule is met */
 const struct tls_proof *channel_proof(const struct channel *channel); /* NULL: no TLS was started */
+
+/* The certificates of a completed handshake; nothing before it. chain holds nothing yet. */
+void channel_chain(const struct channel *channel, struct tls_chain *chain);
 
 enum channel_outcome channel_read(struct channel *channel, void *data, size_t size, size_t *len);
 enum channel_outcome channel_write(

@@ -86,6 +86,7 @@ void tls_rule_key(const struct tls_rule *rule, unsigned char key[TLS_KEY_SIZE])
 	if (rule->names_below)
 		hash_counted(md, rule->names[0], strlen(rule->names[0]));
 	hash_counted(md, rule->report_name, strlen(rule->report_name));
+	hash_number(md, rule->key_choice);
 	hash_records(md, rule);
 	done = EVP_DigestFinal_ex(md, key, NULL);
 	assert(done);

@@ -25,6 +25,9 @@ enum tls_need {
 	TLS_DANE,    /* required; RFC 7672 with tlsa and names[] */
 };
 
+/* A server with several certificates chooses by what the client can verify. */
+enum tls_key_choice { TLS_ANY_KEY, TLS_ONLY_RSA, TLS_ONLY_ECDSA };
+
 enum { TLS_NAMES_MAX = 4 };
 
 struct tls_rule {
@@ -38,6 +41,7 @@ struct tls_rule {
 	/* TLS_MAY and TLS_ENCRYPT: demand nothing, but find out what TLS_PKIX with this name would
 	 * have said (RFC 8461 5, mode testing); "": do not */
 	char report_name[DOMAIN_SIZE];
+	enum tls_key_choice key_choice; /* for who looks at all certificates of a server */
 };
 
 void tls_rule_copy(struct tls_rule *to, const struct tls_rule *from); /* `to` holds nothing yet */
@@ -45,7 +49,7 @@ void tls_rule_release(struct tls_rule *rule);
 
 /*
  * The identity of what is demanded (R-TLSSEC-06): SHA-256 over need, minimum version, SNI, all
- * names (sorted), names_below, report_name and the sorted TLSA set. Equal keys: a connection proven
+ * names (sorted), names_below, report_name, key_choice and the sorted TLSA set. Equal keys: a connection proven
  * under one rule is proven under the other, and its proof tells what the other asks to be told.
  */
 enum { TLS_KEY_SIZE = 32 };

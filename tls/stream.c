@@ -315,6 +315,11 @@ static void continue_handshake(struct stream *s)
 
 const struct tls_proof *stream_proof(const struct stream *s) { return channel_proof(&s->channel); }
 
+void stream_chain(const struct stream *s, struct tls_chain *chain)
+{
+	channel_chain(&s->channel, chain);
+}
+
 /* ---- the loop ---- */
 
 static void finish_connect(struct stream *s)

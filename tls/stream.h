@@ -18,6 +18,7 @@
 
 struct ev_loop;
 struct stream;
+struct tls_chain;
 struct tls_contexts;
 
 enum stream_event {
@@ -56,6 +57,9 @@ void stream_start_tls(
 
 /* The proof of the handshake; NULL while the stream is in clear. Valid until stream_close(). */
 const struct tls_proof *stream_proof(const struct stream *stream);
+
+/* The certificates that came in it, once it was completed. chain holds nothing yet. */
+void stream_chain(const struct stream *stream, struct tls_chain *chain);
 
 /* Input: what came and was not consumed yet. */
 const char *stream_input(const struct stream *stream, size_t *len);

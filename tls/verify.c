@@ -95,6 +95,18 @@ static bool set_version(const struct tls_rule *rule, SSL *ssl)
 	return SSL_set_min_proto_version(ssl, version);
 }
 
+static bool set_key_choice(const struct tls_rule *rule, SSL *ssl)
+{
+	static const char *const algorithms[] = {
+	    [TLS_ONLY_RSA] = "RSA-PSS+SHA256:RSA-PSS+SHA384:RSA-PSS+SHA512:"
+			     "RSA+SHA256:RSA+SHA384:RSA+SHA512",
+	    [TLS_ONLY_ECDSA] = "ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512",
+	};
+
+	return rule->key_choice == TLS_ANY_KEY ||
+	       SSL_set1_sigalgs_list(ssl, algorithms[rule->key_choice]);
+}
+
 static bool set_sni(const struct tls_rule *rule, SSL *ssl)
 {
 	return !rule->sni[0] || SSL_set_tlsext_host_name(ssl, rule->sni);
@@ -179,7 +191,8 @@ bool tls_rule_apply(const struct tls_rule *rule, SSL *ssl, struct tls_proof *pro
 	*proof = (struct tls_proof){.depth = -1};
 	SSL_set_app_data(ssl, proof);
 	ERR_clear_error();
-	if (set_version(rule, ssl) && set_sni(rule, ssl) && set_demand(rule, ssl))
+	if (set_version(rule, ssl) && set_key_choice(rule, ssl) && set_sni(rule, ssl) &&
+	    set_demand(rule, ssl))
 		return true;
 	tls_library_error(reason, sizeof(reason));
 	fail(proof, TLS_FAIL_HANDSHAKE,
