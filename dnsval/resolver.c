@@ -68,6 +68,8 @@ struct resolver {
 	struct flight *shared; /* by question */
 	LIST_HEAD(, flight) flights;
 	LIST_HEAD(, retired) retired;
+	resolver_observer_fn *observer;
+	void *observer_arg;
 };
 
 /* ---- a flight ---- */
@@ -124,6 +126,9 @@ static void on_answer(const struct dns_answer *answer, void *arg)
 	flight->lookup = NULL;
 	unlist(flight);
 	log_answer(flight, answer);
+	if (flight->resolver->observer)
+		flight->resolver->observer(
+		    answer, ev_time() - flight->started, flight->resolver->observer_arg);
 	free_retired(flight->resolver);
 	while ((query = TAILQ_FIRST(&flight->askers))) {
 		dns_query_fn *callback = query->callback;
@@ -198,6 +203,12 @@ void dns_query_cancel(struct dns_query **query)
 	TAILQ_REMOVE(&(*query)->flight->askers, *query, entry);
 	free(*query);
 	*query = NULL;
+}
+
+void resolver_observe(struct resolver *resolver, resolver_observer_fn *observer, void *arg)
+{
+	resolver->observer = observer;
+	resolver->observer_arg = arg;
 }
 
 size_t resolver_lookups_in_flight(const struct resolver *resolver)

@@ -55,6 +55,13 @@ struct dns_query *dns_query_start(struct resolver *resolver, const char *name, e
 /* No callback after this. NULL inside is welcome; the pointer is cleared. */
 void dns_query_cancel(struct dns_query **query);
 
+/*
+ * For who shows what was asked: each answer, in the order in which they came, before its askers
+ * hear of it; seconds since it was asked. One observer; NULL: none any more.
+ */
+typedef void resolver_observer_fn(const struct dns_answer *answer, double seconds, void *arg);
+void resolver_observe(struct resolver *resolver, resolver_observer_fn *observer, void *arg);
+
 /* For start-up messages and tests. */
 size_t resolver_lookups_in_flight(const struct resolver *resolver);
 
