@@ -10,6 +10,7 @@
 #include "conf/log.h"
 #include "conf/mem.h"
 #include "conf/reap.h"
+#include "proxy/hop.h"
 #include "proxy/pool.h"
 #include "proxy/proxy.h"
 #include "proxy/setbacks.h"
@@ -197,24 +198,6 @@ static void try_next_address(struct attempt *a)
 
 /* ---- what the connection says ---- */
 
-static void explain_tls(
-    struct attempt *a, const struct smtp_client_failure *failure, struct refusal *refusal)
-{
-	const struct tls_proof *proof = smtp_client_proof(a->client);
-	struct tls_proof given_up;
-
-	/* No verdict of the handshake's own: it did not end in time, or broke after it. */
-	if (proof && proof->failure == TLS_FINE) {
-		given_up = *proof;
-		given_up.failure = TLS_FAIL_HANDSHAKE;
-		snprintf(given_up.text, sizeof given_up.text, "%.255s", failure->text);
-		proof = &given_up;
-	}
-	route_explain_tls(
-	    a->plan.route, current_address(a), proof ? NULL : failure->text, proof, refusal);
-	route_recheck_sts(a->proxy->policy, a->plan.route);
-}
-
 /* On a fresh connection (R-TLSSEC-15). */
 static void give_tls_up(struct attempt *a, const struct smtp_client_failure *failure)
 {
@@ -243,11 +226,9 @@ static void on_failed(struct attempt *a)
 		give_tls_up(a, failure);
 		return;
 	}
+	hop_explain(a->plan.route, a->client, &refusal);
 	if (failure->stage == STAGE_TLS)
-		explain_tls(a, failure, &refusal);
-	else
-		refusal_set(&refusal, failure->reason, "%s: %s", smtp_client_name(a->client),
-		    failure->text);
+		route_recheck_sts(a->proxy->policy, a->plan.route);
 	setbacks_add(a->proxy->setbacks, current_address(a), a->plan.rule,
 	    failure->stage == STAGE_CONNECT, &refusal);
 	note_failure(a, &refusal);
