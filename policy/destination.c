@@ -292,13 +292,14 @@ static bool needs_probe(const struct destination *destination)
 	return level_asks_tlsa(destination->conf->level) && !destination->conf->next_hop.is_address;
 }
 
-struct destination_lookup *destination_lookup_start(
-    struct policy *policy, const char *domain, destination_fn *callback, void *arg)
+/* Takes over the destination. */
+static struct destination_lookup *start(struct policy *policy, struct destination *destination,
+    destination_fn *callback, void *arg)
 {
 	struct destination_lookup *lookup = mem_zero(1, sizeof *lookup);
 
 	lookup->policy = policy;
-	lookup->destination = destination_new(policy, domain);
+	lookup->destination = destination;
 	lookup->callback = callback;
 	lookup->arg = arg;
 	ev_timer_init(&lookup->turn, on_turn, 0, 0);
@@ -310,6 +311,24 @@ struct destination_lookup *destination_lookup_start(
 	else
 		ev_timer_start(policy->loop, &lookup->turn);
 	return lookup;
+}
+
+struct destination_lookup *destination_lookup_start(
+    struct policy *policy, const char *domain, destination_fn *callback, void *arg)
+{
+	return start(policy, destination_new(policy, domain), callback, arg);
+}
+
+struct destination_lookup *destination_lookup_start_host(struct policy *policy, const char *host,
+    uint16_t port, destination_fn *callback, void *arg)
+{
+	struct destination *destination = destination_new(policy, host);
+	struct conf_next_hop next_hop = {.set = true, .port = port};
+
+	snprintf(next_hop.host, sizeof next_hop.host, "%s", host);
+	destination->host_count = 0; /* whatever next_hop is configured */
+	take_configured(destination, &next_hop);
+	return start(policy, destination, callback, arg);
 }
 
 void destination_lookup_cancel(struct destination_lookup **lookup)

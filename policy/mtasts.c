@@ -368,6 +368,12 @@ struct mtasts *mtasts_new(struct ev_loop *loop, const struct conf *conf, struct 
 	return mtasts;
 }
 
+void mtasts_stop_refreshing(struct mtasts *mtasts)
+{
+	mtasts->never_refreshes = true;
+	sts_refresh_stop(mtasts);
+}
+
 void mtasts_free(struct mtasts **mtasts)
 {
 	struct mtasts *m = *mtasts;

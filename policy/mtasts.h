@@ -42,6 +42,9 @@ struct mtasts *mtasts_new(struct ev_loop *loop, const struct conf *conf, struct 
     struct fetcher *fetcher, struct store *store);
 void mtasts_free(struct mtasts **mtasts);
 
+/* For a command that only looks: from now on cached policies are not fetched again by themselves. */
+void mtasts_stop_refreshing(struct mtasts *mtasts);
+
 /* The answer is handed over: sts_answer_free(). domain: normal form, the next-hop domain
  * (R-STS-01). */
 typedef void sts_lookup_fn(struct sts_answer *answer, void *arg);

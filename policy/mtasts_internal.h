@@ -27,7 +27,8 @@ struct mtasts {
 	struct sts_flight *flights;     /* by domain */
 	struct sts_lookup_list lookups; /* all, for the end */
 	ev_timer refresh_timer;
-	size_t refreshing; /* lookups that the timer started */
+	size_t refreshing;   /* lookups that the timer started */
+	bool never_refreshes;
 };
 
 /* ---- lookups that nobody waits for (mtasts.c) ---- */

@@ -73,6 +73,13 @@ typedef void destination_fn(struct destination *destination, void *arg);
  */
 struct destination_lookup *destination_lookup_start(
     struct policy *policy, const char *domain, destination_fn *callback, void *arg);
+
+/*
+ * The same for a host in place of a domain, as if next_hop were [host]:port: for who asks about an
+ * MX host.
+ */
+struct destination_lookup *destination_lookup_start_host(struct policy *policy, const char *host,
+    uint16_t port, destination_fn *callback, void *arg);
 void destination_lookup_cancel(struct destination_lookup **lookup);
 void destination_free(struct destination **destination);
 

@@ -49,6 +49,7 @@ struct change {
 struct store {
 	struct ev_loop *loop;
 	char *path;
+	bool is_reader; /* nothing below is used */
 	struct change *waiting; /* by domain, oldest first */
 	size_t waiting_size;
 	unsigned busy_count;
@@ -330,29 +331,42 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 
 void store_put(struct store *store, const struct sts_entry *entry)
 {
+	if (store->is_reader)
+		return;
 	wait_for_writer(store, store_row_new(entry));
 	write_on(store);
 }
 
 void store_delete(struct store *store, const char *domain)
 {
+	if (store->is_reader)
+		return;
 	wait_for_writer(store, store_row_delete(domain));
 	write_on(store);
 }
 
 /* ---- opening, loading, closing ---- */
 
-struct store *store_open(struct ev_loop *loop, const struct conf *conf)
+struct store *store_open_reader(struct ev_loop *loop, const struct conf *conf)
 {
 	struct store *store = mem_zero(1, sizeof *store);
 
 	store->loop = loop;
 	store->path = mem_printf("%s/mta-sts.sqlite", conf->server.state_dir);
-	store->batch = mem_alloc(sizeof *store->batch + STORE_BATCH_MAX);
-	store->revive_after = revive_least;
+	store->is_reader = true;
 	ev_init(&store->socket, on_socket);
 	ev_init(&store->timer, on_timer);
 	store->socket.data = store->timer.data = store;
+	return store;
+}
+
+struct store *store_open(struct ev_loop *loop, const struct conf *conf)
+{
+	struct store *store = store_open_reader(loop, conf);
+
+	store->is_reader = false;
+	store->batch = mem_alloc(sizeof *store->batch + STORE_BATCH_MAX);
+	store->revive_after = revive_least;
 	start_writer(store);
 	return store;
 }
@@ -361,7 +375,9 @@ void store_load(struct store *store, store_entry_fn *each, void *arg)
 {
 	char why[STORE_WHY];
 
-	if (store_file_load(store->path, each, arg, why) != STORE_DONE)
+	if (store->is_reader)
+		store_file_look(store->path, each, arg);
+	else if (store_file_load(store->path, each, arg, why) != STORE_DONE)
 		tell_trouble(store, why);
 }
 

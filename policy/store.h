@@ -37,6 +37,12 @@ struct sts_entry {
  * a new one, and with a disk that cannot be written mail goes on from memory.
  */
 struct store *store_open(struct ev_loop *loop, const struct conf *conf);
+
+/*
+ * The same for a command that only looks: what can be read is read, nothing is written, forked or
+ * repaired, and what cannot be read is no matter.
+ */
+struct store *store_open_reader(struct ev_loop *loop, const struct conf *conf);
 void store_close(struct store **store); /* writes what waits, blocks for at most 2 s */
 
 /*

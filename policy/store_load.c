@@ -99,6 +99,17 @@ static void drop_unsound(struct loading *loading, struct store_db *db)
 	store_db_drop_unsound(db, why);
 }
 
+void store_file_look(const char *path, store_entry_fn *each, void *arg)
+{
+	struct loading loading = {.path = path, .each = each, .arg = arg};
+	struct store_db *db;
+	char why[STORE_WHY];
+
+	if (store_db_open_reader(&db, path, why) == STORE_DONE)
+		store_db_read(db, load_row, &loading, why);
+	store_db_close(&db);
+}
+
 enum store_result store_file_load(
     const char *path, store_entry_fn *each, void *arg, char why[STORE_WHY])
 {

@@ -14,4 +14,7 @@
 enum store_result store_file_load(
     const char *path, store_entry_fn *each, void *arg, char why[STORE_WHY]);
 
+/* What can be read of it, without a trace on disk or in the log. */
+void store_file_look(const char *path, store_entry_fn *each, void *arg);
+
 #endif

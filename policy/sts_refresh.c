@@ -85,7 +85,8 @@ void sts_refresh_schedule(struct mtasts *mtasts)
 	double wait;
 
 	ev_timer_stop(mtasts->loop, &mtasts->refresh_timer);
-	if (!sts_cache_next_due(mtasts->cache, &due) || mtasts->refreshing >= REFRESHING_MAX)
+	if (mtasts->never_refreshes || !sts_cache_next_due(mtasts->cache, &due) ||
+	    mtasts->refreshing >= REFRESHING_MAX)
 		return;
 	wait = wait_for(due, clock_wall());
 	if (wait < spacing)

@@ -5,6 +5,7 @@
 
 #include "conf/conf.h"
 #include "conf/log.h"
+#include "conf/mem.h"
 #include "conf/reap.h"
 #include "dnsval/probe.h"
 #include "dnsval/resolver.h"
@@ -19,6 +20,7 @@
 #include <ev.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sysexits.h>
 
 static bool complain(const char *what, char **error)
@@ -63,7 +65,26 @@ static bool build_mtasts(struct machine *m)
 	if (!m->fetcher)
 		return complain("cannot set up HTTPS: ", &error);
 	m->mtasts = mtasts_new(m->proxy.loop, m->conf, m->resolver, m->fetcher, m->store);
+	if (m->use == MACHINE_LOOKS)
+		mtasts_stop_refreshing(m->mtasts);
 	return true;
+}
+
+/* The service of this configuration would be ourselves, as far as it can be told beforehand. */
+static void own_configured(struct machine *m)
+{
+	struct addr *all = NULL;
+	size_t total = 0;
+
+	for (size_t i = 0; i < m->conf->listener_count; i++) {
+		const struct conf_addrs *listen = &m->conf->listeners[i].listen;
+
+		all = mem_resize(all, total + listen->count, sizeof *all);
+		memcpy(all + total, listen->items, listen->count * sizeof *all);
+		total += listen->count;
+	}
+	policy_set_own(m->proxy.policy, all, total);
+	free(all);
 }
 
 static bool build(struct machine *m)
@@ -73,6 +94,8 @@ static bool build(struct machine *m)
 	m->probe = probe_new(m->proxy.loop, m->conf);
 	probe_watch(m->probe, on_probe, m);
 	m->proxy.policy = policy_new(m->proxy.loop, m->conf, m->resolver, m->probe, m->mtasts);
+	if (m->use == MACHINE_LOOKS)
+		own_configured(m);
 	m->proxy.setbacks = setbacks_new();
 	m->proxy.pool = pool_new(&m->proxy);
 	return true;
@@ -87,7 +110,8 @@ int machine_open(struct machine *m, struct ev_loop *loop, struct conf *conf)
 	m->conf = conf;
 	m->proxy.conf = conf;
 	m->proxy.loop = loop;
-	m->store = store_open(loop, conf);
+	m->store =
+	    m->use == MACHINE_LOOKS ? store_open_reader(loop, conf) : store_open(loop, conf);
 	m->resolver = resolver_new(loop, conf, &error);
 	if (!m->resolver) {
 		complain("", &error);

@@ -19,7 +19,13 @@ struct probe;
 struct resolver;
 struct store;
 
+enum machine_use {
+	MACHINE_SERVES,
+	MACHINE_LOOKS, /* for a command that anybody may run: nothing is written or kept up */
+};
+
 struct machine {
+	enum machine_use use; /* set before machine_open() */
 	struct proxy proxy;
 	struct conf *conf; /* owned */
 	struct store *store;
