@@ -52,7 +52,7 @@ say    = $(if $(V),,@printf '  %-5s%s\n' $(1) $(2))
 # Targets that install first start a make of their own, with a job for each processor.
 build := $(MAKE) --no-print-directory -j$(shell nproc)
 
-.PHONY: all deps test-deps run check units demo fuzz fuzz-build fuzz-replay install uninstall clean dist help FORCE
+.PHONY: all deps test-deps run check units demo bench bench-deps fuzz fuzz-build fuzz-replay install uninstall clean dist help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY: $(OUT)/tests/fuzz/replay.o $(FUZZERS:%.c=$(OUT)/%.o)
 
@@ -63,6 +63,7 @@ help:
 	@echo "make run        install what building needs, build, serve with the defaults on port 2525"
 	@echo "make check      get what the tests need, build, run all tests"
 	@echo "make demo       a small signed internet in a namespace, and what danelaw does with it"
+	@echo "make bench      CPU per message and messages/s beside Postfix and Exim, under a minute"
 	@echo "make fuzz       all fuzzers, FUZZ_SECONDS=$(FUZZ_SECONDS) each"
 	@echo "make install    into DESTDIR$(PREFIX); uninstall, clean, dist, deps"
 
@@ -134,6 +135,20 @@ fuzz: deps
 demo: test-deps
 	@$(build) all
 	@tests/lab/demo $(OUT)/danelaw
+
+# ---- benchmarks ----
+
+build/bench/%: tests/bench/%.c tests/bench/common.h
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(quiet)$(CC) -std=gnu11 $(OPTIMISE) -Wall -Wextra -o $@ $< -lssl -lcrypto -lpthread
+
+bench-deps: test-deps
+	@tests/lab/fetch
+	@$(build) all build/bench/sink build/bench/source
+
+bench: bench-deps
+	@tests/bench/run --quick --suite check,load
 
 # ---- installing ----
 
