@@ -122,10 +122,10 @@ $(OUT)/tests/fuzz/%-replay: $(OUT)/tests/fuzz/%.o $(OUT)/tests/fuzz/replay.o $(O
 
 FUZZ_CFLAGS := -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 fuzz-build: $(FUZZERS:%.c=build/fuzz/%)
-build/fuzz/tests/fuzz/%: tests/fuzz/%.c $(LIBRARY) $(wildcard */*.h)
+build/fuzz/tests/fuzz/%: tests/fuzz/%.c $(LIBRARY) $(wildcard */*.h) $(OUT)/release.h
 	@mkdir -p $(@D)
 	$(call say,FUZZ,$@)
-	$(quiet)clang $(CPPFLAGS) $(FUZZ_CFLAGS) -o $@ $< $(LIBRARY) $(LDLIBS)
+	$(quiet)clang $(CPPFLAGS) -I$(OUT) $(FUZZ_CFLAGS) -o $@ $< $(LIBRARY) $(LDLIBS)
 
 fuzz: deps
 	@packaging/install-packages $(FUZZ_PACKAGES)
