@@ -118,6 +118,8 @@ static int compare(const void *left, const void *right)
 	return a->len ? memcmp(a->data, b->data, a->len) : 0;
 }
 
+bool tlsa_equal(const struct tlsa *a, const struct tlsa *b) { return compare(a, b) == 0; }
+
 void tlsa_set_sort(struct tlsa_set *set)
 {
 	if (set->count > 1)

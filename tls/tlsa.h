@@ -33,6 +33,8 @@ enum { TLSA_TEXT = 96 };
 /* "3 1 1 ab12cd34.." for people (first 8 hex digits where the data is longer). Returns out. */
 const char *tlsa_brief(const struct tlsa *t, char out[TLSA_TEXT]);
 
+bool tlsa_equal(const struct tlsa *a, const struct tlsa *b);
+
 void tlsa_set_add(struct tlsa_set *set, const struct tlsa *t);        /* copies the data */
 void tlsa_set_copy(struct tlsa_set *to, const struct tlsa_set *from); /* `to` must be empty */
 void tlsa_set_sort(struct tlsa_set *set); /* one order for equal sets: keys and logs */
