@@ -3,6 +3,7 @@
  */
 #include "conf/conf.h"
 #include "proxy/serve.h"
+#include "proxy/tlsa_cmd.h"
 #include "proxy/version.h"
 #include "tls/ctx.h"
 
@@ -15,6 +16,7 @@ static const char usage[] =
     "danelaw: delivers plain SMTP over STARTTLS proven by DANE or MTA-STS\n"
     "\n"
     "  danelaw [serve]           serve in the foreground\n"
+    "  danelaw tlsa FILE...      TLSA records for a certificate or key\n"
     "  danelaw -t                test the configuration: exit 0, or 78 with FILE:LINE: message\n"
     "  danelaw -V, --version     versions of danelaw and of the libraries it runs with\n"
     "  danelaw -h, --help        this; danelaw COMMAND --help tells more\n"
@@ -31,6 +33,7 @@ static const struct {
 	command_fn *run;
 } commands[] = {
     {"serve", serve_command},
+    {"tlsa", tlsa_command},
 };
 
 static command_fn *find_command(const char *name)
