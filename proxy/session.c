@@ -287,7 +287,7 @@ static void consume(void *arg, size_t len)
 /* The end of a broken stream is told after what came before it. */
 static bool is_broken(void *arg)
 {
-	return stream_error(((struct session *)arg)->stream)[0] != '\0';
+	return stream_is_broken(((struct session *)arg)->stream);
 }
 
 static bool pass_body(struct session *s)

@@ -221,6 +221,11 @@ enum channel_outcome channel_handshake(struct channel *channel)
 	return CHANNEL_FAILED;
 }
 
+bool channel_has_pending(const struct channel *channel)
+{
+	return channel->tls && channel->tls->ssl && SSL_has_pending(channel->tls->ssl);
+}
+
 static enum channel_outcome read_tls(struct channel *channel, void *data, size_t size, size_t *len)
 {
 	struct tls_session *tls = channel->tls;
@@ -228,6 +233,7 @@ static enum channel_outcome read_tls(struct channel *channel, void *data, size_t
 
 	ERR_clear_error();
 	outcome = outcome_of(channel, SSL_read_ex(tls->ssl, data, size, len));
+	channel->is_drained = !channel_has_pending(channel);
 	if (outcome == CHANNEL_FAILED || tls->late_messages <= LATE_MESSAGES_MAX)
 		return outcome;
 	tls->may_shutdown = false;
@@ -258,6 +264,7 @@ enum channel_outcome channel_read(struct channel *channel, void *data, size_t si
 	if (got < 0)
 		return errno == EAGAIN ? CHANNEL_WANTS_READ : fail_errno(channel, errno);
 	*len = (size_t)got;
+	channel->is_drained = *len < size;
 	return CHANNEL_DONE;
 }
 

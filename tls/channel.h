@@ -28,10 +28,12 @@ enum { CHANNEL_ERROR = 256 };
 struct channel {
 	int fd;                  /* -1: none */
 	struct tls_session *tls; /* NULL: in clear */
+	bool is_drained;         /* the last read took all there was; another would find nothing */
 	char error[CHANNEL_ERROR];
 };
 
-/* Takes every TLS record whole: no decrypted octet ever waits inside of OpenSSL. */
+/* Takes every TLS record whole: no decrypted octet ever waits inside of OpenSSL, though further
+ * records may. */
 enum { CHANNEL_READ_SIZE = 16384 };
 
 void channel_init(struct channel *channel, int fd);
@@ -49,6 +51,9 @@ bool channel_start_tls(struct channel *channel, struct tls_contexts *contexts,
     const struct tls_rule *rule, size_t unconsumed);
 enum channel_outcome channel_handshake(struct channel *channel); /* CHANNEL_DONE: the rule is met */
 const struct tls_proof *channel_proof(const struct channel *channel); /* NULL: no TLS was started */
+
+/* Octets wait inside of OpenSSL, so that the socket need not become readable for more of them. */
+bool channel_has_pending(const struct channel *channel);
 
 /* The certificates of a completed handshake; nothing before it. chain holds nothing yet. */
 void channel_chain(const struct channel *channel, struct tls_chain *chain);

@@ -36,7 +36,7 @@ static const char tls13_ciphers[] =
 
 enum { CHAIN_DEPTH_MAX = 10, CERTIFICATES_MAX = 100 * 1024 };
 
-enum class { OPPORTUNISTIC, ENCRYPT_ONLY, PKIX, DANE, CLASS_COUNT };
+enum trust { OPPORTUNISTIC, ENCRYPT_ONLY, PKIX, DANE, CLASS_COUNT };
 
 static const struct {
 	const char *ciphers;
@@ -80,7 +80,7 @@ const char *tls_library_error(char *out, size_t size)
 
 /* Everything said aloud, also what is the default: a default may change with the library's version.
  */
-static void set_limits_and_options(SSL_CTX *ctx, enum class class)
+static void set_limits_and_options(SSL_CTX *ctx, enum trust trust)
 {
 	SSL_CTX_clear_options(ctx, SSL_CTX_get_options(ctx));
 	SSL_CTX_set_options(
@@ -91,29 +91,29 @@ static void set_limits_and_options(SSL_CTX *ctx, enum class class)
 	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
 				  SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-	SSL_CTX_set_read_ahead(ctx, 0);
 	SSL_CTX_set_max_cert_list(ctx, CERTIFICATES_MAX);
-	SSL_CTX_set_verify(ctx, settings[class].verify, NULL);
+	SSL_CTX_set_verify(ctx, settings[trust].verify, NULL);
 	SSL_CTX_set_verify_depth(ctx, CHAIN_DEPTH_MAX);
-	SSL_CTX_set_security_level(ctx, settings[class].level);
+	SSL_CTX_set_security_level(ctx, settings[trust].level);
 }
 
-static bool set_versions_and_ciphers(SSL_CTX *ctx, enum class class)
+static bool set_versions_and_ciphers(SSL_CTX *ctx, enum trust trust)
 {
 	return SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) &&
 	       SSL_CTX_set_max_proto_version(ctx, 0) &&
-	       SSL_CTX_set_cipher_list(ctx, settings[class].ciphers) &&
+	       SSL_CTX_set_cipher_list(ctx, settings[trust].ciphers) &&
 	       SSL_CTX_set_ciphersuites(ctx, tls13_ciphers);
 }
 
-static SSL_CTX *new_context(enum class class)
+static SSL_CTX *new_context(enum trust trust)
 {
 	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
 
 	if (!ctx)
 		return NULL;
-	set_limits_and_options(ctx, class);
-	if (set_versions_and_ciphers(ctx, class) && (class != DANE || SSL_CTX_dane_enable(ctx) > 0))
+	set_limits_and_options(ctx, trust);
+	SSL_CTX_set_read_ahead(ctx, 1); /* one read for all records that came, not two for each */
+	if (set_versions_and_ciphers(ctx, trust) && (trust != DANE || SSL_CTX_dane_enable(ctx) > 0))
 		return ctx;
 	SSL_CTX_free(ctx);
 	return NULL;
@@ -148,15 +148,15 @@ struct tls_contexts *tls_contexts_new(const char *ca_file, char **error)
 	char reason[128];
 
 	ERR_clear_error();
-	for (int class = 0; class < CLASS_COUNT; class ++) {
-		contexts->of[class] = new_context(class);
-		if (!contexts->of[class]) {
+	for (int trust = 0; trust < CLASS_COUNT; trust++) {
+		contexts->of[trust] = new_context(trust);
+		if (!contexts->of[trust]) {
 			*error =
 			    mem_printf("OpenSSL: %s", tls_library_error(reason, sizeof(reason)));
 			tls_contexts_free(&contexts);
 			return NULL;
 		}
-		SSL_CTX_set_app_data(contexts->of[class], contexts);
+		SSL_CTX_set_app_data(contexts->of[trust], contexts);
 	}
 	load_ca_file(contexts, ca_file);
 	return contexts;
@@ -166,8 +166,8 @@ void tls_contexts_free(struct tls_contexts **contexts)
 {
 	if (!*contexts)
 		return;
-	for (int class = 0; class < CLASS_COUNT; class ++)
-		SSL_CTX_free((*contexts)->of[class]);
+	for (int trust = 0; trust < CLASS_COUNT; trust++)
+		SSL_CTX_free((*contexts)->of[trust]);
 	free((*contexts)->ca_error);
 	free(*contexts);
 	*contexts = NULL;
@@ -191,15 +191,22 @@ bool tls_handle_judge_by_ca(SSL *ssl)
 	return SSL_set1_verify_cert_store(ssl, SSL_CTX_get_cert_store(contexts->of[PKIX]));
 }
 
-static enum class class_of(enum tls_need need) {
-	switch (need){
-		case TLS_MAY : return OPPORTUNISTIC; case TLS_ENCRYPT : return ENCRYPT_ONLY;
-		case TLS_PKIX : return PKIX;
-		case TLS_DANE : return DANE;
-		case TLS_NONE : break;
+static enum trust class_of(enum tls_need need)
+{
+	switch (need) {
+	case TLS_MAY:
+		return OPPORTUNISTIC;
+	case TLS_ENCRYPT:
+		return ENCRYPT_ONLY;
+	case TLS_PKIX:
+		return PKIX;
+	case TLS_DANE:
+		return DANE;
+	case TLS_NONE:
+		break;
 	}
-assert(!"no TLS where none is wanted");
-abort();
+	assert(!"no TLS where none is wanted");
+	abort();
 }
 
 SSL *tls_contexts_handle(struct tls_contexts *contexts, enum tls_need need)

@@ -20,6 +20,9 @@ void socket_prepare(int fd);
 
 int socket_error(int fd); /* an errno; 0: none */
 
+/* The connection is reset, or gone in both directions; nothing is read. */
+bool socket_is_broken(int fd);
+
 /* false, and *a untouched: not connected, or another family. */
 bool socket_local(int fd, struct addr *a);
 

@@ -191,6 +191,8 @@ static void take_input(struct stream *s)
 		outcome = read_once(s);
 		news = news || outcome == CHANNEL_DONE || outcome == CHANNEL_EOF;
 		s->eof = s->eof || outcome == CHANNEL_EOF;
+		if (s->channel.is_drained)
+			break;
 	}
 	s->read_wants = outcome == CHANNEL_WANTS_WRITE ? CHANNEL_WANTS_WRITE : CHANNEL_WANTS_READ;
 	watch(s);
@@ -210,6 +212,8 @@ void stream_consume(struct stream *s, size_t len)
 {
 	buf_consume(&s->in, len);
 	watch(s);
+	if (ev_is_active(&s->reader) && channel_has_pending(&s->channel))
+		ev_feed_event(s->loop, &s->reader, EV_READ);
 }
 
 bool stream_at_eof(const struct stream *s) { return s->eof; }
@@ -432,6 +436,11 @@ static void on_linger(struct ev_loop *loop, ev_timer *watcher, int events)
 /* ---- who it is, and the end ---- */
 
 const char *stream_error(const struct stream *s) { return s->channel.error; }
+
+bool stream_is_broken(const struct stream *s)
+{
+	return s->channel.error[0] || s->channel.fd < 0 || socket_is_broken(s->channel.fd);
+}
 
 bool stream_local(const struct stream *s, struct addr *local)
 {

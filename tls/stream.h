@@ -78,6 +78,9 @@ size_t stream_unsent(const struct stream *stream); /* octets not yet handed to t
 
 /* "connection refused", "connection lost", ...; "" while fine */
 const char *stream_error(const struct stream *stream);
+
+/* Known to be gone, asked at this moment: octets that came before may still wait in the input. */
+bool stream_is_broken(const struct stream *stream);
 bool stream_local(const struct stream *stream, struct addr *local);
 
 /*
