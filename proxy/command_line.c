@@ -13,7 +13,7 @@
 void command_line_init(struct command_line *line, int argc, char **argv)
 {
 	*line = (struct command_line){.argc = argc, .argv = argv};
-	line->options = mem_zero((size_t)argc, sizeof *line->options);
+	line->options = mem_zero((size_t)argc + 1, sizeof *line->options);
 	optind = 0; /* glibc: begin anew */
 }
 
@@ -80,6 +80,13 @@ void command_line_descend(struct command_line *line)
 	line->argc -= optind;
 	line->argv += optind;
 	optind = 0; /* glibc: begin anew, behind the name */
+}
+
+void command_line_prefer(struct command_line *line, const char *option)
+{
+	memmove(line->options + 1, line->options, line->option_count * sizeof *line->options);
+	line->options[0] = option;
+	line->option_count++;
 }
 
 struct conf *command_line_conf(const struct command_line *line)

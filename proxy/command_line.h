@@ -39,6 +39,9 @@ int command_line_next(struct command_line *line, const char *shorts, const struc
 /* Goes on behind the command's name at argv[optind], if there is one. */
 void command_line_descend(struct command_line *line);
 
+/* A setting of the command's own, before those of the command line, which replace it. Once. */
+void command_line_prefer(struct command_line *line, const char *option);
+
 /* Loads what -c and -o say. NULL: every mistake was told on stderr; end with EX_CONFIG. */
 struct conf *command_line_conf(const struct command_line *line);
 

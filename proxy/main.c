@@ -2,6 +2,7 @@
  * main.c - which command, and nothing else: each lives where its subject lives.
  */
 #include "conf/conf.h"
+#include "proxy/check_cmd.h"
 #include "proxy/serve.h"
 #include "proxy/tlsa_cmd.h"
 #include "proxy/version.h"
@@ -16,8 +17,9 @@ static const char usage[] =
     "danelaw: delivers plain SMTP over STARTTLS proven by DANE or MTA-STS\n"
     "\n"
     "  danelaw [serve]           serve in the foreground\n"
-    "  danelaw tlsa FILE...      TLSA records for a certificate or key\n"
     "  danelaw -t                test the configuration: exit 0, or 78 with FILE:LINE: message\n"
+    "  danelaw check NAME...     what mail to a domain, address or MX host would get, and why\n"
+    "  danelaw tlsa FILE...      TLSA records for a certificate or key\n"
     "  danelaw -V, --version     versions of danelaw and of the libraries it runs with\n"
     "  danelaw -h, --help        this; danelaw COMMAND --help tells more\n"
     "\n"
@@ -33,6 +35,7 @@ static const struct {
 	command_fn *run;
 } commands[] = {
     {"serve", serve_command},
+    {"check", check_command},
     {"tlsa", tlsa_command},
 };
 

@@ -8,6 +8,7 @@
 #include "release.h"
 
 #include <ev.h>
+#include <jansson.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <unbound.h>
@@ -19,5 +20,6 @@ void version_print(void)
 {
 	printf("danelaw %s (%s)\n%s\nlibunbound %s\nlibev %d.%d\n", danelaw_version, danelaw_commit,
 	    OpenSSL_version(OPENSSL_VERSION), ub_version(), ev_version_major(), ev_version_minor());
-	printf("libcurl %s\nSQLite %s\n", fetch_library_version(), store_library_version());
+	printf("libcurl %s\nSQLite %s\njansson %s\n", fetch_library_version(),
+	    store_library_version(), jansson_version_str());
 }

@@ -1,0 +1,245 @@
+/*
+ * check_judge.c - from what was collected to what mail would get, in the order in which approach.c
+ * tries hosts. Pure; table-tested.
+ *
+ * Hosts of one preference are tried in random order: of those that are ready the least trustworthy
+ * one counts, because any message may go there.
+ */
+#include "proxy/check.h"
+
+#include <string.h>
+
+const char *check_result_name(enum check_result result)
+{
+	static const char *const names[] = {[CHECK_AUTHENTICATED] = "authenticated",
+	    [CHECK_UNAUTHENTICATED] = "not-authenticated",
+	    [CHECK_REFUSED] = "refused",
+	    [CHECK_UNKNOWN] = "unknown"};
+
+	return names[result];
+}
+
+/* What the weather explains is no statement about the destination. */
+static enum check_result result_of(enum reason reason)
+{
+	switch (reason) {
+	case REASON_DNS_FAILED:
+	case REASON_BUSY:
+	case REASON_CONNECT_FAILED:
+	case REASON_CONNECTION_LOST:
+		return CHECK_UNKNOWN;
+	default:
+		return CHECK_REFUSED;
+	}
+}
+
+static struct check_verdict refused(const struct refusal *refusal)
+{
+	return (struct check_verdict){
+	    .result = result_of(refusal->reason), .policy = "", .refusal = *refusal};
+}
+
+/* ---- a host ---- */
+
+static struct check_verdict relaxed(const struct route *route, const struct refusal *refusal)
+{
+	return (struct check_verdict){.result = CHECK_UNAUTHENTICATED,
+	    .policy = route->policy_label,
+	    .is_assumed = true,
+	    .would_refuse = refusal->reason};
+}
+
+static struct check_verdict ready(const struct route *route, const struct check_address *address)
+{
+	return (struct check_verdict){
+	    .result = address->is_verified ? CHECK_AUTHENTICATED : CHECK_UNAUTHENTICATED,
+	    .is_encrypted = address->is_encrypted,
+	    .policy = route->policy_label};
+}
+
+/* Nobody was asked: the host is taken to prove what it must. */
+static struct check_verdict assumed(const struct route *route)
+{
+	bool proves = route->rule.need == TLS_PKIX || route->rule.need == TLS_DANE;
+
+	return (struct check_verdict){
+	    .result = proves && route->secures_domain ? CHECK_AUTHENTICATED : CHECK_UNAUTHENTICATED,
+	    .is_encrypted = route->rule.need > TLS_MAY,
+	    .is_assumed = true,
+	    .policy = route->policy_label};
+}
+
+static struct check_verdict failed(const struct route *route, const struct refusal *refusal)
+{
+	struct check_verdict verdict = refused(refusal);
+
+	if (route->may_report_only && reason_is_tls(refusal->reason))
+		verdict = relaxed(route, refusal);
+	verdict.policy = route->policy_label;
+	return verdict;
+}
+
+struct check_verdict check_judge_host(const struct check *check, size_t index)
+{
+	const struct check_host *host = &check->hosts[index];
+	const struct check_address *last = NULL;
+
+	if (host->route->verdict != POLICY_CONNECT)
+		return failed(host->route, &host->route->refusal);
+	for (size_t i = 0; i < host->address_count; i++) {
+		if (host->addresses[i].outcome == CHECK_READY)
+			return ready(host->route, &host->addresses[i]);
+		if (host->addresses[i].outcome == CHECK_FAILED)
+			last = &host->addresses[i];
+	}
+	return last ? failed(host->route, &last->refusal) : assumed(host->route);
+}
+
+/* ---- a domain ---- */
+
+static bool is_ready(const struct check_verdict *verdict)
+{
+	return verdict->result <= CHECK_UNAUTHENTICATED && verdict->would_refuse == REASON_NONE;
+}
+
+static bool is_worse(const struct check_verdict *verdict, const struct check_verdict *than)
+{
+	if (verdict->result != than->result)
+		return verdict->result > than->result;
+	return than->is_encrypted && !verdict->is_encrypted;
+}
+
+/* The hosts of one preference, from *index on, which moves behind them. false: none is ready, and
+ * verdict is the last failure. */
+static bool judge_preference(
+    const struct check *check, size_t *index, struct check_verdict *verdict)
+{
+	unsigned preference = check->hosts[*index].route->preference;
+	bool found = false;
+
+	for (; *index < check->host_count; (*index)++) {
+		struct check_verdict one;
+
+		if (check->hosts[*index].route->preference != preference)
+			break;
+		one = check_judge_host(check, *index);
+		if (is_ready(&one) && (!found || is_worse(&one, verdict))) {
+			*verdict = one;
+			found = true;
+		} else if (!found) {
+			*verdict = one;
+		}
+	}
+	return found;
+}
+
+/* This preference and all worse ones would only bring the mail back (RFC 5321 5.1). */
+static bool has_self(const struct check *check, size_t index)
+{
+	unsigned preference = check->hosts[index].route->preference;
+
+	for (; index < check->host_count; index++) {
+		if (check->hosts[index].route->preference != preference)
+			break;
+		if (check->hosts[index].route->is_self)
+			return true;
+	}
+	return false;
+}
+
+static const struct refusal *self_refusal(const struct check *check, size_t index)
+{
+	while (!check->hosts[index].route->is_self)
+		index++;
+	return &check->hosts[index].route->refusal;
+}
+
+struct check_verdict check_judge(const struct check *check)
+{
+	struct check_verdict best, one;
+	bool has_failed = false;
+
+	if (check->bad_name.reason != REASON_NONE)
+		return refused(&check->bad_name);
+	if (check->destination->verdict != POLICY_CONNECT)
+		return refused(&check->destination->refusal);
+	for (size_t i = 0; i < check->host_count;) {
+		if (has_self(check, i)) {
+			best = has_failed ? best : refused(self_refusal(check, i));
+			has_failed = true;
+			break;
+		}
+		if (judge_preference(check, &i, &one))
+			return one;
+		best = has_failed ? best : one;
+		has_failed = true;
+	}
+	return best;
+}
+
+/* ---- what to do ---- */
+
+/* clang-format off */
+static const struct {
+	enum reason reason;
+	const char *text;
+} advice[] = {
+	{ REASON_DNS_BOGUS, "Every validating resolver refuses this answer. The zone's owner must "
+	  "sign it anew, or mend the DS record at the parent; `delv` and dnsviz.net show where it "
+	  "breaks. Until then mail waits." },
+	{ REASON_DNS_FAILED, "Nothing is known: try again later. If it stays, look at this host's "
+	  "own DNS first (danelaw check of another domain), then ask the zone's owner." },
+	{ REASON_NO_SUCH_DOMAIN, "The sender should correct the address; such mail bounces." },
+	{ REASON_NO_MAIL_HOST, "The sender should correct the address, or the domain's owner must "
+	  "publish an MX record; such mail bounces." },
+	{ REASON_NULL_MX, "The domain's owner says that it takes no mail; such mail bounces." },
+	{ REASON_NO_ADDRESS, "The owner of the domain or of its MX host must publish an A or AAAA "
+	  "record with a public address. An address of your own network is used only if "
+	  "allow_addresses names it." },
+	{ REASON_MX_LOOP, "The MX record points at danelaw itself. The operator of danelaw should "
+	  "set next_hop for this domain, or its owner correct the MX record." },
+	{ REASON_CONNECT_FAILED, "The host does not answer on its SMTP port. If no host answers "
+	  "you, a firewall or your access provider blocks port 25; else its owner must look at it." },
+	{ REASON_CONNECTION_LOST, "The host broke the conversation off: try again later; if it "
+	  "stays, its owner must look at its log." },
+	{ REASON_DANE_NO_STARTTLS, "The host's owner must turn STARTTLS on, or remove the TLSA "
+	  "records. If it is on, something between here and there takes it away: a firewall with "
+	  "SMTP inspection, or an attacker." },
+	{ REASON_TLS_NOT_OFFERED, "The host's owner must turn STARTTLS on; or the operator of "
+	  "danelaw must lower the level for this domain." },
+	{ REASON_STS_NO_STARTTLS, "The host's owner must turn STARTTLS on, or withdraw the MTA-STS "
+	  "policy. If it is on, something between here and there takes it away." },
+	{ REASON_TLS_HANDSHAKE, "The host began TLS and did not complete it. Its owner must look in "
+	  "its log; usual causes: nothing newer than TLS 1.1, no ECDHE with AES-GCM or ChaCha20, a "
+	  "key that does not fit the certificate, a firewall that breaks STARTTLS." },
+	{ REASON_DANE_MISMATCH, "Every sender that uses DANE holds back its mail. The owner of the "
+	  "host must publish a TLSA record for the key in use, or put the certificate back that "
+	  "the records name." },
+	{ REASON_DANE_NAME, "With TLSA usage 2 the certificate must name the host: its owner must "
+	  "get one for that name, or publish a 3 1 1 record, which needs no name." },
+	{ REASON_DANE_EXPIRED, "With TLSA usage 2 dates count: the host's owner must renew the "
+	  "certificate." },
+	{ REASON_DANE_CHAIN, "With TLSA usage 2 the chain from the host's certificate to the "
+	  "published CA must verify: the host's owner must mend the chain, or publish a 3 1 1 "
+	  "record." },
+	{ REASON_DANE_REQUIRED, "Level dane-only asks for more than is published: the owner must "
+	  "sign the zones and publish TLSA records, or the operator of danelaw choose level dane." },
+	{ REASON_PKIX_CERTIFICATE, "The host's owner must install a certificate of a known CA for "
+	  "the name; or the operator of danelaw must add its CA to ca_file, or lower the level." },
+	{ REASON_STS_MX, "The domain's owner must add this MX host to the MTA-STS policy and change "
+	  "the id of the _mta-sts record, or remove the MX record." },
+	{ REASON_STS_CERTIFICATE, "The host's owner must install a certificate of a public CA for "
+	  "the name in the MX record, with its chain, and renew it in time." },
+	{ REASON_STS_FETCH, "The domain's owner must mend the policy host; until then "
+	  "first_contact = defer makes mail wait." },
+	{ REASON_BUSY, "Try again in a moment." },
+};
+/* clang-format on */
+
+const char *check_advice(enum reason reason)
+{
+	for (size_t i = 0; i < sizeof advice / sizeof *advice; i++)
+		if (advice[i].reason == reason)
+			return advice[i].text;
+	return "";
+}
