@@ -15,6 +15,7 @@
 #include "policy/store.h"
 #include "proxy/pool.h"
 #include "proxy/setbacks.h"
+#include "proxy/spool.h"
 #include "tls/ctx.h"
 
 #include <ev.h>
@@ -112,6 +113,8 @@ int machine_open(struct machine *m, struct ev_loop *loop, struct conf *conf)
 	m->proxy.loop = loop;
 	m->store =
 	    m->use == MACHINE_LOOKS ? store_open_reader(loop, conf) : store_open(loop, conf);
+	if (m->use == MACHINE_SERVES)
+		m->proxy.spool = spool_open(loop, conf);
 	m->resolver = resolver_new(loop, conf, &error);
 	if (!m->resolver) {
 		complain("", &error);
@@ -123,6 +126,7 @@ int machine_open(struct machine *m, struct ev_loop *loop, struct conf *conf)
 void machine_close(struct machine *m)
 {
 	pool_free(&m->proxy.pool);
+	spool_close(&m->proxy.spool);
 	setbacks_free(&m->proxy.setbacks);
 	policy_free(&m->proxy.policy);
 	mtasts_free(&m->mtasts);

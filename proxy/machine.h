@@ -2,8 +2,8 @@
  * machine.h - the long-lived objects that find, decide and reach next hops, built in one place.
  *
  * serve puts listeners before it; check and explain ask it what mail would get, so that what they
- * show is what the same code does. Order matters: the policy store forks, the resolver comes after
- * any change of process or user. Owner: the command.
+ * show is what the same code does. Order matters: the policy store and the spool fork, the resolver
+ * comes after any change of process or user. Owner: the command.
  */
 #ifndef PROXY_MACHINE_H
 #define PROXY_MACHINE_H

@@ -8,12 +8,37 @@
 #define PROXY_SPOOL_DIR_H
 
 #include "proxy/spool.h"
+#include "proxy/spool_file.h"
 
 /* "STATE_DIR/spool"; free() releases. */
 char *spool_dir_path(const struct conf *conf);
 
-/* A message's body: a descriptor at its first octet. -1: why. */
-int spool_dir_open_body(
-    const char *directory, const struct spool_message *message, char why[SPOOL_WHY]);
+/* Makes it, on the disk, where it is not there. */
+bool spool_dir_make(const char *directory, char why[SPOOL_WHY]);
+
+/* A message's body: a descriptor at its first octet. -1: why; the file is damaged or missing where
+ * *is_damaged (NULL is welcome), else it could just not be read now. */
+int spool_dir_open_body(const char *directory, const struct spool_message *message,
+    bool *is_damaged, char why[SPOOL_WHY]);
+
+/* The envelope in a file, and what its first line says. NULL: why, *is_damaged as above. */
+struct spool_message *spool_dir_read(const char *directory, const char *id, struct spool_file *file,
+    bool *is_damaged, char why[SPOOL_WHY]);
+
+/* Reads the whole body: whether it is complete, and as it was written. */
+bool spool_dir_check_body(
+    const char *directory, const struct spool_message *message, const struct spool_file *file);
+
+/* Calls for each message file. false: errno. */
+typedef void spool_dir_fn(const char *id, void *arg);
+bool spool_dir_each(const char *directory, spool_dir_fn *each, void *arg);
+
+/* Moves a message's file into `damaged`, with a text beside it that tells what is known; both are
+ * on the disk then. A file that is not there: the text alone. */
+bool spool_dir_set_aside(
+    const char *directory, const char *id, const char *text, char why[SPOOL_WHY]);
+
+/* Makes the names in a directory last. */
+bool spool_dir_sync(const char *directory);
 
 #endif

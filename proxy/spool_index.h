@@ -61,4 +61,58 @@ enum spool_result spool_index_retry_domain(
 enum spool_result spool_index_bounce(
     struct spool_index *index, const char *id, size_t *count, char why[SPOOL_WHY]);
 
+/* ---- the disk process alone ---- */
+
+/* Another file is at its place now: set aside or removed by somebody. */
+bool spool_index_is_moved(const struct spool_index *index);
+
+/* Looks at every page, as a damaged file is best known before it is used. */
+enum spool_result spool_index_check(struct spool_index *index, char why[SPOOL_WHY]);
+
+/* Changes when another process has written. */
+int64_t spool_index_version(struct spool_index *index);
+
+/* What is written between begin and end is on the disk after SPOOL_DONE of end, or nothing of it
+ * after undo. Everything below but looking belongs in between. */
+enum spool_result spool_index_begin(struct spool_index *index, char why[SPOOL_WHY]);
+enum spool_result spool_index_end(struct spool_index *index, char why[SPOOL_WHY]);
+void spool_index_undo(struct spool_index *index);
+
+/* Recipients with numbers of their own. A message that is there already stays as it is. */
+enum spool_result spool_index_put(
+    struct spool_index *index, const struct spool_message *message, char why[SPOOL_WHY]);
+
+/* is_gone: nobody is left, the message has left the index. An order to bounce that came meanwhile
+ * stands, and is due at once. */
+enum spool_result spool_index_settle(struct spool_index *index, const struct spool_message *message,
+    bool *is_gone, char why[SPOOL_WHY]);
+enum spool_result spool_index_remove(
+    struct spool_index *index, const char *id, char why[SPOOL_WHY]);
+
+/* SPOOL_DONE or SPOOL_ABSENT, or it could not be found out. */
+enum spool_result spool_index_has(struct spool_index *index, const char *id, char why[SPOOL_WHY]);
+
+/* What is stored of a damaged one, for people. free() releases. */
+char *spool_index_dump(struct spool_index *index, const char *id);
+
+struct spool_due {
+	time_t now;
+	bool (*is_taken)(const char *id, void *arg);
+	void *arg;
+	size_t max;
+
+	/* the answer: at most max, the longest due first, and when another one will be; 0: none */
+	size_t count;
+	char (*ids)[SPOOL_ID_SIZE]; /* the caller's, room for max */
+	time_t next;
+};
+enum spool_result spool_index_due(
+    struct spool_index *index, struct spool_due *due, char why[SPOOL_WHY]);
+
+/* Also forgets what is over. */
+enum spool_result spool_index_remember(struct spool_index *index,
+    const unsigned char digest[SPOOL_DIGEST_SIZE], time_t until, char why[SPOOL_WHY]);
+enum spool_result spool_index_recall(
+    struct spool_index *index, spool_memory_fn *each, void *arg, char why[SPOOL_WHY]);
+
 #endif

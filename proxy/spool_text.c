@@ -449,6 +449,6 @@ struct spool_message *spool_text_read(const char *text, size_t len)
 /* "0641c3b5d2a91f-5f0c2d7e91aa": microseconds, and chance. */
 bool spool_is_id(const char *text)
 {
-	return strlen(text) == 27 && strspn(text, "0123456789abcdef") == 14 && text[14] == '-' &&
-	       strspn(text + 15, "0123456789abcdef") == 12;
+	return strlen(text) == SPOOL_ID_LEN && strspn(text, "0123456789abcdef") == 14 &&
+	       text[14] == '-' && strspn(text + 15, "0123456789abcdef") == 12;
 }

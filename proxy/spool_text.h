@@ -29,6 +29,7 @@ struct spool_message *spool_text_read(const char *text, size_t len);
 bool spool_text_add_recipient(struct spool_message *message, const char *text, size_t len);
 
 /* Whether text has the form of an id: such a file name leads nowhere else. */
+enum { SPOOL_ID_LEN = 27 };
 bool spool_is_id(const char *text);
 
 #endif
