@@ -22,7 +22,7 @@ PYTHON  := /usr/bin/python3
 # Packages of Debian 12: what building needs, and what tests and fuzzers need beside it.
 BUILD_PACKAGES := libev-dev uthash-dev libssl-dev libunbound-dev libinih-dev libidn2-dev dns-root-data \
                   ca-certificates libcurl4-openssl-dev libsqlite3-dev libjansson-dev
-TEST_PACKAGES  := libcmocka-dev python3-pytest python3-dnspython python3-cryptography iproute2 nftables openssl
+TEST_PACKAGES  := libcmocka-dev python3-pytest python3-dnspython python3-cryptography python3-jsonschema iproute2 nftables openssl
 FUZZ_PACKAGES  := clang libclang-rt-14-dev
 
 SOURCES := $(wildcard conf/*.c dnsval/*.c tls/*.c policy/*.c proxy/*.c)
