@@ -28,6 +28,13 @@ enum bare_newline { BARE_NEWLINE_REJECT, BARE_NEWLINE_NORMALIZE };
 enum long_lines { LONG_LINES_PASS, LONG_LINES_REFUSE };
 enum intercept { INTERCEPT_OFF, INTERCEPT_REDIRECT, INTERCEPT_TPROXY };
 
+enum { CONF_TIMES_MAX = 20 };
+
+struct conf_times {
+	size_t count;
+	double items[CONF_TIMES_MAX];
+};
+
 struct conf_addrs {
 	size_t count;
 	struct addr *items;
@@ -150,6 +157,12 @@ struct conf {
 		unsigned connection_messages;
 		double connection_idle;
 	} limits;
+
+	struct {
+		struct conf_times retry; /* waits between tries; the last one repeats */
+		double lifetime;
+		char *bounce_from; /* "": postmaster at our name */
+	} spool;
 
 	struct {
 		enum log_target target;

@@ -186,6 +186,10 @@ const struct setting settings[] = {
 	{SECTION_LIMITS,   "connection_messages", &value_count, IN_CONF(limits.connection_messages), "100", NUMBER(1, 1e6)},
 	{SECTION_LIMITS,   "connection_idle", &value_time, IN_CONF(limits.connection_idle), "30s", NUMBER(0, 86400)},
 
+	{SECTION_SPOOL,    "retry",          &value_times,   IN_CONF(spool.retry), "1m 5m 15m 1h 4h", NOT_EMPTY},
+	{SECTION_SPOOL,    "lifetime",       &value_time,    IN_CONF(spool.lifetime), "5d", NUMBER(0.001, 30 * 86400)},
+	{SECTION_SPOOL,    "bounce_from",    &value_mailbox, IN_CONF(spool.bounce_from), "", ANY},
+
 	{SECTION_LOG,      "target",         &value_enum, IN_CONF(log.target), "stderr", ONE_OF(log_targets)},
 	{SECTION_LOG,      "format",         &value_enum, IN_CONF(log.format), "text", ONE_OF(log_formats)},
 	{SECTION_LOG,      "level",          &value_enum, IN_CONF(log.level), "info", ONE_OF(log_levels)},
@@ -228,6 +232,7 @@ static const char *const patterns[SECTION_COUNT] = {
     [SECTION_MTA_STS] = "mta-sts",
     [SECTION_TIMEOUTS] = "timeouts",
     [SECTION_LIMITS] = "limits",
+    [SECTION_SPOOL] = "spool",
     [SECTION_LOG] = "log",
 };
 

@@ -102,6 +102,38 @@ static bool parse_time(
 	return true;
 }
 
+static bool add_time(struct conf_times *times, const char *text, char why[VALUE_WHY])
+{
+	static const struct value_rule rule = {.least = 0.001, .most = 86400};
+
+	if (times->count == CONF_TIMES_MAX)
+		return value_refuse(why, "at most %d times", CONF_TIMES_MAX);
+	return parse_time(&times->items[times->count], text, &rule, why) && ++times->count;
+}
+
+static bool parse_times(
+    void *field, const char *text, const struct value_rule *rule, char why[VALUE_WHY])
+{
+	static const char separators[] = " \t,";
+	struct conf_times *times = field;
+	char word[40];
+
+	for (;;) {
+		text += strspn(text, separators);
+		if (!*text)
+			break;
+		size_t len = strcspn(text, separators);
+
+		snprintf(word, sizeof word, "%.*s", len < 39 ? (int)len : 39, text);
+		if (!add_time(times, word, why))
+			return false;
+		text += len;
+	}
+	return times->count >= rule->least || value_refuse(why, "must not be empty");
+}
+
+static void release_times(void *field) { *(struct conf_times *)field = (struct conf_times){0}; }
+
 static bool parse_size(
     void *field, const char *text, const struct value_rule *rule, char why[VALUE_WHY])
 {
@@ -126,6 +158,8 @@ static bool parse_count(
 }
 
 const struct value_type value_time = {.parse = parse_time};
+const struct value_type value_times = {
+    .parse = parse_times, .release = release_times, .is_list = true};
 const struct value_type value_size = {.parse = parse_size};
 const struct value_type value_count = {.parse = parse_count};
 
@@ -210,10 +244,39 @@ static bool parse_host(
 	return true;
 }
 
+/*
+ * It goes into headers and envelopes: a local part that needs no quotes (RFC 5322 3.2.3), and a
+ * domain that replies can come to.
+ */
+static bool parse_mailbox(
+    void *field, const char *text, const struct value_rule *rule, char why[VALUE_WHY])
+{
+	static const char atoms[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				    "0123456789!#$%&'*+-/=?^_`{|}~.";
+	size_t local = strspn(text, atoms);
+	bool is_dot_atom = local > 0 && local <= 64 && text[0] != '.' && text[local - 1] != '.' &&
+			   !memmem(text, local, "..", 2);
+	char domain[DOMAIN_SIZE];
+
+	(void)rule;
+	set_text(field, "");
+	if (!*text)
+		return true;
+	if (!is_dot_atom || text[local] != '@' ||
+	    !domain_normalize(domain, text + local + 1, strlen(text + local + 1)) ||
+	    !domain_is_host(domain))
+		return value_refuse(why, "%.80s is not an address such as postmaster@example.org",
+		    text);
+	release_text(field);
+	*(char **)field = mem_printf("%.*s@%s", (int)local, text, domain);
+	return true;
+}
+
 const struct value_type value_yes_no = {.parse = parse_yes_no};
 const struct value_type value_enum = {.parse = parse_enum};
 const struct value_type value_either = {.parse = parse_either};
 const struct value_type value_text = {.parse = parse_text, .release = release_text};
+const struct value_type value_mailbox = {.parse = parse_mailbox, .release = release_text};
 const struct value_type value_host = {.parse = parse_host, .release = release_text};
 
 /* ---- dates ---- */

@@ -37,6 +37,7 @@ bool value_refuse(char why[VALUE_WHY], const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 extern const struct value_type value_time;     /* double, seconds: 100ms 30s 5m 2h 1d */
+extern const struct value_type value_times;    /* struct conf_times */
 extern const struct value_type value_size;     /* uint64_t, octets: 64K 50M 1G */
 extern const struct value_type value_count;    /* unsigned */
 extern const struct value_type value_yes_no;   /* bool */
@@ -44,6 +45,7 @@ extern const struct value_type value_enum;     /* an enum, by rule.choices */
 extern const struct value_type value_either;   /* bool, by the two of rule.choices */
 extern const struct value_type value_text;     /* char *, never NULL after parsing */
 extern const struct value_type value_host;     /* char *, normal form, may be empty */
+extern const struct value_type value_mailbox;  /* char *, local@domain, may be empty */
 extern const struct value_type value_date;     /* time_t, end of that day, UTC */
 extern const struct value_type value_probe;    /* struct conf: dns.probe_name, probe_type */
 extern const struct value_type value_next_hop; /* struct conf_next_hop */

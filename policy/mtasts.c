@@ -311,6 +311,11 @@ void sts_answer_free(struct sts_answer **answer)
 	*answer = NULL;
 }
 
+void mtasts_observe(struct mtasts *mtasts, sts_fetched_fn *observer)
+{
+	mtasts->observer = observer;
+}
+
 void mtasts_recheck(struct mtasts *mtasts, const char *domain) { start(mtasts, domain); }
 
 void mtasts_refresh(struct mtasts *mtasts, const char *domain)

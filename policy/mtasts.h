@@ -53,6 +53,17 @@ struct sts_lookup *sts_lookup_start(
 void sts_lookup_cancel(struct sts_lookup **lookup);
 void sts_answer_free(struct sts_answer **answer);
 
+/* What came of each fetch of a policy; one observer, from the loop. */
+enum sts_fetched {
+	STS_FETCHED,
+	STS_FETCH_FAILED,
+	STS_FETCH_CERTIFICATE, /* the policy host's */
+	STS_FETCH_INVALID,     /* no policy in it */
+	STS_FETCH_BUSY,        /* nothing was tried */
+};
+typedef void sts_fetched_fn(enum sts_fetched result);
+void mtasts_observe(struct mtasts *mtasts, sts_fetched_fn *observer);
+
 /* A host failed an enforced policy: the TXT is asked again so that the next mail sees a new id
  * (R-STS-30). */
 void mtasts_recheck(struct mtasts *mtasts, const char *domain);

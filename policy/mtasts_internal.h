@@ -27,8 +27,9 @@ struct mtasts {
 	struct sts_flight *flights;     /* by domain */
 	struct sts_lookup_list lookups; /* all, for the end */
 	ev_timer refresh_timer;
-	size_t refreshing;   /* lookups that the timer started */
+	size_t refreshing; /* lookups that the timer started */
 	bool never_refreshes;
+	sts_fetched_fn *observer;
 };
 
 /* ---- lookups that nobody waits for (mtasts.c) ---- */

@@ -146,6 +146,19 @@ static bool read_policy(const struct sts_flight *flight, const struct fetch_resu
 	return false;
 }
 
+static void observe(const struct mtasts *mtasts, const struct fetch_result *result, bool is_valid)
+{
+	static const enum sts_fetched names[] = {
+	    [FETCH_OK] = STS_FETCH_INVALID,
+	    [FETCH_FAILED] = STS_FETCH_FAILED,
+	    [FETCH_CERTIFICATE] = STS_FETCH_CERTIFICATE,
+	    [FETCH_BUSY] = STS_FETCH_BUSY,
+	};
+
+	if (mtasts->observer)
+		mtasts->observer(is_valid ? STS_FETCHED : names[result->outcome]);
+}
+
 /* A callback may start lookups, and cancel others that have a seat here. */
 static void on_fetched(const struct fetch_result *result, void *arg)
 {
@@ -163,6 +176,7 @@ static void on_fetched(const struct fetch_result *result, void *arg)
 	} else {
 		fail(flight, &landing.why);
 	}
+	observe(flight->mtasts, result, landing.policy != NULL);
 	tell_seats(flight, &landing);
 	if (landing.policy)
 		sts_policy_release(&policy);

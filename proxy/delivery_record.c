@@ -2,13 +2,14 @@
  * delivery_record.c - one delivery as one line of the log (interface section 4).
  *
  * Always the same keys in the same order. What was refused, weakened or never proven is a warning.
- * Called when a transaction ends.
+ * The line and the metrics tell the same. Called when a transaction ends.
  */
 #include "proxy/delivery_record.h"
 
 #include "conf/conf.h"
 #include "conf/log.h"
 #include "proxy/approach.h"
+#include "proxy/metrics.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -205,6 +206,15 @@ static void log_exception(const struct delivery_record *d)
 	log_end(&line);
 }
 
+static void count(const struct delivery_record *d, const struct outcome *outcome)
+{
+	metrics_count_message(
+	    policy_word(d), d->was_ready ? tls_word(d) : NULL, outcome_status(outcome));
+	metrics_count_would_refuse(d->hop->would_refuse);
+	if (outcome_is_known(d->outcome))
+		metrics_observe_delivery(d->total_seconds);
+}
+
 void delivery_record_write(const struct delivery_record *d)
 {
 	const struct outcome *outcome;
@@ -215,6 +225,7 @@ void delivery_record_write(const struct delivery_record *d)
 	outcome = line_outcome(d);
 	if (!outcome)
 		return;
+	count(d, outcome);
 	log_exception(d);
 	snprintf(from, sizeof from, "<%s>", d->envelope->sender.address);
 	more = recipients_text(d, d->recipients, outcome, to, sizeof to);

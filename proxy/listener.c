@@ -6,6 +6,7 @@
 #include "conf/conf.h"
 #include "conf/log.h"
 #include "conf/mem.h"
+#include "proxy/metrics.h"
 #include "proxy/outcome.h"
 #include "proxy/proxy.h"
 #include "proxy/session.h"
@@ -181,6 +182,7 @@ static void remember(struct listener *l, struct session *session)
 
 	DL_APPEND(l->sessions, session);
 	l->session_count++;
+	metrics_session_began();
 	l->seats++;
 	tally_add(&l->clients, &bare);
 }
@@ -189,6 +191,7 @@ void listener_forget(struct listener *l, struct session *session)
 {
 	DL_DELETE(l->sessions, session);
 	l->session_count--;
+	metrics_session_ended();
 }
 
 void listener_free_seat(struct listener *l, const struct addr *client)
@@ -208,6 +211,7 @@ static void turn_away(int fd, enum reason reason, const char *words)
 	char line[640];
 	size_t len;
 
+	metrics_count_refusal(reason);
 	outcome_refuse_text(&outcome, reason, "%s", words);
 	len = smtp_reply_format(line, sizeof line, outcome.code, NULL, outcome.text, false);
 	if (send(fd, line, len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)

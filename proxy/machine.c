@@ -13,6 +13,7 @@
 #include "policy/mtasts.h"
 #include "policy/policy.h"
 #include "policy/store.h"
+#include "proxy/metrics.h"
 #include "proxy/pool.h"
 #include "proxy/setbacks.h"
 #include "proxy/spool.h"
@@ -44,6 +45,12 @@ static void on_probe(enum probe_state state, void *arg)
 		resolver_renew(m->resolver);
 }
 
+static void on_answer(const struct dns_answer *answer, double seconds, void *arg)
+{
+	(void)seconds, (void)arg;
+	metrics_count_lookup(answer);
+}
+
 static bool build_tls(struct machine *m)
 {
 	char *error = NULL;
@@ -51,6 +58,7 @@ static bool build_tls(struct machine *m)
 	m->proxy.tls = tls_contexts_new(m->conf->tls.ca_file, &error);
 	if (!m->proxy.tls)
 		return complain("cannot set up TLS: ", &error);
+	metrics_set_alarm(ALARM_CA_MISSING, tls_contexts_ca_error(m->proxy.tls)[0]);
 	if (tls_contexts_ca_error(m->proxy.tls)[0])
 		log_error("%s: no MTA-STS policy can be fetched, and destinations under one that "
 			  "enforces or under level secure are refused until it is there",
@@ -68,6 +76,7 @@ static bool build_mtasts(struct machine *m)
 	m->mtasts = mtasts_new(m->proxy.loop, m->conf, m->resolver, m->fetcher, m->store);
 	if (m->use == MACHINE_LOOKS)
 		mtasts_stop_refreshing(m->mtasts);
+	mtasts_observe(m->mtasts, metrics_count_sts_fetch);
 	return true;
 }
 
@@ -120,6 +129,7 @@ int machine_open(struct machine *m, struct ev_loop *loop, struct conf *conf)
 		complain("", &error);
 		return EX_CONFIG;
 	}
+	resolver_observe(m->resolver, on_answer, NULL);
 	return build(m) ? EX_OK : EX_UNAVAILABLE;
 }
 

@@ -6,6 +6,7 @@
 #include "conf/conf.h"
 #include "conf/log.h"
 #include "conf/mem.h"
+#include "proxy/metrics.h"
 #include "proxy/proxy.h"
 #include "proxy/smtp_client.h"
 #include "proxy/tally.h"
@@ -64,10 +65,15 @@ struct pool *pool_new(struct proxy *proxy)
 
 /* ---- how many connections an address has ---- */
 
-void pool_opened(struct pool *pool, const struct addr *address) { tally_add(&pool->open, address); }
+void pool_opened(struct pool *pool, const struct addr *address)
+{
+	tally_add(&pool->open, address);
+	metrics_next_hop_opened();
+}
 
 void pool_closed(struct pool *pool, const struct addr *address)
 {
+	metrics_next_hop_closed();
 	tally_remove(&pool->open, address);
 }
 

@@ -11,6 +11,7 @@
 #include "conf/mem.h"
 #include "conf/reap.h"
 #include "proxy/listener.h"
+#include "proxy/metrics.h"
 #include "proxy/proxy.h"
 #include "proxy/smtp_server.h"
 #include "proxy/transaction.h"
@@ -46,6 +47,7 @@ void session_reply(struct session *s, int code, const char *status, const char *
 
 void session_reply_outcome(struct session *s, const struct outcome *outcome)
 {
+	metrics_count_refusal(outcome->reason);
 	session_reply(s, outcome->code, NULL, outcome->text);
 }
 

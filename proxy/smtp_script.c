@@ -12,6 +12,7 @@
 #include "conf/log.h"
 #include "conf/mem.h"
 #include "proxy/envelope.h"
+#include "proxy/metrics.h"
 #include "proxy/smtp_dsn.h"
 
 #include <stdarg.h>
@@ -143,6 +144,7 @@ static void start_tls(struct smtp_client *c)
 void script_on_secured(struct smtp_client *c)
 {
 	c->tls_seconds = clock_steady() - c->tls_started;
+	metrics_count_handshake(false); /* tls/ctx.c resumes no session */
 	memset(&c->offer, 0,
 	    sizeof c->offer); /* R-TLSSEC-03: what was said in clear counts for nothing */
 	client_enter(c, EHLO_TLS);

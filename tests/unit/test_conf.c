@@ -85,6 +85,10 @@ static void defaults(void **unused)
 	assert_false(conf->policy.next_hop.set);
 	assert_true(conf->timeouts.data_end == 570);
 	assert_int_equal(conf->limits.message_size, 50 << 20);
+	assert_int_equal(conf->spool.retry.count, 5);
+	assert_true(conf->spool.retry.items[4] == 4 * 3600);
+	assert_true(conf->spool.lifetime == 5 * 86400);
+	assert_string_equal(conf->spool.bounce_from, "");
 	assert_int_equal(strncmp(conf->server.greeting_name, "danelaw", 7), 0);
 	conf_free(&conf);
 	assert_null(conf);
@@ -103,7 +107,10 @@ static void forms(void **unused)
 				      "[ domain\t.B\xc3\xbc"
 				      "cher.Example ]\r\n"
 				      "reason = a;b # c\r\n"
-				      "until = 2099-12-31");
+				      "until = 2099-12-31\r\n"
+				      "[spool]\nretry = 100ms,2h\nretry += 1s\n"
+				      "bounce_from = Mail.Desk@B\xc3\xbc"
+				      "cher.example");
 
 	(void)unused;
 	assert_int_equal(conf->listeners[0].listen.count, 2);
@@ -114,6 +121,9 @@ static void forms(void **unused)
 	assert_true(conf->domains[0].below);
 	assert_string_equal(conf->domains[0].reason, "a;b # c");
 	assert_int_equal(conf->domains[0].until, 4102444800);
+	assert_int_equal(conf->spool.retry.count, 3);
+	assert_true(conf->spool.retry.items[0] == 0.1 && conf->spool.retry.items[2] == 1);
+	assert_string_equal(conf->spool.bounce_from, "Mail.Desk@xn--bcher-kva.example");
 	conf_free(&conf);
 }
 
@@ -224,6 +234,18 @@ static void mistakes(void **unused)
 	    {"[dns corp.internal]\nforward = 10.0.0.53\ntimeout = 1s",
 		"f:3: unknown setting timeout"},
 	    {"[limits]\nmessage_size = 63K", "f:2: message_size: must be from 64K"},
+	    {"[spool]\nretry = 1m 0s", "f:2: retry: must be from"},
+	    {"[spool]\nretry = 1m often", "f:2: retry: often is not a time"},
+	    {"[spool]\nretry = ,", "f:2: retry: must not be empty"},
+	    {"[spool]\nretry = 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s 1s",
+		"f:2: retry: at most 20 times"},
+	    {"[spool]\nlifetime = 0s", "f:2: lifetime: must be from"},
+	    {"[spool]\nbounce_from = postmaster", "f:2: bounce_from: postmaster is not an address"},
+	    {"[spool]\nbounce_from = a@b@example.org", "f:2: bounce_from: a@b@example.org is not"},
+	    {"[spool]\nbounce_from = a b@example.org", "f:2: bounce_from: a b@example.org is not"},
+	    {"[spool]\nbounce_from = a..b@example.org", "f:2: bounce_from: a..b@example.org is"},
+	    {"[spool]\nbounce_from = a@[192.0.2.1]", "f:2: bounce_from: a@[192.0.2.1] is not"},
+	    {"[spool]\nbounce_from = a@exa_\xff.org", "f:2: bounce_from: a@exa_"},
 	    {"[limits]\nrecipients = 99", "f:2: recipients: must be from 100"},
 	    {"[timeouts]\nconnect = 30", "f:2: connect: 30 is not a time"},
 	    {"[timeouts]\nconnect = -1s", "f:2: connect: -1s is not a time"},

@@ -1,0 +1,58 @@
+/*
+ * schedule.c - see schedule.h. Called by the runner.
+ */
+#include "proxy/schedule.h"
+
+#include "conf/conf.h"
+
+enum {
+	BUSY_WAIT = 20,
+	BUSY_SPREAD = 20,
+	BUSY_GRACE = 86400,
+	LATE = 4 * 3600,
+};
+
+/* The same for all recipients of a message, different from message to message (FNV-1a). */
+static unsigned spread(const struct spool_message *message, unsigned tries)
+{
+	unsigned hash = 2166136261u ^ tries;
+
+	for (const char *c = message->id; *c; c++)
+		hash = (hash ^ (unsigned char)*c) * 16777619u;
+	return hash >> 8;
+}
+
+/* To the next whole second: the wall clock of the spool knows no others. */
+static time_t after(time_t now, double seconds) { return now + (time_t)(seconds + 0.999); }
+
+time_t schedule_next_try(
+    const struct conf *conf, const struct spool_message *message, unsigned tries, time_t now)
+{
+	const struct conf_times *retry = &conf->spool.retry;
+	unsigned index = tries ? tries - 1 : 0;
+	double wait = retry->items[index < retry->count ? index : retry->count - 1];
+
+	return after(now, wait + wait / 10 * (spread(message, tries) % 1000) / 1000);
+}
+
+time_t schedule_when_busy(const struct spool_message *message, time_t now)
+{
+	return now + BUSY_WAIT + spread(message, (unsigned)now) % BUSY_SPREAD;
+}
+
+bool schedule_is_over(
+    const struct conf *conf, const struct spool_message *message, bool was_busy, time_t now)
+{
+	return now >= schedule_end(conf, message) + (was_busy ? BUSY_GRACE : 0);
+}
+
+time_t schedule_end(const struct conf *conf, const struct spool_message *message)
+{
+	return after(message->arrived, conf->spool.lifetime);
+}
+
+bool schedule_is_late(
+    const struct spool_message *message, const struct spool_recipient *recipient, time_t now)
+{
+	return !recipient->is_delay_told && now >= message->arrived + LATE;
+}
