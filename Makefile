@@ -21,7 +21,7 @@ PYTHON  := /usr/bin/python3
 
 # Packages of Debian 12: what building needs, and what tests and fuzzers need beside it.
 BUILD_PACKAGES := libev-dev uthash-dev libssl-dev libunbound-dev libinih-dev libidn2-dev dns-root-data \
-                  ca-certificates libcurl4-openssl-dev libsqlite3-dev libjansson-dev
+                  ca-certificates libcurl4-openssl-dev libsqlite3-dev libjansson-dev libmicrohttpd-dev
 TEST_PACKAGES  := libcmocka-dev python3-pytest python3-dnspython python3-cryptography python3-jsonschema iproute2 nftables openssl
 FUZZ_PACKAGES  := clang libclang-rt-14-dev
 
@@ -43,7 +43,7 @@ COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo release)
 CPPFLAGS += -I. -D_GNU_SOURCE
 CFLAGS  += -std=gnu11 $(OPTIMISE) $(WARN) $(HARDEN) $(SANFLAGS)
 LDFLAGS += -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(SANFLAGS)
-LDLIBS  := -lev -lcurl -lsqlite3 -ljansson -lssl -lcrypto -lunbound -linih -lidn2 -lresolv -lm
+LDLIBS  := -lev -lcurl -lsqlite3 -ljansson -lmicrohttpd -lssl -lcrypto -lunbound -linih -lidn2 -lresolv -lm
 
 # V=1 shows the commands.
 quiet := $(if $(V),,@)

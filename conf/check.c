@@ -220,6 +220,18 @@ static const char *listed_before(const struct conf *conf, size_t index, size_t n
 	return NULL;
 }
 
+static const char *listed_in(const struct conf *conf, const struct addr *a)
+{
+	for (size_t i = 0; i < conf->listener_count; i++) {
+		const struct conf_addrs *listen = &conf->listeners[i].listen;
+
+		for (size_t k = 0; k < listen->count; k++)
+			if (addr_equal(&listen->items[k], a))
+				return conf->listeners[i].name;
+	}
+	return NULL;
+}
+
 static void check_listeners(const struct conf *conf, struct draft *draft)
 {
 	char text[ADDR_TEXT];
@@ -240,6 +252,27 @@ static void check_listeners(const struct conf *conf, struct draft *draft)
 				    "%s is already listed in [listener %s]",
 				    addr_bracketed(&listener->listen.items[n], text), other);
 		}
+	}
+}
+
+/* What it shows is no secret between friends, but nobody is asked who they are. */
+static void check_admin(const struct conf *conf, struct draft *draft)
+{
+	const struct conf_addrs *listen = &conf->admin.listen;
+	char text[ADDR_TEXT];
+
+	for (size_t i = 0; i < listen->count; i++) {
+		const char *other = listed_in(conf, &listen->items[i]);
+
+		addr_bracketed(&listen->items[i], text);
+		if (other)
+			draft_error(draft, where_is(draft, SECTION_ADMIN, "listen"),
+			    "%s is already listed in [listener %s]", text, other);
+		else if (!addr_is_loopback(&listen->items[i]))
+			draft_warning(draft, where_is(draft, SECTION_ADMIN, "listen"),
+			    "[admin] %s is no loopback address: whoever reaches it can read the "
+			    "metrics, unless a firewall prevents it",
+			    text);
 	}
 }
 
@@ -301,6 +334,7 @@ void check_conf(const struct conf *conf, struct draft *draft, time_t now)
 	check_user(conf, draft);
 	check_state_dir(conf, draft);
 	check_listeners(conf, draft);
+	check_admin(conf, draft);
 	check_file(draft, "root_hints", conf->dns.root_hints);
 	check_file(draft, "trust_anchor", conf->dns.trust_anchor);
 	check_views(conf, draft);

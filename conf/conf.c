@@ -289,7 +289,8 @@ void conf_free(struct conf **place)
 {
 	static const enum section_kind plain[] = {SECTION_SERVER, SECTION_DNS,      SECTION_POLICY,
 						  SECTION_TLS,    SECTION_MTA_STS,  SECTION_TIMEOUTS,
-						  SECTION_LIMITS, SECTION_SPOOL, SECTION_LOG};
+						  SECTION_LIMITS, SECTION_SPOOL, SECTION_LOG,
+						  SECTION_ADMIN};
 	struct conf *conf = *place;
 
 	*place = NULL;

@@ -169,6 +169,10 @@ struct conf {
 		enum log_format format;
 		enum log_level level;
 	} log;
+
+	struct {
+		struct conf_addrs listen; /* none: off */
+	} admin;
 };
 
 /* What is wrong, and what an operator should know all the same; "FILE:LINE: message" each. */

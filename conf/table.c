@@ -193,6 +193,8 @@ const struct setting settings[] = {
 	{SECTION_LOG,      "target",         &value_enum, IN_CONF(log.target), "stderr", ONE_OF(log_targets)},
 	{SECTION_LOG,      "format",         &value_enum, IN_CONF(log.format), "text", ONE_OF(log_formats)},
 	{SECTION_LOG,      "level",          &value_enum, IN_CONF(log.level), "info", ONE_OF(log_levels)},
+
+	{SECTION_ADMIN,    "listen",         &value_listen, IN_CONF(admin.listen), "", ANY},
 };
 /* clang-format on */
 
@@ -234,6 +236,7 @@ static const char *const patterns[SECTION_COUNT] = {
     [SECTION_LIMITS] = "limits",
     [SECTION_SPOOL] = "spool",
     [SECTION_LOG] = "log",
+    [SECTION_ADMIN] = "admin",
 };
 
 const char *section_pattern(enum section_kind kind)

@@ -211,7 +211,7 @@ static void count(const struct delivery_record *d, const struct outcome *outcome
 	metrics_count_message(
 	    policy_word(d), d->was_ready ? tls_word(d) : NULL, outcome_status(outcome));
 	metrics_count_would_refuse(d->hop->would_refuse);
-	if (outcome_is_known(d->outcome))
+	if (outcome == d->outcome) /* of a message */
 		metrics_observe_delivery(d->total_seconds);
 }
 

@@ -14,6 +14,7 @@
 #include "conf/reap.h"
 #include "dnsval/resolver.h"
 #include "policy/policy.h"
+#include "proxy/admin.h"
 #include "proxy/listener.h"
 #include "proxy/machine.h"
 #include "proxy/pool.h"
@@ -44,6 +45,7 @@ struct service {
 	struct machine machine;
 	size_t listener_count;
 	struct listener **listeners;
+	struct admin *admin;
 	ev_signal on_term, on_int, on_hup;
 	ev_timer patience, farewell;
 	ev_prepare progress;
@@ -70,7 +72,8 @@ static bool bind_listeners(struct service *s)
 			return complain("", &error);
 		s->listener_count++;
 	}
-	return true;
+	s->admin = admin_bind(s->machine.conf, &error);
+	return s->admin || complain("", &error);
 }
 
 static bool start_listeners(struct service *s)
@@ -81,7 +84,7 @@ static bool start_listeners(struct service *s)
 		if (!listener_start(s->listeners[i], &s->machine.proxy, &error))
 			return complain("", &error);
 	}
-	return true;
+	return admin_start(s->admin, &s->machine, &error) || complain("", &error);
 }
 
 /* An MX host at one of our own ports is ourselves. */
@@ -236,6 +239,7 @@ static void tear_down(struct service *s)
 	for (size_t i = 0; i < s->listener_count; i++)
 		listener_free(&s->listeners[i]);
 	free(s->listeners);
+	admin_free(&s->admin);
 	reap_now();
 	machine_close(&s->machine);
 	log_close();

@@ -225,6 +225,9 @@ static void mistakes(void **unused)
 	    {"[listener a]\nmax_sessions = 1e3", "f:2: max_sessions: 1e3 is not a whole number"},
 	    {"[listener a]\n[listener b]\nlisten = [::1]:2525",
 		"f:3: [::1]:2525 is already listed"},
+	    {"[admin]\nlisten = 127.0.0.1", "f:2: listen: 127.0.0.1 is not"},
+	    {"[admin]\nlisten = 127.0.0.1:9125 127.0.0.1:2525",
+		"f:2: [127.0.0.1]:2525 is already listed in [listener smarthost]"},
 	    {"[dns]\nforward = 192.0.2.1:53", "f:2: forward: 192.0.2.1:53 is not"},
 	    {"[dns]\nsigned = no", "f:2: unknown setting signed in [dns]"},
 	    {"[dns]\ndnssec_probe = .", "f:2: dnssec_probe: nothing is not a type"},
@@ -592,6 +595,24 @@ static void files(void **unused)
 	conf_free(&conf);
 }
 
+static void admin_addresses(void **unused)
+{
+	struct conf *conf = load_good("[admin]\nlisten = 127.0.0.1:9125 [::1]:9125");
+
+	(void)unused;
+	assert_int_equal(conf->admin.listen.count, 2);
+	assert_int_equal(report.warning_count, 0);
+	conf_free(&conf);
+	conf = load_good("[admin]\nlisten = 192.0.2.1:9125");
+	assert_int_equal(report.warning_count, 1);
+	assert_int_equal(
+	    strncmp(report.warnings[0], "f:2: [admin] [192.0.2.1]:9125 is no loopback", 44), 0);
+	conf_free(&conf);
+	conf = load_good("");
+	assert_int_equal(conf->admin.listen.count, 0);
+	conf_free(&conf);
+}
+
 static void machine_defaults(void **unused)
 {
 	static const char *const options[] = {"server.hostname=Mail.Example.ORG"};
@@ -682,6 +703,8 @@ int main(void)
 	    {"conf: resolvers and views", servers, NULL, forget_report, NULL},
 	    {"conf: policy for a domain", policy_for_a_domain, NULL, forget_report, NULL},
 	    {"conf: exceptions end", exceptions_end_with_a_warning, NULL, forget_report, NULL},
+	    {"conf: [admin] off, on, and open to others", admin_addresses, NULL, forget_report,
+		NULL},
 	    {"conf: files", files, NULL, forget_report, NULL},
 	    {"conf: what the machine says", machine_defaults, NULL, forget_report, NULL},
 	    {"conf: the sample file is the table", sample_file, NULL, forget_report, NULL},
