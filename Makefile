@@ -8,6 +8,7 @@ VERSION := 0.1.0
 PREFIX  ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
 DOCDIR  ?= $(PREFIX)/share/doc/danelaw
+MANDIR  ?= $(PREFIX)/share/man
 SAN     ?=
 DESTDIR ?=
 FUZZ_SECONDS ?= 60
@@ -22,7 +23,8 @@ PYTHON  := /usr/bin/python3
 # Packages of Debian 12: what building needs, and what tests and fuzzers need beside it.
 BUILD_PACKAGES := libev-dev uthash-dev libssl-dev libunbound-dev libinih-dev libidn2-dev dns-root-data \
                   ca-certificates libcurl4-openssl-dev libsqlite3-dev libjansson-dev libmicrohttpd-dev
-TEST_PACKAGES  := libcmocka-dev python3-pytest python3-dnspython python3-cryptography python3-jsonschema iproute2 nftables openssl
+TEST_PACKAGES  := libcmocka-dev python3-pytest python3-dnspython python3-cryptography python3-jsonschema \
+                  mandoc iproute2 nftables openssl
 FUZZ_PACKAGES  := clang libclang-rt-14-dev
 
 SOURCES := $(wildcard conf/*.c dnsval/*.c tls/*.c policy/*.c proxy/*.c)
@@ -154,11 +156,14 @@ bench: bench-deps
 
 install: all
 	install -D -m 755 $(OUT)/danelaw $(DESTDIR)$(SBINDIR)/danelaw
+	install -D -m 644 packaging/danelaw.8 $(DESTDIR)$(MANDIR)/man8/danelaw.8
 	install -D -m 644 packaging/danelaw.conf $(DESTDIR)$(DOCDIR)/danelaw.conf
+	install -D -m 644 packaging/check.schema.json $(DESTDIR)$(DOCDIR)/check.schema.json
 	install -D -m 644 README.md $(DESTDIR)$(DOCDIR)/README.md
 
 uninstall:
-	rm -f $(DESTDIR)$(SBINDIR)/danelaw $(DESTDIR)$(DOCDIR)/danelaw.conf $(DESTDIR)$(DOCDIR)/README.md
+	rm -f $(DESTDIR)$(SBINDIR)/danelaw $(DESTDIR)$(MANDIR)/man8/danelaw.8
+	rm -f $(addprefix $(DESTDIR)$(DOCDIR)/,danelaw.conf check.schema.json README.md)
 	rmdir $(DESTDIR)$(DOCDIR) 2>/dev/null || true
 
 dist:
