@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/in6.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -16,27 +17,41 @@ static void send_at_once(int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
 }
 
-/* The port is left to connect(), which can share one between destinations; bind() alone could not.
+/*
+ * The port is left to connect(), which can share one between destinations; bind() alone could not.
+ * Without the right to be transparent bind() refuses what is not our own address.
  */
 static bool bind_source(int fd, const struct addr *source)
 {
+	bool is_v4 = source->sa.sa_family == AF_INET;
+
+	setsockopt(fd, is_v4 ? IPPROTO_IP : IPPROTO_IPV6, is_v4 ? IP_TRANSPARENT : IPV6_TRANSPARENT,
+	    &(int){1}, sizeof(int));
 	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &(int){1}, sizeof(int));
 	return bind(fd, &source->sa, addr_len(source)) == 0;
 }
 
-static bool begin_connect(int fd, const struct addr *to, const struct addr *source)
+/* Unmarked it must not leave: it might come back to us. */
+static bool set_mark(int fd, uint32_t mark)
 {
-	if (source && !bind_source(fd, source))
+	return mark == 0 || setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) == 0;
+}
+
+static bool begin_connect(int fd, const struct addr *to, const struct socket_origin *origin)
+{
+	if (origin && !set_mark(fd, origin->mark))
+		return false;
+	if (origin && origin->source && !bind_source(fd, origin->source))
 		return false;
 	send_at_once(fd);
 	return connect(fd, &to->sa, addr_len(to)) == 0 || errno == EINPROGRESS;
 }
 
-int socket_connect(const struct addr *to, const struct addr *source, int *error)
+int socket_connect(const struct addr *to, const struct socket_origin *origin, int *error)
 {
 	int fd = socket(to->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
-	if (fd >= 0 && begin_connect(fd, to, source))
+	if (fd >= 0 && begin_connect(fd, to, origin))
 		return fd;
 	*error = errno;
 	if (fd >= 0)

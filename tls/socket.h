@@ -1,6 +1,6 @@
 /*
  * socket.h - what the kernel is asked about a TCP socket before and beside its octets: connecting,
- * options, addresses. Used by stream.c alone.
+ * options, addresses. Its functions are stream.c's alone.
  */
 #ifndef TLS_SOCKET_H
 #define TLS_SOCKET_H
@@ -8,12 +8,19 @@
 #include "conf/addr.h"
 
 #include <stdbool.h>
+#include <stdint.h>
+
+/* How a connection leaves. Zeroed: like any other. */
+struct socket_origin {
+	const struct addr *source; /* NULL: any; one that is not this host's needs CAP_NET_RAW */
+	uint32_t mark;             /* SO_MARK, which needs CAP_NET_RAW; 0: none */
+};
 
 /*
- * A non-blocking socket on its way to an address; source NULL: any. It is writable when it is
+ * A non-blocking socket on its way to an address; origin NULL: zeroed. It is writable when it is
  * decided and then socket_error() tells how. -1: *error, an errno.
  */
-int socket_connect(const struct addr *to, const struct addr *source, int *error);
+int socket_connect(const struct addr *to, const struct socket_origin *origin, int *error);
 
 /* Non-blocking, close-on-exec, and small writes leave at once. */
 void socket_prepare(int fd);

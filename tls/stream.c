@@ -145,9 +145,9 @@ static struct stream *new_stream(struct ev_loop *loop, int fd, stream_fn *callba
 }
 
 struct stream *stream_connect(struct ev_loop *loop, const struct addr *to,
-    const struct addr *source, stream_fn *callback, void *arg)
+    const struct socket_origin *origin, stream_fn *callback, void *arg)
 {
-	int error, fd = socket_connect(to, source, &error);
+	int error, fd = socket_connect(to, origin, &error);
 	struct stream *s = new_stream(loop, fd, callback, arg);
 
 	if (fd >= 0) {

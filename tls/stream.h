@@ -12,6 +12,7 @@
 #include "conf/addr.h"
 #include "tls/buf.h"
 #include "tls/rule.h"
+#include "tls/socket.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -38,11 +39,11 @@ typedef void stream_fn(struct stream *stream, enum stream_event event, void *arg
 enum { STREAM_INPUT_MAX = 32768, STREAM_OUTPUT_MAX = 131072 };
 
 /*
- * Connects; source NULL: any. Errors of socket() and connect() come as STREAM_FAILED. Never NULL.
- * Linux delivers a first turn later in any case: no callback inside.
+ * Connects; origin NULL: from anywhere. Errors of socket(), its options and connect() come as
+ * STREAM_FAILED. Never NULL. Linux delivers a first turn later in any case: no callback inside.
  */
 struct stream *stream_connect(struct ev_loop *loop, const struct addr *to,
-    const struct addr *source, stream_fn *callback, void *arg);
+    const struct socket_origin *origin, stream_fn *callback, void *arg);
 
 /* Takes over a connected socket (accept). Non-blocking and close-on-exec are set here. */
 struct stream *stream_adopt(struct ev_loop *loop, int fd, stream_fn *callback, void *arg);
