@@ -267,14 +267,17 @@ static void take_configured(struct destination *destination, const struct conf_n
 	add_host(destination, next_hop->is_address ? "" : destination->next_hop, 0);
 }
 
-static struct destination *destination_new(const struct policy *policy, const char *domain)
+static struct destination *destination_new(
+    const struct policy *policy, const char *domain, const struct conf_policy *fixed)
 {
 	struct destination *destination = mem_zero(1, sizeof *destination);
 
 	destination->verdict = POLICY_CONNECT;
 	destination->port = 25;
-	destination->conf = conf_policy_for(
-	    policy->conf, domain, (time_t)ev_now(policy->loop), &destination->exception);
+	destination->conf = fixed;
+	if (!fixed)
+		destination->conf = conf_policy_for(
+		    policy->conf, domain, (time_t)ev_now(policy->loop), &destination->exception);
 	snprintf(destination->domain, sizeof destination->domain, "%s", domain);
 	snprintf(destination->next_hop, sizeof destination->next_hop, "%s", domain);
 	if (destination->conf->next_hop.set)
@@ -293,8 +296,8 @@ static bool needs_probe(const struct destination *destination)
 }
 
 /* Takes over the destination. */
-static struct destination_lookup *start(struct policy *policy, struct destination *destination,
-    destination_fn *callback, void *arg)
+static struct destination_lookup *start(
+    struct policy *policy, struct destination *destination, destination_fn *callback, void *arg)
 {
 	struct destination_lookup *lookup = mem_zero(1, sizeof *lookup);
 
@@ -316,19 +319,25 @@ static struct destination_lookup *start(struct policy *policy, struct destinatio
 struct destination_lookup *destination_lookup_start(
     struct policy *policy, const char *domain, destination_fn *callback, void *arg)
 {
-	return start(policy, destination_new(policy, domain), callback, arg);
+	return start(policy, destination_new(policy, domain, NULL), callback, arg);
 }
 
-struct destination_lookup *destination_lookup_start_host(struct policy *policy, const char *host,
-    uint16_t port, destination_fn *callback, void *arg)
+struct destination_lookup *destination_lookup_start_host(
+    struct policy *policy, const char *host, uint16_t port, destination_fn *callback, void *arg)
 {
-	struct destination *destination = destination_new(policy, host);
+	struct destination *destination = destination_new(policy, host, NULL);
 	struct conf_next_hop next_hop = {.set = true, .port = port};
 
 	snprintf(next_hop.host, sizeof next_hop.host, "%s", host);
 	destination->host_count = 0; /* whatever next_hop is configured */
 	take_configured(destination, &next_hop);
 	return start(policy, destination, callback, arg);
+}
+
+struct destination_lookup *destination_lookup_start_fixed(struct policy *policy, const char *label,
+    const struct conf_policy *conf, destination_fn *callback, void *arg)
+{
+	return start(policy, destination_new(policy, label, conf), callback, arg);
 }
 
 void destination_lookup_cancel(struct destination_lookup **lookup)

@@ -78,8 +78,12 @@ struct destination_lookup *destination_lookup_start(
  * The same for a host in place of a domain, as if next_hop were [host]:port: for who asks about an
  * MX host.
  */
-struct destination_lookup *destination_lookup_start_host(struct policy *policy, const char *host,
-    uint16_t port, destination_fn *callback, void *arg);
+struct destination_lookup *destination_lookup_start_host(
+    struct policy *policy, const char *host, uint16_t port, destination_fn *callback, void *arg);
+
+/* The same where the way is fixed beforehand: conf applies whatever the label says. */
+struct destination_lookup *destination_lookup_start_fixed(struct policy *policy, const char *label,
+    const struct conf_policy *conf, destination_fn *callback, void *arg);
 void destination_lookup_cancel(struct destination_lookup **lookup);
 void destination_free(struct destination **destination);
 
@@ -97,6 +101,30 @@ typedef void self_search_fn(const struct refusal *refusal, void *arg);
 struct self_search *self_search_start(struct policy *policy, const struct destination *destination,
     size_t index, self_search_fn *callback, void *arg);
 void self_search_cancel(struct self_search **search);
+
+/* ---- is this an address of any of its hosts? ---- */
+
+struct address_search;
+
+enum { ADDRESS_SEARCH_SHOWN = 4 };
+
+struct address_search_result {
+	bool is_found;
+	bool is_complete; /* every host answered; else it may still be one */
+	size_t shown_count;
+	struct addr shown[ADDRESS_SEARCH_SHOWN]; /* the first that the hosts have instead */
+};
+
+typedef void address_search_fn(const struct address_search_result *result, void *arg);
+
+/*
+ * Asks host by host, best first, for addresses of wanted's family, and ends with the first that is
+ * it, whatever the ports. Exactly one callback, on a later turn. Needs the destination no longer.
+ */
+struct address_search *address_search_start(struct policy *policy,
+    const struct destination *destination, const struct addr *wanted, address_search_fn *callback,
+    void *arg);
+void address_search_cancel(struct address_search **search);
 
 /* ---- a route: one host of it ---- */
 

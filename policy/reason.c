@@ -43,6 +43,7 @@ static const struct {
 	[REASON_STS_CERTIFICATE]     = { "sts-certificate",     451, "4.7.5" },
 	[REASON_STS_NO_STARTTLS]     = { "sts-no-starttls",     451, "4.7.4" },
 	[REASON_STS_FETCH]           = { "sts-fetch",           451, "4.7.5" },
+	[REASON_HINT_MISMATCH]       = { "hint-mismatch",       451, "4.7.1" },
 	[REASON_ONE_DOMAIN]          = { "one-domain",          452, "4.5.3" },
 	[REASON_TOO_MANY_RECIPIENTS] = { "too-many-recipients", 452, "4.5.3" },
 	[REASON_NOT_ALLOWED]         = { "not-allowed",         554, "5.7.1" },

@@ -36,6 +36,7 @@ enum reason {
 	REASON_STS_CERTIFICATE,
 	REASON_STS_NO_STARTTLS,
 	REASON_STS_FETCH, /* refuses under first_contact = defer alone; else a warning */
+	REASON_HINT_MISMATCH,
 	REASON_ONE_DOMAIN,
 	REASON_TOO_MANY_RECIPIENTS,
 	REASON_NOT_ALLOWED,

@@ -44,6 +44,7 @@ static const struct {
 	{ REASON_STS_CERTIFICATE,     451, "4.7.5",  "sts-certificate",     true },
 	{ REASON_STS_NO_STARTTLS,     451, "4.7.4",  "sts-no-starttls",     true },
 	{ REASON_STS_FETCH,           451, "4.7.5",  "sts-fetch",           true },
+	{ REASON_HINT_MISMATCH,       451, "4.7.1",  "hint-mismatch",       false },
 	{ REASON_ONE_DOMAIN,          452, "4.5.3",  "one-domain",          false },
 	{ REASON_TOO_MANY_RECIPIENTS, 452, "4.5.3",  "too-many-recipients", false },
 	{ REASON_NOT_ALLOWED,         554, "5.7.1",  "not-allowed",         false },
