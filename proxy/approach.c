@@ -13,6 +13,8 @@
 #include "conf/mem.h"
 #include "conf/reap.h"
 #include "proxy/attempt.h"
+#include "proxy/hint.h"
+#include "proxy/intercept.h"
 #include "proxy/proxy.h"
 #include "proxy/smtp_client.h"
 
@@ -24,7 +26,8 @@
 struct approach {
 	struct proxy *proxy;
 	enum approach_how how;
-	const char *session; /* the delivery's, which outlives us */
+	const char *session; /* the delivery's, which outlives us, as is ... */
+	const struct interception *interception;
 	approach_fn *callback;
 	void *arg;
 	ev_timer total; /* [timeouts] rcpt */
@@ -32,6 +35,7 @@ struct approach {
 
 	struct destination_lookup *destination_lookup;
 	struct destination *destination;
+	struct hint_check *hint_check;   /* strict: before the first host */
 	size_t host;                     /* index of the one under way */
 	struct self_search *self_search; /* beside the host, among its equals */
 	struct route_lookup *route_lookup;
@@ -57,6 +61,7 @@ static void stop(struct approach *a)
 	ev_timer_stop(a->proxy->loop, &a->total);
 	ev_timer_stop(a->proxy->loop, &a->host_share);
 	destination_lookup_cancel(&a->destination_lookup);
+	hint_check_cancel(&a->hint_check);
 	self_search_cancel(&a->self_search);
 	route_lookup_cancel(&a->route_lookup);
 	attempt_cancel(&a->attempt);
@@ -362,6 +367,7 @@ static void try_addresses(struct approach *a)
 	    .next_hop = a->destination->next_hop,
 	    .route = a->route,
 	    .rule = current_rule(a),
+	    .interception = a->interception,
 	    .is_anew = a->how == APPROACH_ANEW || a->is_relaxed,
 	};
 
@@ -413,26 +419,54 @@ static void on_host_share(struct ev_loop *loop, ev_timer *w, int revents)
 	leave_host(a);
 }
 
+/* ---- the destination ---- */
+
+static void on_hint(const struct refusal *refusal, void *arg)
+{
+	struct approach *a = arg;
+
+	a->hint_check = NULL;
+	if (refusal)
+		refuse(a, refusal);
+	else
+		try_next_host(a);
+}
+
+/* Only strict mail waits for what is found (R-NET-09). */
+static bool awaits_hint(struct approach *a)
+{
+	if (!hint_applies(a->interception, a->destination))
+		return false;
+	if (a->interception->listener->is_strict)
+		a->hint_check = hint_check_start(
+		    a->proxy, a->session, a->interception, a->destination, on_hint, a);
+	else if (a->how == APPROACH_ANY)
+		hint_watch(a->proxy, a->session, a->interception, a->destination);
+	return a->hint_check != NULL;
+}
+
 static void on_destination(struct destination *destination, void *arg)
 {
 	struct approach *a = arg;
 
 	a->destination_lookup = NULL;
 	a->destination = destination;
-	if (destination->verdict == POLICY_CONNECT)
-		try_next_host(a);
-	else
+	if (destination->verdict != POLICY_CONNECT)
 		refuse(a, &destination->refusal);
+	else if (!awaits_hint(a))
+		try_next_host(a);
 }
 
-struct approach *approach_start(struct proxy *proxy, const char *domain, enum approach_how how,
-    const char *session, approach_fn *callback, void *arg)
+struct approach *approach_start(
+    struct proxy *proxy, const struct approach_task *task, approach_fn *callback, void *arg)
 {
+	static const struct interception none;
 	struct approach *a = mem_zero(1, sizeof *a);
 
 	a->proxy = proxy;
-	a->session = session;
-	a->how = how;
+	a->session = task->session;
+	a->how = task->how;
+	a->interception = task->interception ? task->interception : &none;
 	a->callback = callback;
 	a->arg = arg;
 	ev_now_update(proxy->loop);
@@ -440,6 +474,11 @@ struct approach *approach_start(struct proxy *proxy, const char *domain, enum ap
 	ev_timer_start(proxy->loop, &a->total);
 	ev_init(&a->host_share, on_host_share);
 	a->total.data = a->host_share.data = a;
-	a->destination_lookup = destination_lookup_start(proxy->policy, domain, on_destination, a);
+	if (a->interception->passthrough)
+		a->destination_lookup = destination_lookup_start_fixed(
+		    proxy->policy, task->domain, a->interception->passthrough, on_destination, a);
+	else
+		a->destination_lookup =
+		    destination_lookup_start(proxy->policy, task->domain, on_destination, a);
 	return a;
 }

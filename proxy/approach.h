@@ -15,6 +15,7 @@
 #include <stdbool.h>
 
 struct approach;
+struct interception;
 struct proxy;
 struct smtp_client;
 
@@ -42,9 +43,18 @@ enum approach_how {
 	APPROACH_ANEW, /* no idle connection: one has just failed */
 };
 
-/* domain: normal form. Bounded by [timeouts] rcpt as a whole. session: for the log. */
-struct approach *approach_start(struct proxy *proxy, const char *domain, enum approach_how how,
-    const char *session, approach_fn *callback, void *arg);
+struct approach_task {
+	const char *domain; /* normal form */
+	enum approach_how how;
+	/* Both must outlive the approach. */
+	const char *session; /* for the log */
+	const struct interception
+	    *interception; /* how the mail came; NULL: nothing depends on it */
+};
+
+/* Bounded by [timeouts] rcpt as a whole. */
+struct approach *approach_start(
+    struct proxy *proxy, const struct approach_task *task, approach_fn *callback, void *arg);
 void approach_cancel(struct approach **approach);
 void approach_result_release(struct approach_result *result);
 

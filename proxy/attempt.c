@@ -11,6 +11,7 @@
 #include "conf/mem.h"
 #include "conf/reap.h"
 #include "proxy/hop.h"
+#include "proxy/intercept.h"
 #include "proxy/pool.h"
 #include "proxy/proxy.h"
 #include "proxy/setbacks.h"
@@ -101,13 +102,26 @@ void attempt_log(
 
 /* ---- an address ---- */
 
+/*
+ * A failure under a client's own address says nothing about other clients: the next hop may refuse
+ * that one alone.
+ */
+static bool minds_setbacks(const struct attempt *a) { return !a->plan.interception->keeps_source; }
+
 /* Those that did not greet a moment ago go last; the order is kept otherwise. */
 static void take_addresses(struct attempt *a, const struct route *route)
 {
-	for (size_t dead = 0; dead < 2; dead++) {
-		for (size_t i = 0; i < route->address_count; i++) {
-			if (setbacks_is_dead(a->proxy->setbacks, &route->addresses[i]) == dead)
-				a->addresses[a->address_count++] = route->addresses[i];
+	struct addr ordered[ROUTE_ADDR_MAX];
+	size_t count =
+	    intercept_order(a->plan.interception, route->addresses, route->address_count, ordered);
+
+	for (int dead = 0; dead < 2; dead++) {
+		for (size_t i = 0; i < count; i++) {
+			bool is_dead =
+			    minds_setbacks(a) && setbacks_is_dead(a->proxy->setbacks, &ordered[i]);
+
+			if (is_dead == dead)
+				a->addresses[a->address_count++] = ordered[i];
 		}
 	}
 }
@@ -115,14 +129,23 @@ static void take_addresses(struct attempt *a, const struct route *route)
 static void on_client(struct smtp_client *client, enum smtp_client_event event,
     const struct smtp_reply *reply, void *arg);
 
-static void connect_anew(struct attempt *a)
+static struct smtp_client_target target_of(const struct attempt *a)
 {
-	struct smtp_client_target target = {
+	const struct interception *i = a->plan.interception;
+
+	return (struct smtp_client_target){
 	    .host = a->plan.route->host,
 	    .address = current_address(a),
 	    .rule = a->plan.rule,
 	    .in_clear = a->in_clear,
+	    .source = i->keeps_source ? &i->source : NULL,
+	    .ehlo = i->keeps_source ? i->ehlo : NULL,
 	};
+}
+
+static void connect_anew(struct attempt *a)
+{
+	struct smtp_client_target target = target_of(a);
 
 	a->is_reused = false;
 	a->client = smtp_client_start(a->proxy, &target, on_client, a);
@@ -130,9 +153,11 @@ static void connect_anew(struct attempt *a)
 
 static bool reuse(struct attempt *a)
 {
+	struct smtp_client_target target = target_of(a);
+
 	if (a->plan.is_anew)
 		return false;
-	a->client = pool_take(a->proxy->pool, a->plan.next_hop, current_address(a), a->plan.rule);
+	a->client = pool_take(a->proxy->pool, a->plan.next_hop, &target);
 	if (!a->client)
 		return false;
 	a->is_reused = true;
@@ -178,7 +203,9 @@ static void try_address(struct attempt *a)
 	a->in_clear = false;
 	if (reuse(a))
 		return;
-	known = setbacks_find(a->proxy->setbacks, current_address(a), a->plan.rule);
+	known = minds_setbacks(a)
+		    ? setbacks_find(a->proxy->setbacks, current_address(a), a->plan.rule)
+		    : NULL;
 	if (known) {
 		note_known(a, known);
 		try_next_address(a);
@@ -229,8 +256,9 @@ static void on_failed(struct attempt *a)
 	hop_explain(a->plan.route, a->client, &refusal);
 	if (failure->stage == STAGE_TLS)
 		route_recheck_sts(a->proxy->policy, a->plan.route);
-	setbacks_add(a->proxy->setbacks, current_address(a), a->plan.rule,
-	    failure->stage == STAGE_CONNECT, &refusal);
+	if (minds_setbacks(a))
+		setbacks_add(a->proxy->setbacks, current_address(a), a->plan.rule,
+		    failure->stage == STAGE_CONNECT, &refusal);
 	note_failure(a, &refusal);
 	smtp_client_close(&a->client);
 	try_next_address(a);
@@ -250,10 +278,27 @@ static void on_client(struct smtp_client *client, enum smtp_client_event event,
 
 /* ---- the beginning, and what it is at ---- */
 
+/* Families are never mixed: a host is not reached from an address of the other one. */
+static void note_no_address(struct attempt *a)
+{
+	struct refusal *refusal = &a->failure.refusal;
+	bool is_v4 = a->plan.interception->source.sa.sa_family == AF_INET;
+
+	refusal_set(refusal, REASON_NO_ADDRESS,
+	    "%s has no %s address, and mail of this client leaves with its own %s address "
+	    "([listener] preserve_source)",
+	    a->plan.route->host, is_v4 ? "IPv4" : "IPv6", is_v4 ? "IPv4" : "IPv6");
+	attempt_log(a->plan.session, LOG_LEVEL_INFO, "next-hop-failed", refusal);
+}
+
 static void on_turn(struct ev_loop *loop, ev_timer *w, int revents)
 {
+	struct attempt *a = w->data;
+
 	(void)loop, (void)revents;
-	try_address(w->data);
+	if (a->address_count == 0 && a->plan.interception->keeps_source)
+		note_no_address(a);
+	try_address(a);
 }
 
 struct attempt *attempt_start(

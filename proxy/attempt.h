@@ -13,16 +13,18 @@
 #include <stdbool.h>
 
 struct attempt;
+struct interception;
 struct proxy;
 struct smtp_client;
 
 /* All that it points to must outlive the attempt. */
 struct attempt_plan {
-	const char *session;         /* for the log */
-	const char *next_hop;        /* domain; of the pool's key */
-	const struct route *route;   /* at least one address */
+	const char *session;  /* for the log */
+	const char *next_hop; /* domain; of the pool's key */
+	const struct route *route;
 	const struct tls_rule *rule; /* what each connection must prove: the route's, or less */
-	bool is_anew;                /* no idle connection */
+	const struct interception *interception; /* how the mail came */
+	bool is_anew;                            /* no idle connection */
 };
 
 struct attempt_failure {

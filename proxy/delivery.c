@@ -174,6 +174,18 @@ static void on_approach(struct approach_result *result, void *arg)
 		tell(d, DELIVERY_RCPT);
 }
 
+static void approach(struct delivery *d, enum approach_how how)
+{
+	struct approach_task task = {
+	    .domain = d->domain,
+	    .how = how,
+	    .session = d->session,
+	    .interception = d->envelope->interception,
+	};
+
+	d->approach = approach_start(d->proxy, &task, on_approach, d);
+}
+
 static void on_rcpt_reply(struct delivery *d, const struct smtp_reply *reply)
 {
 	struct recipient *r = d->unasked;
@@ -224,8 +236,7 @@ static bool replace(struct delivery *d)
 	approach_result_release(&d->hop);
 	d->hop = (struct approach_result){0};
 	d->state = APPROACHING;
-	d->approach =
-	    approach_start(d->proxy, d->domain, APPROACH_ANEW, d->session, on_approach, d);
+	approach(d, APPROACH_ANEW);
 	return true;
 }
 
@@ -336,7 +347,7 @@ struct delivery *delivery_new(struct proxy *proxy, const char *session,
 	    &d->first_reply, on_first_reply_overdue, proxy->conf->timeouts.rcpt + 0.05, 0.);
 	d->first_reply.data = d;
 	ev_timer_start(proxy->loop, &d->first_reply);
-	d->approach = approach_start(proxy, domain, APPROACH_ANY, session, on_approach, d);
+	approach(d, APPROACH_ANY);
 	return d;
 }
 

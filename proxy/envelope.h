@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 struct delivery;
+struct interception;
 
 /* Shared by all deliveries of a message; its transaction or spool job owns it. */
 struct envelope {
@@ -20,6 +21,7 @@ struct envelope {
 	enum smtp_body_type body;
 	bool smtputf8;
 	struct smtp_dsn_mail dsn; /* RET and ENVID */
+	const struct interception *interception; /* how it came; NULL: from the spool */
 };
 
 struct recipient {

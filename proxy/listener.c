@@ -6,8 +6,8 @@
 #include "conf/conf.h"
 #include "conf/log.h"
 #include "conf/mem.h"
+#include "proxy/admission.h"
 #include "proxy/metrics.h"
-#include "proxy/outcome.h"
 #include "proxy/proxy.h"
 #include "proxy/session.h"
 #include "proxy/tally.h"
@@ -38,6 +38,7 @@ struct listener {
 	size_t count;
 	struct addr *addresses;
 	struct socket *sockets;
+	struct admission *admission;
 	int spare; /* given up to accept and refuse one client when descriptors have run out */
 	ev_timer pause;
 	size_t session_count;
@@ -48,7 +49,7 @@ struct listener {
 
 /* ---- binding ---- */
 
-static int bind_one(const struct addr *address)
+static int bind_one(const struct conf_listener *conf, const struct addr *address)
 {
 	int fd = socket(address->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	int on = 1;
@@ -58,7 +59,9 @@ static int bind_one(const struct addr *address)
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
 	if (address->sa.sa_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
-	if (!bind(fd, &address->sa, addr_len(address)))
+	if ((conf->intercept != INTERCEPT_TPROXY ||
+		intercept_make_transparent(fd, address->sa.sa_family)) &&
+	    !bind(fd, &address->sa, addr_len(address)))
 		return fd;
 	on = errno;
 	close(fd);
@@ -75,6 +78,8 @@ static bool is_family_missing(int error)
 static const char *bind_advice(int error)
 {
 	switch (error) {
+	case EPERM:
+		return "; intercept = tproxy needs root at start, or the capability CAP_NET_RAW";
 	case EADDRINUSE:
 		return "; another program has this port: stop it, or name another port in `listen`";
 	case EACCES:
@@ -100,6 +105,7 @@ static void note_address(struct listener *l, int fd)
 
 static void on_accept(struct ev_loop *loop, ev_io *w, int revents);
 static void on_pause_over(struct ev_loop *loop, ev_timer *w, int revents);
+static admission_fn on_admitted;
 
 struct listener *listener_bind(const struct conf_listener *conf, char **error)
 {
@@ -114,7 +120,7 @@ struct listener *listener_bind(const struct conf_listener *conf, char **error)
 	l->sockets = mem_zero(conf->listen.count, sizeof *l->sockets);
 	for (size_t i = 0; i < conf->listen.count; i++) {
 		const struct addr *address = &conf->listen.items[i];
-		int fd = bind_one(address);
+		int fd = bind_one(conf, address);
 
 		if (fd < 0 && conf->skip_missing_family && is_family_missing(errno) &&
 		    conf->listen.count > 1)
@@ -145,6 +151,7 @@ bool listener_start(struct listener *l, struct proxy *proxy, char **error)
 	char text[ADDR_TEXT];
 
 	l->proxy = proxy;
+	l->admission = admission_new(proxy, l->conf, on_admitted, l);
 	for (size_t i = 0; i < l->count; i++) {
 		if (listen(l->sockets[i].io.fd, BACKLOG)) {
 			*error = mem_printf("[listener %s] cannot listen on %s: %s%s",
@@ -204,43 +211,28 @@ void listener_free_seat(struct listener *l, const struct addr *client)
 
 /* ---- accepting ---- */
 
-/* One line and the end; the socket buffer of a new connection takes it without waiting. */
-static void turn_away(int fd, enum reason reason, const char *words)
-{
-	struct outcome outcome;
-	char line[640];
-	size_t len;
-
-	metrics_count_refusal(reason);
-	outcome_refuse_text(&outcome, reason, "%s", words);
-	len = smtp_reply_format(line, sizeof line, outcome.code, NULL, outcome.text, false);
-	if (send(fd, line, len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-		log_debug("turning a client away: %s", strerror(errno));
-	shutdown(fd, SHUT_WR);
-	close(fd);
-}
-
-static void admit(struct listener *l, int fd, const struct addr *client)
+static void refuse_overload(const struct listener *l, int fd, const struct addr *client,
+    const char *limit, const char *words)
 {
 	char text[ADDR_TEXT];
 
-	if (!cidr_list_contains(&l->conf->clients, client)) {
-		log_warning("client=%s refused: not in [listener %s] clients",
-		    addr_ip(client, text), l->conf->name);
-		turn_away(fd, REASON_NOT_ALLOWED,
-		    "this relay does not serve your address ([listener] clients)");
-	} else if (l->seats >= l->conf->max_sessions) {
-		log_warning("client=%s refused: [listener %s] max_sessions reached",
-		    addr_ip(client, text), l->conf->name);
-		turn_away(fd, REASON_OVERLOAD, "too many sessions; try again soon");
-	} else if (sessions_of(l, client) >= l->conf->max_sessions_per_client) {
-		log_warning("client=%s refused: [listener %s] max_sessions_per_client reached",
-		    addr_ip(client, text), l->conf->name);
-		turn_away(
-		    fd, REASON_OVERLOAD, "too many sessions from your address; try again soon");
-	} else {
-		remember(l, session_new(l->proxy, l, l->conf, fd, client));
-	}
+	log_warning("client=%s refused: [listener %s] %s reached", addr_ip(client, text),
+	    l->conf->name, limit);
+	admission_turn_away(fd, REASON_OVERLOAD, words);
+}
+
+static void on_admitted(
+    int fd, const struct addr *client, const struct interception *interception, void *arg)
+{
+	struct listener *l = arg;
+
+	if (l->seats >= l->conf->max_sessions)
+		refuse_overload(l, fd, client, "max_sessions", "too many sessions; try again soon");
+	else if (sessions_of(l, client) >= l->conf->max_sessions_per_client)
+		refuse_overload(l, fd, client, "max_sessions_per_client",
+		    "too many sessions from your address; try again soon");
+	else
+		remember(l, session_new(l->proxy, l, l->conf, fd, client, interception));
 }
 
 static void start_sockets(struct listener *l)
@@ -272,7 +264,7 @@ static void out_of_descriptors(struct listener *l, int fd)
 	close(l->spare);
 	client = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
 	if (client >= 0)
-		turn_away(client, REASON_OVERLOAD, "out of descriptors; try again soon");
+		admission_turn_away(client, REASON_OVERLOAD, "out of descriptors; try again soon");
 	l->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	stop_sockets(l);
 	ev_timer_set(&l->pause, ACCEPT_PAUSE, 0.);
@@ -296,7 +288,7 @@ static void on_accept(struct ev_loop *loop, ev_io *w, int revents)
 		if (fd < 0)
 			return;
 		if (addr_from_sockaddr(&client, (struct sockaddr *)&ss))
-			admit(l, fd, &client);
+			admission_accept(l->admission, fd, &client);
 		else
 			close(fd);
 	}
@@ -310,6 +302,7 @@ void listener_stop(struct listener *l)
 
 	ev_timer_stop(l->proxy->loop, &l->pause);
 	stop_sockets(l);
+	admission_free(&l->admission);
 	for (size_t i = 0; i < l->count; i++) {
 		close(l->sockets[i].io.fd);
 		l->sockets[i].io.fd = -1;
@@ -338,6 +331,7 @@ void listener_free(struct listener **listener)
 	}
 	if (l->spare >= 0)
 		close(l->spare);
+	admission_free(&l->admission);
 	tally_release(&l->clients);
 	free(l->addresses);
 	free(l->sockets);

@@ -13,6 +13,7 @@
 #include "policy/mtasts.h"
 #include "policy/policy.h"
 #include "policy/store.h"
+#include "proxy/hint.h"
 #include "proxy/metrics.h"
 #include "proxy/pool.h"
 #include "proxy/setbacks.h"
@@ -135,6 +136,7 @@ int machine_open(struct machine *m, struct ev_loop *loop, struct conf *conf)
 
 void machine_close(struct machine *m)
 {
+	hint_watch_end(&m->proxy);
 	pool_free(&m->proxy.pool);
 	spool_close(&m->proxy.spool);
 	setbacks_free(&m->proxy.setbacks);

@@ -22,7 +22,8 @@ enum { IDLE_LEAST = 8, IDLE_MOST = 1000 };
 
 /* Plain octets, cleared first: it is compared as such. */
 struct key {
-	struct addr address;
+	struct addr address, source;
+	char ehlo[DOMAIN_SIZE];
 	unsigned char rule[TLS_KEY_SIZE];
 	char next_hop[DOMAIN_SIZE];
 };
@@ -40,6 +41,7 @@ struct pool {
 	struct idle *idle; /* the one used last stands first */
 	size_t idle_count, idle_max;
 	struct tally open; /* connections to each address, idle or not */
+	struct tally near; /* our ends of them */
 };
 
 /* A share of the descriptors: what waits must never keep what works from a socket. */
@@ -65,33 +67,45 @@ struct pool *pool_new(struct proxy *proxy)
 
 /* ---- how many connections an address has ---- */
 
-void pool_opened(struct pool *pool, const struct addr *address)
+void pool_opened(struct pool *pool, const struct addr *address, const struct addr *near)
 {
 	tally_add(&pool->open, address);
+	if (near)
+		tally_add(&pool->near, near);
 	metrics_next_hop_opened();
 }
 
-void pool_closed(struct pool *pool, const struct addr *address)
+void pool_closed(struct pool *pool, const struct addr *address, const struct addr *near)
 {
 	metrics_next_hop_closed();
 	tally_remove(&pool->open, address);
+	if (near)
+		tally_remove(&pool->near, near);
+}
+
+bool pool_is_near(const struct pool *pool, const struct addr *address)
+{
+	return tally_get(&pool->near, address) > 0;
 }
 
 /* ---- idle connections ---- */
 
-static void make_key(
-    struct key *key, const char *next_hop, const struct addr *address, const struct tls_rule *rule)
+static void make_key(struct key *key, const char *next_hop, const struct smtp_client_target *target)
 {
 	memset(key, 0, sizeof *key);
-	key->address = *address;
-	tls_rule_key(rule, key->rule);
+	key->address = *target->address;
+	if (target->source)
+		key->source = *target->source;
+	snprintf(key->ehlo, sizeof key->ehlo, "%s", target->ehlo ? target->ehlo : "");
+	tls_rule_key(target->rule, key->rule);
 	snprintf(key->next_hop, sizeof key->next_hop, "%s", next_hop);
 }
 
 static bool is_same(const struct key *a, const struct key *b)
 {
 	return addr_equal(&a->address, &b->address) && !memcmp(a->rule, b->rule, sizeof a->rule) &&
-	       !strcmp(a->next_hop, b->next_hop);
+	       !strcmp(a->next_hop, b->next_hop) &&
+	       !memcmp(&a->source, &b->source, sizeof a->source) && !strcmp(a->ehlo, b->ehlo);
 }
 
 /* Unlinks it; the connection is the caller's again. */
@@ -153,13 +167,13 @@ static bool is_proof_current(const struct smtp_client *client)
 	return !proof || !proof->not_after || time(NULL) < proof->not_after;
 }
 
-struct smtp_client *pool_take(struct pool *pool, const char *next_hop, const struct addr *address,
-    const struct tls_rule *rule)
+struct smtp_client *pool_take(
+    struct pool *pool, const char *next_hop, const struct smtp_client_target *target)
 {
 	struct idle *entry, *next;
 	struct key key;
 
-	make_key(&key, next_hop, address, rule);
+	make_key(&key, next_hop, target);
 	DL_FOREACH_SAFE(pool->idle, entry, next)
 	{
 		if (!is_same(&entry->key, &key))
@@ -175,6 +189,7 @@ void pool_give(struct pool *pool, const char *next_hop, const struct tls_rule *r
     struct smtp_client **client)
 {
 	const struct conf *conf = pool->proxy->conf;
+	struct smtp_client_target target = {.rule = rule};
 	struct idle *entry;
 
 	if (smtp_client_messages(*client) >= conf->limits.connection_messages ||
@@ -187,7 +202,10 @@ void pool_give(struct pool *pool, const char *next_hop, const struct tls_rule *r
 	entry->pool = pool;
 	entry->client = *client;
 	*client = NULL;
-	make_key(&entry->key, next_hop, smtp_client_address(entry->client), rule);
+	target.address = smtp_client_address(entry->client);
+	target.source = smtp_client_source(entry->client);
+	target.ehlo = smtp_client_ehlo(entry->client);
+	make_key(&entry->key, next_hop, &target);
 	smtp_client_set_owner(entry->client, on_client, entry);
 	ev_timer_init(&entry->timer, on_idle, conf->limits.connection_idle, 0.);
 	entry->timer.data = entry;
@@ -212,6 +230,7 @@ void pool_free(struct pool **pool)
 		return;
 	pool_drain(*pool);
 	tally_release(&(*pool)->open);
+	tally_release(&(*pool)->near);
 	free(*pool);
 	*pool = NULL;
 }

@@ -1,10 +1,10 @@
 /*
  * pool.h - idle next-hop connections, ready for the next message; and how many each address has.
  *
- * A connection serves a later message only under the same next-hop domain, address and rule
- * (R-SMTP-81): what was proven is then exactly what would have to be proven anew. The decision is
- * looked up again for each message, so a changed TLSA set is another key and gets another
- * connection. Owner: main.
+ * A connection serves a later message only under the same next-hop domain, address, rule, source
+ * and name (R-SMTP-81): what was proven is then exactly what would have to be proven anew. The
+ * decision is looked up again for each message, so a changed TLSA set is another key and gets
+ * another connection. Owner: main.
  */
 #ifndef PROXY_POOL_H
 #define PROXY_POOL_H
@@ -17,13 +17,18 @@
 struct pool;
 struct proxy;
 struct smtp_client;
+struct smtp_client_target;
 
 struct pool *pool_new(struct proxy *proxy);
 void pool_free(struct pool **pool); /* closes what is idle */
 
-/* Kept by smtp_client itself, so that no path can forget one. */
-void pool_opened(struct pool *pool, const struct addr *address);
-void pool_closed(struct pool *pool, const struct addr *address);
+/* Kept by smtp_client itself, so that no path can forget one. near: our end of it, NULL: unknown.
+ */
+void pool_opened(struct pool *pool, const struct addr *address, const struct addr *near);
+void pool_closed(struct pool *pool, const struct addr *address, const struct addr *near);
+
+/* Whether this is our end of a connection to a next hop (R-NET-06). */
+bool pool_is_near(const struct pool *pool, const struct addr *address);
 
 /*
  * Whether one more connection to the address is within [limits] next_hop_connections. Closes an
@@ -33,8 +38,8 @@ bool pool_has_room(struct pool *pool, const struct addr *address);
 
 /* An idle connection, now the caller's, who asks it with smtp_client_reset() whether it lives;
  * NULL: none. */
-struct smtp_client *pool_take(struct pool *pool, const char *next_hop, const struct addr *address,
-    const struct tls_rule *rule);
+struct smtp_client *pool_take(
+    struct pool *pool, const char *next_hop, const struct smtp_client_target *target);
 
 /*
  * Takes a connection back if it may serve again (nothing under way, messages and proof within

@@ -7,7 +7,9 @@
 #include "conf/conf.h"
 #include "conf/log.h"
 #include "conf/mem.h"
+#include "proxy/intercept.h"
 
+#include <cap-ng.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -118,13 +120,27 @@ static const struct passwd *find_user(const struct conf *conf, char **error)
 	return user;
 }
 
-static bool become(const struct passwd *user, char **error)
+/* ---- capabilities ---- */
+
+/*
+ * All that is left for the time of serving (R-NET-14): marked sockets, and sockets with an address
+ * that is not ours, need CAP_NET_RAW, the lesser one of the two that would do.
+ */
+static void choose_capabilities(const struct conf *conf)
+{
+	capng_clear(CAPNG_SELECT_BOTH);
+	if (intercept_marks(conf))
+		capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_NET_RAW);
+}
+
+static bool become(const struct conf *conf, const struct passwd *user, char **error)
 {
 	if (!user->pw_uid)
 		log_warning(
 		    "[server] user = %s: danelaw needs no root to work, and should not be it",
 		    user->pw_name);
-	if (setgroups(0, NULL) || setgid(user->pw_gid) || setuid(user->pw_uid)) {
+	choose_capabilities(conf);
+	if (capng_change_id((int)user->pw_uid, (int)user->pw_gid, CAPNG_DROP_SUPP_GRP)) {
 		*error =
 		    mem_printf("cannot become the user %s: %s", user->pw_name, strerror(errno));
 		return false;
@@ -133,8 +149,21 @@ static bool become(const struct passwd *user, char **error)
 		*error = mem_printf("became the user %s, but could return to root", user->pw_name);
 		return false;
 	}
-	log_info("running as user %s", user->pw_name);
+	log_info("running as user %s%s", user->pw_name,
+	    intercept_marks(conf) ? " with CAP_NET_RAW" : "");
 	return true;
+}
+
+/* Started by somebody else than root: whatever was given for the start goes. */
+static bool drop_capabilities(const struct conf *conf, char **error)
+{
+	choose_capabilities(conf);
+	if (!capng_apply(CAPNG_SELECT_CAPS))
+		return true;
+	*error =
+	    mem_strdup(intercept_marks(conf) ? "intercept = tproxy needs the capability CAP_NET_RAW"
+					     : "cannot give capabilities away");
+	return false;
 }
 
 bool privileges_drop(const struct conf *conf, char **error)
@@ -144,10 +173,10 @@ bool privileges_drop(const struct conf *conf, char **error)
 	make_directory(conf->server.state_dir);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	if (geteuid())
-		return true;
+		return drop_capabilities(conf, error);
 	user = find_user(conf, error);
 	if (!user)
 		return false;
 	hand_over(conf->server.state_dir, user);
-	return become(user, error);
+	return become(conf, user, error);
 }

@@ -6,9 +6,12 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct conf;
 struct ev_loop;
+struct hint_check;
+struct loop_test;
 struct policy;
 struct pool;
 struct setbacks;
@@ -28,7 +31,10 @@ struct proxy {
 
 	struct transaction
 	    *finals; /* past our final dot; their clients may be gone. transaction.c keeps it */
-	struct smtp_client *late; /* awaiting a late reply; smtp_client.c keeps it */
+	struct smtp_client *late;    /* awaiting a late reply; smtp_client.c keeps it */
+	struct hint_check *hints;    /* compared for the log alone; hint.c keeps it */
+	struct loop_test *loop_test; /* under way; NULL: none */
+	uint32_t mark;               /* SO_MARK of connections to next hops; 0: none */
 	bool shutting_down;
 };
 

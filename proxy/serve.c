@@ -15,7 +15,9 @@
 #include "dnsval/resolver.h"
 #include "policy/policy.h"
 #include "proxy/admin.h"
+#include "proxy/intercept.h"
 #include "proxy/listener.h"
+#include "proxy/loop_test.h"
 #include "proxy/machine.h"
 #include "proxy/pool.h"
 #include "proxy/privileges.h"
@@ -49,6 +51,7 @@ struct service {
 	ev_signal on_term, on_int, on_hup;
 	ev_timer patience, farewell;
 	ev_prepare progress;
+	int code; /* the program's exit code */
 };
 
 /* ---- starting ---- */
@@ -85,6 +88,25 @@ static bool start_listeners(struct service *s)
 			return complain("", &error);
 	}
 	return admin_start(s->admin, &s->machine, &error) || complain("", &error);
+}
+
+/* Mail would go in circles, and each turn would cost a connection: better none at all. */
+static void on_loop_found(void *arg)
+{
+	struct service *s = arg;
+
+	s->code = EX_UNAVAILABLE;
+	ev_break(s->machine.proxy.loop, EVBREAK_ALL);
+}
+
+static void test_for_loops(struct service *s)
+{
+	bool intercepts = false;
+
+	for (size_t i = 0; i < s->machine.conf->listener_count; i++)
+		intercepts |= s->machine.conf->listeners[i].intercept != INTERCEPT_OFF;
+	if (intercepts)
+		s->machine.proxy.loop_test = loop_test_start(&s->machine.proxy, on_loop_found, s);
 }
 
 /* An MX host at one of our own ports is ourselves. */
@@ -230,6 +252,7 @@ static void tear_down(struct service *s)
 {
 	struct proxy *proxy = &s->machine.proxy;
 
+	loop_test_free(&proxy->loop_test);
 	if (proxy->pool)
 		pool_drain(proxy->pool);
 	if (proxy->loop)
@@ -266,8 +289,11 @@ static int prepare(struct service *s)
 	tell_name(conf);
 	tell_capacity(conf, fit);
 	tell_own_addresses(s);
+	if (intercept_marks(conf))
+		s->machine.proxy.mark = INTERCEPT_MARK;
 	if (!start_listeners(s))
 		return EX_UNAVAILABLE;
+	test_for_loops(s);
 	resolver_keep_anchor(s->machine.resolver);
 	return EX_OK;
 }
@@ -275,18 +301,17 @@ static int prepare(struct service *s)
 static int serve(struct conf *conf)
 {
 	struct service s = {.machine.conf = conf};
-	int code;
 
 	log_open(conf->log.target, conf->log.format, conf->log.level);
 	log_info("danelaw %s (%s) starts", danelaw_version, danelaw_commit);
-	code = prepare(&s);
-	if (code == EX_OK) {
+	s.code = prepare(&s);
+	if (s.code == EX_OK) {
 		watch_signals(&s);
 		ev_run(s.machine.proxy.loop, 0);
 		log_info("stopped");
 	}
 	tear_down(&s);
-	return code;
+	return s.code;
 }
 
 /* -t: everything that a start would refuse before it opens a socket; nothing is written. */

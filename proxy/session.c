@@ -131,9 +131,11 @@ void session_begin_transaction(struct session *s, const struct smtp_command *mai
 	    .helo = s->helo,
 	    .is_esmtp = s->is_esmtp,
 	    .listener = s->conf,
+	    .interception = &s->interception,
 	};
 
 	stream_local(s->stream, &local);
+	intercept_take_name(&s->interception, s->helo);
 	s->transaction = transaction_new(s->proxy, &origin, mail, on_transaction, s);
 }
 
@@ -434,7 +436,8 @@ static void make_id(char *out, size_t size)
 }
 
 struct session *session_new(struct proxy *proxy, struct listener *listener,
-    const struct conf_listener *conf, int fd, const struct addr *client)
+    const struct conf_listener *conf, int fd, const struct addr *client,
+    const struct interception *interception)
 {
 	struct session *s = mem_zero(1, sizeof *s);
 	char text[ADDR_TEXT];
@@ -443,6 +446,7 @@ struct session *session_new(struct proxy *proxy, struct listener *listener,
 	s->listener = listener;
 	s->conf = conf;
 	s->client = *client;
+	s->interception = *interception;
 	make_id(s->id, sizeof s->id);
 	ev_init(&s->idle, on_idle);
 	s->idle.data = s;

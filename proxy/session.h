@@ -9,6 +9,7 @@
 
 #include "conf/addr.h"
 #include "conf/conf.h"
+#include "proxy/intercept.h"
 #include "proxy/outcome.h"
 #include "proxy/smtp_parse.h"
 
@@ -34,6 +35,7 @@ struct session {
 	const struct conf_listener *conf;
 	char id[32];
 	struct addr client;
+	struct interception interception;
 	struct stream *stream;
 	enum session_mode mode;
 	ev_timer idle;
@@ -51,7 +53,8 @@ struct session {
 
 /* Takes the accepted socket over and greets. */
 struct session *session_new(struct proxy *proxy, struct listener *listener,
-    const struct conf_listener *conf, int fd, const struct addr *client);
+    const struct conf_listener *conf, int fd, const struct addr *client,
+    const struct interception *interception);
 
 /* 421 to a client that is between messages; one that is sending a message may finish it. */
 void session_shut_down(struct session *session);

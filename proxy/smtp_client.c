@@ -333,6 +333,20 @@ static void on_timeout(struct ev_loop *loop, ev_timer *w, int revents)
 		    c, "no reply to %s within %g s", smtp_script[c->state].name, seconds(c, timer));
 }
 
+/* Where the connection leaves from, and as whom. */
+static void take_origin(struct smtp_client *c, const struct smtp_client_target *target)
+{
+	struct socket_origin origin = {.source = target->source, .mark = c->proxy->mark};
+
+	c->has_source = target->source != NULL;
+	if (target->source)
+		c->source = *target->source;
+	snprintf(c->ehlo, sizeof c->ehlo, "%s", target->ehlo ? target->ehlo : "");
+	c->stream = stream_connect(c->proxy->loop, target->address, &origin, on_stream, c);
+	c->is_bound = stream_local(c->stream, &c->near);
+	pool_opened(c->proxy->pool, &c->address, c->is_bound ? &c->near : NULL);
+}
+
 struct smtp_client *smtp_client_start(struct proxy *proxy, const struct smtp_client_target *target,
     smtp_client_fn *callback, void *arg)
 {
@@ -350,8 +364,7 @@ struct smtp_client *smtp_client_start(struct proxy *proxy, const struct smtp_cli
 	    c->name, sizeof c->name, "%s%s", target->host, addr_bracketed(target->address, text));
 	ev_init(&c->timer, on_timeout);
 	c->timer.data = c;
-	pool_opened(proxy->pool, &c->address);
-	c->stream = stream_connect(proxy->loop, target->address, NULL, on_stream, c);
+	take_origin(c, target);
 	client_enter(c, CONNECT);
 	return c;
 }
@@ -402,7 +415,7 @@ void smtp_client_close(struct smtp_client **client)
 	} else {
 		stream_close(&c->stream);
 	}
-	pool_closed(c->proxy->pool, &c->address);
+	pool_closed(c->proxy->pool, &c->address, c->is_bound ? &c->near : NULL);
 	c->state = CLOSED;
 	reap_later(c->proxy->loop, c, release);
 }
@@ -446,6 +459,11 @@ void smtp_client_chain(const struct smtp_client *c, struct tls_chain *chain)
 	stream_chain(c->stream, chain);
 }
 const struct addr *smtp_client_address(const struct smtp_client *c) { return &c->address; }
+const char *smtp_client_ehlo(const struct smtp_client *c) { return c->ehlo; }
+const struct addr *smtp_client_source(const struct smtp_client *c)
+{
+	return c->has_source ? &c->source : NULL;
+}
 const char *smtp_client_name(const struct smtp_client *c) { return c->name; }
 const char *smtp_client_state(const struct smtp_client *c) { return smtp_script[c->state].name; }
 unsigned smtp_client_messages(const struct smtp_client *c) { return c->messages; }

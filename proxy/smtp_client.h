@@ -45,6 +45,8 @@ struct smtp_client_target {
 	const struct addr *address;
 	const struct tls_rule *rule; /* copied */
 	bool in_clear; /* do not ask for TLS though the rule would: second try of TLS_MAY */
+	const struct addr *source; /* to leave with, port 0; NULL: any. Copied, and so is ... */
+	const char *ehlo;          /* ... our name; NULL: [server] hostname */
 };
 
 /* Connects and carries the approach through. Never NULL. */
@@ -73,6 +75,10 @@ const struct tls_proof *smtp_client_proof(const struct smtp_client *client); /* 
 /* The certificates that the next hop sent, after a completed handshake. chain holds nothing yet. */
 void smtp_client_chain(const struct smtp_client *client, struct tls_chain *chain);
 const struct addr *smtp_client_address(const struct smtp_client *client);
+/* The name that it was greeted with on behalf of a client, and the address; "" and NULL: our own.
+ */
+const char *smtp_client_ehlo(const struct smtp_client *client);
+const struct addr *smtp_client_source(const struct smtp_client *client);
 const char *smtp_client_name(
     const struct smtp_client *client); /* "mx1.example.org[192.0.2.25]:25" */
 const char *smtp_client_state(const struct smtp_client *client); /* what we wait for, for texts */

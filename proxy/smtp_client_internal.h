@@ -48,6 +48,11 @@ struct smtp_client {
 	struct tls_rule rule;
 	bool in_clear;
 	struct addr address;
+	struct addr near; /* our end, where the kernel gave us one at once */
+	bool is_bound;
+	bool has_source; /* preserve_source */
+	struct addr source;
+	char ehlo[DOMAIN_SIZE];
 	char name[DOMAIN_SIZE + ADDR_TEXT];
 	double tls_started; /* times of the steady clock */
 	double tls_seconds;

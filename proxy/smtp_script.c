@@ -58,6 +58,8 @@ static const char *our_name(struct smtp_client *c, char literal[ADDR_TEXT])
 {
 	struct addr local;
 
+	if (c->ehlo[0])
+		return c->ehlo;
 	if (c->proxy->conf->server.hostname[0])
 		return c->proxy->conf->server.hostname;
 	return stream_local(c->stream, &local) ? addr_literal(&local, literal) : "[127.0.0.1]";

@@ -7,6 +7,7 @@
 #include "conf/mem.h"
 #include "conf/reap.h"
 #include "proxy/delivery.h"
+#include "proxy/intercept.h"
 #include "proxy/proxy.h"
 #include "proxy/received.h"
 #include "proxy/smtp_body.h"
@@ -40,6 +41,7 @@ struct transaction {
 	char *helo;
 	bool is_esmtp;
 	const struct conf_listener *listener;
+	struct interception interception;
 	transaction_fn *callback; /* NULL: the client is gone, and we own ourselves */
 	void *arg;
 
@@ -83,6 +85,8 @@ struct transaction *transaction_new(struct proxy *proxy, const struct transactio
 	t->envelope.size = mail->size;
 	t->envelope.body = mail->body;
 	t->envelope.smtputf8 = mail->smtputf8;
+	t->interception = *origin->interception;
+	t->envelope.interception = &t->interception;
 	t->envelope.dsn = mail->dsn_mail;
 	return t;
 }
@@ -159,6 +163,8 @@ static void free_recipient(struct recipient *r)
 void transaction_add_recipient(struct transaction *t, const struct smtp_command *rcpt)
 {
 	const struct smtp_path *path = &rcpt->path;
+	char text[ADDR_TEXT];
+	const char *domain = intercept_domain(&t->interception, path->domain, text);
 	const struct delivery *live;
 	struct delivery *d;
 	struct recipient *r;
@@ -168,18 +174,19 @@ void transaction_add_recipient(struct transaction *t, const struct smtp_command 
 		return;
 	}
 	r = append_recipient(t, rcpt);
-	if (refuse_here(r))
+	/* A passed-through host knows what it takes. */
+	if (!t->interception.passthrough && refuse_here(r))
 		return;
-	d = find_delivery(t, path->domain);
+	d = find_delivery(t, domain);
 	live = live_delivery(t);
 	/* Also for a domain that was all refused before another one was taken on. */
 	if (live && live != d)
 		outcome_refuse_text(&r->outcome, REASON_ONE_DOMAIN,
 		    "one recipient domain in one transaction, this one goes to %s; "
 		    "send %s in another at once",
-		    delivery_domain(live), path->domain);
+		    delivery_domain(live), domain);
 	else
-		delivery_add_recipient(d ? d : add_delivery(t, path->domain), r);
+		delivery_add_recipient(d ? d : add_delivery(t, domain), r);
 }
 
 static const struct outcome *refuse_surplus(struct transaction *t)

@@ -28,6 +28,7 @@ struct transaction_origin {
 	const char *helo;
 	bool is_esmtp;
 	const struct conf_listener *listener; /* borrowed: lives as long as conf */
+	const struct interception *interception;
 };
 
 /* Something changed: ask. Never called from inside a call of this interface. */

@@ -6,7 +6,8 @@
 
     mx.messages          what was accepted: .sender .recipients .data (as on the wire, dots removed)
     mx.clear, mx.secret  all octets received before and after TLS, of all connections
-    mx.connections       each with .log, a list of lines "C: ..." and "S: ...", in TLS "C+ ..."
+    mx.connections       each with .peer, an address, and .log, a list of lines "C: ..." and "S: ...",
+                         in TLS "C+ ..."
 """
 import socket
 import ssl
@@ -76,14 +77,14 @@ class FakeMx:
             except OSError:
                 return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            c = Conversation(self, sock)
+            c = Conversation(self, sock, peer[0])
             self.connections.append(c)
             threading.Thread(target=c.run, daemon=True).start()
 
 
 class Conversation:
-    def __init__(self, mx, sock):
-        self.mx, self.sock = mx, sock
+    def __init__(self, mx, sock, peer):
+        self.mx, self.sock, self.peer = mx, sock, peer
         sock.settimeout(60)
         self.is_tls = False
         self.log, self.clear, self.secret, self.buffer = [], bytearray(), bytearray(), b""

@@ -1,0 +1,63 @@
+/*
+ * intercept.h - connections that were meant for somebody else: whom the client dialled, and what
+ * that means for its mail (R-NET-03..11).
+ *
+ * The next hop always comes from our own lookup of the recipient's domain; what the client dialled
+ * is a hint, or where the operator listed it the next hop itself.
+ */
+#ifndef PROXY_INTERCEPT_H
+#define PROXY_INTERCEPT_H
+
+#include "conf/addr.h"
+#include "conf/conf.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* SO_MARK of our own connections under tproxy: rules that intercept must let it pass (R-NET-05). */
+enum { INTERCEPT_MARK = 0x2ed };
+
+/* How mail came, as far as its way on depends on it. Zeroed: not intercepted. */
+struct interception {
+	const struct conf_listener *listener;  /* NULL: not intercepted */
+	struct addr original;                  /* whom the client dialled */
+	const struct conf_policy *passthrough; /* the fixed next hop that it is; NULL: none */
+	bool keeps_source;                     /* preserve_source: */
+	struct addr source;                    /* the client's address, without port ... */
+	char ehlo[DOMAIN_SIZE];                /* ... and name, with which its mail goes on */
+};
+
+/* Whether mail has to leave with marked sockets, for which CAP_NET_RAW is kept. */
+bool intercept_marks(const struct conf *conf);
+
+/* The listening socket may take connections to any address. false: errno. */
+bool intercept_make_transparent(int fd, int family);
+
+/*
+ * Whom the client of an accepted connection dialled. false: *why in words: it dialled us, and going
+ * on would be a loop or a client that should use another listener.
+ */
+bool intercept_find(const struct conf_listener *conf, int fd, const struct addr *client,
+    struct addr *original, const char **why);
+
+/* What follows from it, but for the name, which comes with EHLO. */
+void intercept_describe(const struct conf_listener *conf, const struct addr *client,
+    const struct addr *original, struct interception *out);
+
+/*
+ * The addresses of one host in the order to try: whom the client dialled first, if it is one of
+ * them (R-NET-08), and with preserve_source those of the client's family alone. out has room for
+ * count; returns how many it got. Pure.
+ */
+size_t intercept_order(const struct interception *interception, const struct addr *addresses,
+    size_t count, struct addr *out);
+
+/* What all recipients share that go where the client dialled ("[192.0.2.7]:25"), else the domain.
+ */
+const char *intercept_domain(
+    const struct interception *interception, const char *domain, char text[ADDR_TEXT]);
+
+/* The name as the client said it where another server can be told it, else its address literal. */
+void intercept_take_name(struct interception *interception, const char *helo);
+
+#endif
