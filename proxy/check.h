@@ -142,6 +142,8 @@ struct check_verdict {
 struct check_verdict check_judge_host(const struct check *check, size_t index);
 struct check_verdict check_judge(const struct check *check);
 
+/* What a refusal for this reason is: CHECK_REFUSED, or CHECK_UNKNOWN. */
+enum check_result check_result_of(enum reason reason);
 const char *check_result_name(enum check_result result); /* "authenticated", ... */
 
 /* Who must do what about a refusal; "" where its text says all. Static. */

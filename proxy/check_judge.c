@@ -20,7 +20,7 @@ const char *check_result_name(enum check_result result)
 }
 
 /* What the weather explains is no statement about the destination. */
-static enum check_result result_of(enum reason reason)
+enum check_result check_result_of(enum reason reason)
 {
 	switch (reason) {
 	case REASON_DNS_FAILED:
@@ -36,7 +36,7 @@ static enum check_result result_of(enum reason reason)
 static struct check_verdict refused(const struct refusal *refusal)
 {
 	return (struct check_verdict){
-	    .result = result_of(refusal->reason), .policy = "", .refusal = *refusal};
+	    .result = check_result_of(refusal->reason), .policy = "", .refusal = *refusal};
 }
 
 /* ---- a host ---- */

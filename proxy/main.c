@@ -3,6 +3,7 @@
  */
 #include "conf/conf.h"
 #include "proxy/check_cmd.h"
+#include "proxy/explain_cmd.h"
 #include "proxy/serve.h"
 #include "proxy/tlsa_cmd.h"
 #include "proxy/version.h"
@@ -19,6 +20,7 @@ static const char usage[] =
     "  danelaw [serve]           serve in the foreground\n"
     "  danelaw -t                test the configuration: exit 0, or 78 with FILE:LINE: message\n"
     "  danelaw check NAME...     what mail to a domain, address or MX host would get, and why\n"
+    "  danelaw explain ADDRESS   what mail to one recipient would meet, step by step\n"
     "  danelaw tlsa FILE...      TLSA records for a certificate or key\n"
     "  danelaw -V, --version     versions of danelaw and of the libraries it runs with\n"
     "  danelaw -h, --help        this; danelaw COMMAND --help tells more\n"
@@ -36,6 +38,7 @@ static const struct {
 } commands[] = {
     {"serve", serve_command},
     {"check", check_command},
+    {"explain", explain_command},
     {"tlsa", tlsa_command},
 };
 

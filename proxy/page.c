@@ -162,6 +162,44 @@ void page_records(const struct page *page, unsigned indent, const char *lines)
 	}
 }
 
+/* Of the command from `at` on: as many words as fit before " \\". A quoted record counts as the
+ * words that it is made of: a backslash inside its quotes would be part of it. */
+static size_t command_piece(const char *at, unsigned room)
+{
+	size_t last = 0;
+	bool is_quoted = false;
+
+	for (size_t len = 0; at[len]; len++) {
+		is_quoted ^= at[len] == '\'';
+		if (len + 2 >= room && last)
+			return last;
+		if (at[len] == ' ' && !is_quoted)
+			last = len;
+	}
+	return strlen(at);
+}
+
+void page_command(const struct page *page, unsigned indent, const char *command)
+{
+	unsigned column = indent + 2;
+
+	fprintf(page->out, "%*s$ ", (int)indent, "");
+	for (;;) {
+		size_t len = strlen(command) + column <= WIDTH
+				 ? strlen(command)
+				 : command_piece(command, WIDTH - column);
+
+		put(page, PAGE_DIM, command, len);
+		command += len;
+		if (!*command)
+			break;
+		command += strspn(command, " ");
+		column = indent + 6;
+		fprintf(page->out, " \\\n%*s", (int)column, "");
+	}
+	putc('\n', page->out);
+}
+
 void page_line(const struct page *page, const char *format, ...)
 {
 	va_list args;

@@ -34,6 +34,9 @@ void page_field(const struct page *page, unsigned indent, unsigned hang, const c
  * zone file may have, too. */
 void page_records(const struct page *page, unsigned indent, const char *lines);
 
+/* A command to be copied: it goes on behind a backslash, and no word is broken. */
+void page_command(const struct page *page, unsigned indent, const char *command);
+
 /* One line, however long, for programs that read lines. */
 void page_line(const struct page *page, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
