@@ -99,6 +99,18 @@ static void on_approached(struct approach_result *result, void *arg)
 	ev_timer_start(job->machine.proxy.loop, &job->farewell);
 }
 
+static void start_approach(struct job *job)
+{
+	const struct approach_task task = {
+	    .domain = job->explain.path.domain,
+	    .how = APPROACH_ANEW,
+	    .session = "explain",
+	};
+
+	resolver_observe(job->machine.resolver, on_lookup, job);
+	job->approach = approach_start(&job->machine.proxy, &task, on_approached, job);
+}
+
 /* ---- the address ---- */
 
 /* A bare domain is taken for its postmaster. */
@@ -148,9 +160,7 @@ static int run(struct job *job, struct conf *conf)
 		return code;
 	explain->conf = conf;
 	if (take_address(explain)) {
-		resolver_observe(job->machine.resolver, on_lookup, job);
-		job->approach = approach_start(&job->machine.proxy, explain->path.domain,
-		    APPROACH_ANEW, "explain", on_approached, job);
+		start_approach(job);
 		ev_run(job->machine.proxy.loop, 0);
 	}
 	if (job->is_json)
