@@ -190,18 +190,30 @@ static void hear_index(struct spool *spool, const struct spool_frame *frame)
 
 /* ---- what the disk process says ---- */
 
-/* A message that is wanted no more, or was given out already, is as good as never given. */
+/* Its commit came too late, or nobody waited for it: it will be gone in a moment. */
+static bool is_taken_back(const struct spool *spool, const char *id)
+{
+	for (const struct spool_request *r = spool->requests; r; r = r->next)
+		if (r->frame.word == SPOOL_TAKE_BACK && strcmp(r->frame.id, id) == 0)
+			return true;
+	return false;
+}
+
+/* One that is wanted no more, or was given out already, is as good as never given. */
 static void hear_due(
     struct spool *spool, struct spool_request *request, const char *text, size_t len)
 {
 	struct spool_message *message = spool_text_read(text, len);
 
-	if (!message)
+	if (!message) {
 		log_error("spool: the disk process gave a message that cannot be read");
-	else if (!request->on_due || find_taken(spool, message->id))
-		spool_message_free(&message);
-	if (!message)
 		return;
+	}
+	if (!request->on_due || find_taken(spool, message->id) ||
+	    is_taken_back(spool, message->id)) {
+		spool_message_free(&message);
+		return;
+	}
 	take(spool, message->id);
 	request->on_due(message, request->arg);
 }

@@ -472,16 +472,24 @@ static void set_aside_by_order(struct disk *disk, struct job *job)
 	answer(job, done, why);
 }
 
+static bool is_single(const struct job *job)
+{
+	enum spool_word word = job->request.word;
+
+	return word == SPOOL_SET_ASIDE || word == SPOOL_RECALL || word == SPOOL_ASK;
+}
+
 static void do_single(struct disk *disk, struct job *job)
 {
 	if (job->request.word == SPOOL_SET_ASIDE)
 		set_aside_by_order(disk, job);
 	else if (job->request.word == SPOOL_RECALL)
 		recall(disk, job);
-	else if (job->request.word == SPOOL_ASK)
+	else
 		ask(disk, job);
 }
 
+/* What was committed is told before it can be given out. */
 static void take_turn(struct disk *disk)
 {
 	sync_files(disk);
@@ -489,10 +497,17 @@ static void take_turn(struct disk *disk)
 	for (size_t i = 0; i < disk->count; i++) {
 		struct job *job = &disk->jobs[i];
 
+		if (is_single(job))
+			continue;
 		remove_file(disk, job);
-		do_single(disk, job);
 		send_frame(&job->reply, NULL, 0);
 		spool_message_free(&job->message);
+	}
+	for (size_t i = 0; i < disk->count; i++) {
+		if (!is_single(&disk->jobs[i]))
+			continue;
+		do_single(disk, &disk->jobs[i]);
+		send_frame(&disk->jobs[i].reply, NULL, 0);
 	}
 }
 

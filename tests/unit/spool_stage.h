@@ -30,6 +30,7 @@
 static struct ev_loop *loop;
 static struct conf conf;
 static struct spool *spool;
+static const char *stage_root = "/tmp";
 static char state_dir[64], directory[128];
 static int log_file = -1, saved_stderr = -1;
 
@@ -354,7 +355,7 @@ static inline int make_state(void **state)
 	    mmap(NULL, sizeof *ahead, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (!loop)
 		loop = ev_default_loop(0);
-	snprintf(state_dir, sizeof state_dir, "/tmp/danelaw-spool-XXXXXX");
+	snprintf(state_dir, sizeof state_dir, "%s/danelaw-spool-XXXXXX", stage_root);
 	assert_non_null(mkdtemp(state_dir));
 	snprintf(directory, sizeof directory, "%s/spool", state_dir);
 	conf.server.state_dir = state_dir;
