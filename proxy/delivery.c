@@ -412,6 +412,15 @@ void delivery_abort(struct delivery *d, const struct outcome *outcome)
 	end(d, outcome);
 }
 
+void delivery_hop_text(const struct delivery *d, char *out, size_t size)
+{
+	char address[ADDR_TEXT] = "";
+
+	if (d->hop.has_address)
+		addr_bracketed(&d->hop.address, address);
+	snprintf(out, size, "%s%s", d->hop.route ? d->hop.route->host : "", address);
+}
+
 const struct outcome *delivery_outcome(const struct delivery *d) { return &d->outcome; }
 
 /* ---- the log line ---- */
@@ -434,6 +443,8 @@ void delivery_log(const struct delivery *d, const struct delivery_log *log)
 	    .tls_seconds = d->tls_seconds,
 	    .total_seconds = d->state == ENDED ? d->total_seconds : clock_steady() - d->started,
 	    .is_client_gone = log->is_client_gone,
+	    .tries = log->tries,
+	    .next_try = log->next_try,
 	};
 
 	delivery_record_write(&record);

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 struct delivery;
 struct proxy;
@@ -57,6 +58,9 @@ void delivery_end(struct delivery *delivery); /* the final dot */
  * is what its recipients came to. */
 void delivery_abort(struct delivery *delivery, const struct outcome *outcome);
 
+/* "mx1.example.org[192.0.2.25]:25": the host that was reached or tried last; "": none. */
+void delivery_hop_text(const struct delivery *delivery, char *out, size_t size);
+
 /* Of the message; code 0 until it ended. */
 const struct outcome *delivery_outcome(const struct delivery *delivery);
 
@@ -66,6 +70,8 @@ struct delivery_log {
 	const char *client; /* address text */
 	uint64_t size;
 	bool is_client_gone;
+	unsigned tries; /* from the spool, with this one; 0: the client waits for it */
+	time_t next_try; /* 0: none */
 };
 void delivery_log(const struct delivery *delivery, const struct delivery_log *log);
 /* The same for recipients (a list) that were refused without a next hop. */

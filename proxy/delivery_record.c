@@ -164,6 +164,21 @@ static void log_result(
 	log_value(line, "reply", reply);
 }
 
+/* What only mail of the spool has. */
+static void log_spool(struct log_line *line, const struct delivery_record *d)
+{
+	char when[sizeof "2027-01-31T00:00:00Z"] = "";
+	struct tm tm;
+
+	if (!d->tries && !d->next_try)
+		return;
+	if (d->next_try && gmtime_r(&d->next_try, &tm))
+		strftime(when, sizeof when, "%FT%TZ", &tm);
+	log_number(line, "tries", d->tries);
+	if (d->next_try)
+		log_value(line, "next_try", when);
+}
+
 /* Refused, weakened or unproven is worth a warning; a level below what the default asks was
  * somebody's decision. */
 static enum log_level line_level(const struct delivery_record *d, const struct outcome *outcome)
@@ -211,6 +226,8 @@ static void count(const struct delivery_record *d, const struct outcome *outcome
 	metrics_count_message(
 	    policy_word(d), d->was_ready ? tls_word(d) : NULL, outcome_status(outcome));
 	metrics_count_would_refuse(d->hop->would_refuse);
+	if (d->tries)
+		metrics_count_try(outcome_status(outcome));
 	if (outcome == d->outcome) /* of a message */
 		metrics_observe_delivery(d->total_seconds);
 }
@@ -239,6 +256,7 @@ void delivery_record_write(const struct delivery_record *d)
 	log_number(&line, "size", (int64_t)d->size);
 	log_times(&line, d);
 	log_result(&line, d, outcome);
+	log_spool(&line, d);
 	log_end(&line);
 	log_more_recipients(d, more, outcome, line_level(d, outcome));
 	if (d->is_client_gone)

@@ -26,6 +26,8 @@ struct delivery_record {
 	uint64_t size;
 	double tls_seconds, total_seconds;
 	bool is_client_gone;
+	unsigned tries; /* as in delivery_log */
+	time_t next_try;
 };
 
 /* Nothing where there is nothing to tell: no recipient refused, no message. */

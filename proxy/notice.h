@@ -26,4 +26,7 @@ void notice_send(struct proxy *proxy, enum dsn_kind kind, const struct spool_mes
     const struct spool_recipient *const *recipients, size_t count, spool_draft_fn *callback,
     void *arg);
 
+/* At the end of the program: those under way end without callback. */
+void notices_end(struct proxy *proxy);
+
 #endif

@@ -12,6 +12,7 @@ struct conf;
 struct ev_loop;
 struct hint_check;
 struct loop_test;
+struct notice;
 struct policy;
 struct pool;
 struct setbacks;
@@ -35,6 +36,7 @@ struct proxy {
 	struct hint_check *hints;    /* compared for the log alone; hint.c keeps it */
 	struct loop_test *loop_test; /* under way; NULL: none */
 	uint32_t mark;               /* SO_MARK of connections to next hops; 0: none */
+	struct notice *notices;      /* on their way into the spool; notice.c keeps it */
 	bool shutting_down;
 };
 

@@ -18,7 +18,7 @@ struct runner *runner_new(struct proxy *proxy);
 
 /* Nothing new is begun; what is past its final dot goes on. */
 void runner_stop(struct runner *runner);
-bool runner_is_idle(const struct runner *runner);
+bool runner_is_idle(const struct runner *runner); /* NULL is */
 void runner_free(struct runner **runner); /* cuts what is left; it stays in the spool */
 
 #endif

@@ -19,8 +19,10 @@
 #include "proxy/listener.h"
 #include "proxy/loop_test.h"
 #include "proxy/machine.h"
+#include "proxy/notice.h"
 #include "proxy/pool.h"
 #include "proxy/privileges.h"
+#include "proxy/runner.h"
 #include "proxy/smtp_client.h"
 #include "proxy/transaction.h"
 #include "proxy/version.h"
@@ -48,6 +50,7 @@ struct service {
 	size_t listener_count;
 	struct listener **listeners;
 	struct admin *admin;
+	struct runner *runner;
 	ev_signal on_term, on_int, on_hup;
 	ev_timer patience, farewell;
 	ev_prepare progress;
@@ -168,7 +171,8 @@ static void on_progress(struct ev_loop *loop, ev_prepare *w, int revents)
 	struct service *s = w->data;
 
 	(void)revents;
-	if (sessions_left(s) || s->machine.proxy.finals)
+	if (sessions_left(s) || s->machine.proxy.finals || s->machine.proxy.notices ||
+	    !runner_is_idle(s->runner))
 		return;
 	if (!stream_is_any_finishing())
 		ev_break(loop, EVBREAK_ALL);
@@ -214,6 +218,7 @@ static void on_stop_signal(struct ev_loop *loop, ev_signal *w, int revents)
 	pool_drain(s->machine.proxy.pool);
 	for (size_t i = 0; i < s->listener_count; i++)
 		listener_stop(s->listeners[i]);
+	runner_stop(s->runner);
 	ev_timer_init(&s->patience, on_patience_over, s->machine.conf->timeouts.shutdown, 0.);
 	s->patience.data = s;
 	ev_timer_start(loop, &s->patience);
@@ -253,6 +258,8 @@ static void tear_down(struct service *s)
 	struct proxy *proxy = &s->machine.proxy;
 
 	loop_test_free(&proxy->loop_test);
+	notices_end(proxy);
+	runner_free(&s->runner);
 	if (proxy->pool)
 		pool_drain(proxy->pool);
 	if (proxy->loop)
@@ -294,6 +301,7 @@ static int prepare(struct service *s)
 	if (!start_listeners(s))
 		return EX_UNAVAILABLE;
 	test_for_loops(s);
+	s->runner = runner_new(&s->machine.proxy);
 	resolver_keep_anchor(s->machine.resolver);
 	return EX_OK;
 }
