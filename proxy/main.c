@@ -4,6 +4,7 @@
 #include "conf/conf.h"
 #include "proxy/check_cmd.h"
 #include "proxy/explain_cmd.h"
+#include "proxy/nft_cmd.h"
 #include "proxy/serve.h"
 #include "proxy/tlsa_cmd.h"
 #include "proxy/version.h"
@@ -22,6 +23,7 @@ static const char usage[] =
     "  danelaw check NAME...     what mail to a domain, address or MX host would get, and why\n"
     "  danelaw explain ADDRESS   what mail to one recipient would meet, step by step\n"
     "  danelaw tlsa FILE...      TLSA records for a certificate or key\n"
+    "  danelaw nft               nftables and routing rules that fit the configuration\n"
     "  danelaw -V, --version     versions of danelaw and of the libraries it runs with\n"
     "  danelaw -h, --help        this; danelaw COMMAND --help tells more\n"
     "\n"
@@ -40,6 +42,7 @@ static const struct {
     {"check", check_command},
     {"explain", explain_command},
     {"tlsa", tlsa_command},
+    {"nft", nft_command},
 };
 
 static command_fn *find_command(const char *name)

@@ -18,7 +18,7 @@ def declare(lab):
     six = lab.address6()
     lab.zone(SIX, "@ MX 10 mx\nmx AAAA %s\n" % six, UNSIGNED)
     lab.postfix.service(six, "mx." + SIX, lab.cert("mx." + SIX))
-    lab.six = six
+    lab.netlab_six = six
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def resolver(lab, network):
 
 def test_the_client_reaches_the_internet_and_is_seen_by_its_address(lab, network):
     for server, name, address in ((lab["netlab.plain"].address, "netlab.plain", netlab.CLIENT),
-                                  (lab.six, SIX, netlab.CLIENT6)):
+                                  (lab.netlab_six, SIX, netlab.CLIENT6)):
         with network.client.inside():
             assert send("b@" + name, server=(server, 25)).code == 250
         top = lab.postfix.maildir.wait_for("b@" + name)[0]

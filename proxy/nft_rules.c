@@ -1,0 +1,411 @@
+/*
+ * nft_rules.c - see nft_rules.h. One table of its own, so that loading replaces all of it at once
+ * and removing it leaves nothing behind.
+ *
+ * redirect: the nat hooks change the destination to our listener, and conntrack remembers it.
+ * tproxy: the destination stays; the packet is given to our listener's socket, and marked, so that
+ * policy routing delivers it here. In both the last word on what is left alone has spareN.
+ */
+#include "proxy/nft_rules.h"
+
+#include "conf/mem.h"
+#include "proxy/intercept.h"
+#include "proxy/nft_ranges.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define NOT_MAIL      "\t\tmeta l4proto != tcp accept\n\t\ttcp dport != 25 accept\n"
+#define OWN_ADDRESSES "\t\tfib daddr type { local, broadcast, anycast, multicast } accept\n"
+
+static const int families[] = {AF_INET, AF_INET6};
+
+struct writer {
+	FILE *out;
+	const struct conf *conf;
+	const struct nft_choice *choice;
+};
+
+static void put(const struct writer *w, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void put(const struct writer *w, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vfprintf(w->out, format, args);
+	va_end(args);
+}
+
+/* ---- which address of a listener ---- */
+
+static bool is_wildcard(const struct addr *a)
+{
+	return a->sa.sa_family == AF_INET ? !a->in.sin_addr.s_addr
+					  : IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
+}
+
+/* 2: the one for that path. 1: will do. 0: cannot: to loopback nothing is routed from outside, but
+ * tproxy routes nothing anew. */
+static int fitness(const struct conf_listener *listener, const struct addr *a, enum nft_path path)
+{
+	if (is_wildcard(a) || listener->intercept == INTERCEPT_TPROXY)
+		return 2;
+	if (path == NFT_LOCAL)
+		return addr_is_loopback(a) ? 2 : 1;
+	return addr_is_loopback(a) ? 0 : 2;
+}
+
+const struct addr *nft_target(const struct conf_listener *listener, int family, enum nft_path path)
+{
+	const struct addr *best = NULL;
+	int best_fitness = 0;
+
+	if (listener->intercept == INTERCEPT_TPROXY && path == NFT_LOCAL)
+		return NULL;
+	for (size_t i = 0; i < listener->listen.count; i++) {
+		const struct addr *a = &listener->listen.items[i];
+		int fits = a->sa.sa_family == family ? fitness(listener, a, path) : 0;
+
+		if (fits > best_fitness) {
+			best = a;
+			best_fitness = fits;
+		}
+	}
+	return best;
+}
+
+static bool has_kind(const struct conf *conf, enum intercept intercept)
+{
+	for (size_t i = 0; i < conf->listener_count; i++)
+		if (conf->listeners[i].intercept == intercept)
+			return true;
+	return false;
+}
+
+static bool keeps_source(const struct conf *conf)
+{
+	for (size_t i = 0; i < conf->listener_count; i++)
+		if (conf->listeners[i].preserve_source)
+			return true;
+	return false;
+}
+
+/* ---- sets ---- */
+
+static void put_special(const struct writer *w)
+{
+	struct cidr_list special = {0};
+	struct cidr range;
+
+	for (size_t i = 0; addr_special_range(i, &range); i++)
+		nft_add_range(&special, &range);
+	put(w, "\n\t# Private, loopback and otherwise special addresses: not the internet.\n");
+	for (size_t f = 0; f < 2; f++)
+		nft_write_set(w->out, "special", 0, families[f], &special);
+	free(special.items);
+}
+
+/* What the operator asked for, wherever it lies: of each policy, since the domain is not known yet.
+ */
+static void gather_asked(
+    const struct conf *conf, const struct conf_listener *listener, struct cidr_list *asked)
+{
+	nft_add_ranges(asked, &conf->policy.allow_addresses);
+	for (size_t i = 0; i < conf->domain_count; i++)
+		nft_add_ranges(asked, &conf->domains[i].policy.allow_addresses);
+	for (size_t i = 0; i < listener->passthrough.count; i++)
+		nft_add_address(asked, &listener->passthrough.items[i]);
+}
+
+/* Where everybody is a client the clients' networks are the whole internet. */
+static bool is_everybody(const struct cidr_list *clients, int family)
+{
+	for (size_t i = 0; i < clients->count; i++)
+		if (clients->items[i].family == family && clients->items[i].prefix == 0)
+			return true;
+	return false;
+}
+
+static void put_spare(
+    const struct writer *w, const struct conf_listener *listener, size_t n, int family)
+{
+	const char *ip = nft_family(family);
+	char digit = nft_digit(family);
+
+	put(w, "\tchain spare%c_%zu {\n", digit, n);
+	put(w, "\t\t%s daddr @asked%c_%zu return\n", ip, digit, n);
+	if (family == AF_INET6)
+		put(w, "\t\tip6 daddr 64:ff9b::/96 return  # NAT64: IPv4's internet\n");
+	put(w, "\t\t%s daddr @special%c accept\n", ip, digit);
+	if (!is_everybody(&listener->clients, family))
+		put(w, "\t\t%s daddr @clients%c_%zu accept\n", ip, digit, n);
+	put(w, "\t}\n");
+}
+
+/* What belongs to the n-th listener alone. */
+static void put_listener(const struct writer *w, const struct conf_listener *listener, size_t n)
+{
+	struct cidr_list asked = {0};
+
+	gather_asked(w->conf, listener, &asked);
+	put(w,
+	    "\n\t# [listener %s]: its clients; the special addresses that allow_addresses or\n"
+	    "\t# passthrough ask for; and what is left alone (accept), the clients' own networks\n"
+	    "\t# with it.\n",
+	    listener->name);
+	for (size_t f = 0; f < 2; f++) {
+		if (!nft_has_family(&listener->clients, families[f]))
+			continue;
+		nft_write_set(w->out, "clients", n, families[f], &listener->clients);
+		nft_write_set(w->out, "asked", n, families[f], &asked);
+		put_spare(w, listener, n, families[f]);
+	}
+	if (w->choice->fail_open && listener->intercept == INTERCEPT_REDIRECT)
+		put(w,
+		    "\tset down_%zu {\n\t\ttype nf_proto\n\t\tflags dynamic,timeout\n"
+		    "\t\ttimeout 5s\n\t}\n",
+		    n);
+	free(asked.items);
+}
+
+/* ---- rules of one listener, family and path ---- */
+
+struct taking {
+	const struct conf_listener *listener;
+	size_t n;
+	int family;
+	const struct addr *target;
+};
+
+static void put_target(const struct writer *w, const struct taking *c)
+{
+	char text[ADDR_TEXT];
+
+	if (is_wildcard(c->target))
+		put(w, " :%u", addr_port(c->target));
+	else if (c->family == AF_INET)
+		put(w, " %s:%u", addr_ip(c->target, text), addr_port(c->target));
+	else
+		put(w, " %s", addr_bracketed(c->target, text));
+}
+
+static void put_match(const struct writer *w, const struct taking *c)
+{
+	put(w, "\t\t%s saddr @clients%c_%zu", nft_family(c->family), nft_digit(c->family), c->n);
+}
+
+static void put_redirect(const struct writer *w, const struct taking *c)
+{
+	if (w->choice->fail_open) {
+		put_match(w, c);
+		put(w, " meta nfproto @down_%zu counter accept\n", c->n);
+	}
+	put_match(w, c);
+	put(w, " tcp dport 25 counter ");
+	if (is_wildcard(c->target))
+		put(w, "redirect to");
+	else
+		put(w, "dnat %s to", nft_family(c->family));
+	put_target(w, c);
+	put(w, "\n");
+}
+
+/* Without a listening socket the tproxy statement ends its rule, and the next one has its turn. */
+static void put_tproxy(const struct writer *w, const struct taking *c)
+{
+	put_match(w, c);
+	put(w, " tcp dport 25 tproxy %s to", nft_family(c->family));
+	put_target(w, c);
+	put(w, " meta mark set 0x%x counter accept\n", NFT_LOCAL_MARK);
+	put_match(w, c);
+	if (w->choice->fail_open)
+		put(w, " counter accept\n");
+	else
+		put(w, " tcp dport 25 counter reject with tcp reset\n");
+}
+
+static void put_taking(const struct writer *w, const struct taking *c)
+{
+	put_match(w, c);
+	put(w, " jump spare%c_%zu\n", nft_digit(c->family), c->n);
+	if (c->listener->intercept == INTERCEPT_TPROXY)
+		put_tproxy(w, c);
+	else
+		put_redirect(w, c);
+}
+
+typedef void taking_fn(const struct writer *w, const struct taking *c);
+
+static void each_taking(
+    const struct writer *w, enum intercept intercept, enum nft_path path, taking_fn *write)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < w->conf->listener_count; i++) {
+		const struct conf_listener *listener = &w->conf->listeners[i];
+
+		n += listener->intercept != INTERCEPT_OFF;
+		for (size_t f = 0; f < 2 && listener->intercept == intercept; f++) {
+			struct taking c = {
+			    listener, n, families[f], nft_target(listener, families[f], path)};
+
+			if (c.target && nft_has_family(&listener->clients, families[f]))
+				write(w, &c);
+		}
+	}
+}
+
+/* ---- chains ---- */
+
+static void put_redirect_chains(const struct writer *w)
+{
+	put(w, "\n\t# Connections that this host routes.\n"
+	       "\tchain prerouting {\n"
+	       "\t\ttype nat hook prerouting priority dstnat; policy accept;\n" NOT_MAIL
+		   OWN_ADDRESSES);
+	if (has_kind(w->conf, INTERCEPT_TPROXY))
+		put(w, "\t\tmeta mark 0x%x accept  # taken by tproxy\n", NFT_LOCAL_MARK);
+	each_taking(w, INTERCEPT_REDIRECT, NFT_ROUTED, put_taking);
+	put(w,
+	    "\t}\n"
+	    "\n\t# Connections of this host itself, where its addresses are clients; but never\n"
+	    "\t# danelaw's own, or mail would go in circles.\n"
+	    "\tchain output {\n"
+	    "\t\ttype nat hook output priority -100; policy accept;\n" NOT_MAIL
+	    "\t\tmeta skuid \"%s\" accept\n"
+	    "\t\tmeta mark 0x%x accept\n" OWN_ADDRESSES,
+	    w->choice->user, INTERCEPT_MARK);
+	each_taking(w, INTERCEPT_REDIRECT, NFT_LOCAL, put_taking);
+	put(w, "\t}\n");
+}
+
+static void put_tproxy_chain(const struct writer *w)
+{
+	put(w,
+	    "\n\t# Connections that this host routes. First the packets of those that danelaw "
+	    "has.\n"
+	    "\tchain transparent {\n"
+	    "\t\ttype filter hook prerouting priority mangle; policy accept;\n"
+	    "\t\ttcp dport 25 socket transparent 1 socket wildcard 0 meta mark set 0x%x accept\n",
+	    NFT_LOCAL_MARK);
+	if (keeps_source(w->conf))
+		put(w,
+		    "\t\t# What next hops answer to a client's address, with which danelaw "
+		    "called.\n"
+		    "\t\tsocket transparent 1 socket mark 0x%x meta mark set 0x%x accept\n",
+		    INTERCEPT_MARK, NFT_LOCAL_MARK);
+	put(w, NOT_MAIL "\t\tmeta mark 0x%x accept\n" OWN_ADDRESSES, INTERCEPT_MARK);
+	each_taking(w, INTERCEPT_TPROXY, NFT_ROUTED, put_taking);
+	put(w, "\t}\n");
+}
+
+/* A SYN to a port where nobody listens is answered by RST and ACK with sequence number 0 (RFC 9293
+ * 3.10.7.1), as no connection that danelaw itself ends: that is how its absence shows. */
+static void put_absence(const struct writer *w, const struct taking *c)
+{
+	put(w,
+	    "\t\tct status dnat meta nfproto ipv%c tcp sport %u tcp sequence 0 \\\n"
+	    "\t\t\ttcp flags & (rst | ack) == (rst | ack) add @down_%zu { meta nfproto } counter "
+	    "drop\n",
+	    nft_digit(c->family), addr_port(c->target), c->n);
+}
+
+/* Where the port is that of routed connections there is a rule already. */
+static void put_local_absence(const struct writer *w, const struct taking *c)
+{
+	const struct addr *routed = nft_target(c->listener, c->family, NFT_ROUTED);
+
+	if (!routed || addr_port(routed) != addr_port(c->target))
+		put_absence(w, c);
+}
+
+static void put_absence_chain(const struct writer *w)
+{
+	put(w, "\n\t# Fail open: this host refuses a connection that was handed to danelaw, so "
+	       "danelaw\n"
+	       "\t# is not there. The client hears nothing of it and asks again a second later; "
+	       "for 5\n"
+	       "\t# seconds connections pass, then the next one tries danelaw anew.\n"
+	       "\tchain absence {\n"
+	       "\t\ttype filter hook output priority filter; policy accept;\n");
+	each_taking(w, INTERCEPT_REDIRECT, NFT_ROUTED, put_absence);
+	each_taking(w, INTERCEPT_REDIRECT, NFT_LOCAL, put_local_absence);
+	put(w, "\t}\n");
+}
+
+/* ---- the whole ---- */
+
+static void put_head(const struct writer *w)
+{
+	put(w,
+	    "# Rules for nftables that hand connections to danelaw; printed by danelaw nft.\n"
+	    "#\n"
+	    "#   load, and load anew      danelaw nft | nft -f -\n"
+	    "#   look, with counters      nft list table inet danelaw\n"
+	    "#   remove all of it         nft delete table inet danelaw\n"
+	    "#\n"
+	    "# Taken: TCP connections to port 25 from the clients of an intercepting listener to\n"
+	    "# the internet. Left alone: everything else; so danelaw's own connections, those to\n"
+	    "# this host, and those between networks of its own (private and special addresses,\n"
+	    "# the clients' ranges) unless allow_addresses or passthrough name them.\n");
+	put(w, w->choice->fail_open
+		   ? "# While danelaw does not run connections pass it by, unprotected (--fail "
+		     "open).\n"
+		   : "# While danelaw does not run connections are refused (--fail closed).\n");
+}
+
+static void put_routing_notes(const struct writer *w)
+{
+	put(w, "#\n"
+	       "# intercept = tproxy needs routing, too: packets with the mark stay on this host. "
+	       "As a\n"
+	       "# script: danelaw nft --routing | sh\n"
+	       "#\n");
+	for (size_t f = 0; f < 2; f++) {
+		int digit = nft_digit(families[f]);
+
+		put(w, "#   ip -%c rule add fwmark 0x%x lookup %d\n", digit, NFT_LOCAL_MARK,
+		    NFT_ROUTING_TABLE);
+		put(w, "#   ip -%c route add local default dev lo table %d\n", digit,
+		    NFT_ROUTING_TABLE);
+	}
+}
+
+static void put_table(const struct writer *w)
+{
+	size_t n = 0;
+
+	/* Declared, so that there is one to delete: loading works the first time and ever after. */
+	put(w, "\ntable inet danelaw\ndelete table inet danelaw\n\ntable inet danelaw {");
+	put_special(w);
+	for (size_t i = 0; i < w->conf->listener_count; i++)
+		if (w->conf->listeners[i].intercept != INTERCEPT_OFF)
+			put_listener(w, &w->conf->listeners[i], ++n);
+	if (has_kind(w->conf, INTERCEPT_TPROXY))
+		put_tproxy_chain(w);
+	if (has_kind(w->conf, INTERCEPT_REDIRECT)) {
+		put_redirect_chains(w);
+		if (w->choice->fail_open)
+			put_absence_chain(w);
+	}
+	put(w, "}\n");
+}
+
+char *nft_rules(const struct conf *conf, const struct nft_choice *choice)
+{
+	char *text = NULL;
+	size_t size;
+	struct writer w = {open_memstream(&text, &size), conf, choice};
+
+	assert(w.out); /* memory alone */
+	put_head(&w);
+	if (has_kind(conf, INTERCEPT_TPROXY))
+		put_routing_notes(&w);
+	put_table(&w);
+	fclose(w.out);
+	return text;
+}

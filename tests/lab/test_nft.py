@@ -1,0 +1,200 @@
+"""`danelaw nft`: its rules and its routing script loaded as printed, with a plain listener in danelaw's
+place: what is taken, what is left alone, what happens while nobody listens. R-NET-05, both families."""
+import contextlib
+import pwd
+import re
+import subprocess
+import sys
+
+import pytest
+
+import netlab
+from program import PROGRAM, ini
+from taker import Taker, dial
+from zones import UNSIGNED, wait, write
+
+NAME, SIX = "nft.plain", "nft6.plain"
+ALLOWED = "198.18.0.0/15 2001:db8:25::/48"  # the lab's internet is special addresses
+CLIENTS = "192.0.2.0/24 2001:db8:c::/64"
+MODES = ("redirect", "tproxy")
+PORT = 2526
+
+
+def declare(lab):
+    lab.domain(NAME, how=UNSIGNED)
+    lab.nft_six = lab.address6()
+    lab.zone(SIX, "@ MX 10 mx\nmx AAAA %s\n" % lab.nft_six, UNSIGNED)
+    lab.postfix.service(lab.nft_six, "mx." + SIX)
+
+
+@pytest.fixture
+def addresses(lab):
+    return lab[NAME].address, lab.nft_six
+
+
+def danelaw_nft(folder, mode, *options, clients=CLIENTS, passthrough=None, conf=None):
+    path = folder / "nft.conf"
+    listener = {"listen": "0.0.0.0:%d [::]:%d" % (PORT, PORT), "intercept": mode,
+                "clients": clients, "passthrough": passthrough}
+    write(path, ini(conf or {"policy": {"allow_addresses": ALLOWED}, "listener taken": listener}))
+    return subprocess.run([PROGRAM, "nft", "-c", path, *options], capture_output=True, text=True)
+
+
+def load(host, folder, mode, *options, **how):
+    """Both as an administrator would: the rules into nft, the script into sh."""
+    rules = danelaw_nft(folder, mode, *options, **how)
+    assert rules.returncode == 0 and not rules.stderr, rules
+    host.run("nft", "-f", "-", input=rules.stdout)
+    host.run("sh", input=danelaw_nft(folder, mode, "--routing", **how).stdout)
+
+
+@contextlib.contextmanager
+def unloading(host, folder, mode):
+    try:
+        yield
+    finally:
+        host.run("nft", "delete", "table", "inet", "danelaw")
+        host.run("sh", "-s", "undo", input=danelaw_nft(folder, mode, "--routing").stdout)
+
+
+@pytest.fixture(params=MODES)
+def mode(request, network, tmp_path):
+    """Rules loaded on the router, and removed afterwards."""
+    load(network.router, tmp_path, request.param)
+    with unloading(network.router, tmp_path, request.param):
+        yield request.param
+
+
+def taker(network, mode):
+    return Taker(network.router, PORT, mode == "tproxy")
+
+
+def is_direct(banner):
+    return banner.startswith("220 mx.nft")
+
+
+def taken(address):
+    return "220 taken for %s:25" % address
+
+
+def test_clients_are_taken_and_the_destination_is_known(network, mode, addresses):
+    with taker(network, mode):
+        for address in addresses:
+            assert dial(network.client, address) == taken(address)
+
+
+def test_refused_while_nobody_listens(network, mode, addresses):
+    for address in addresses:
+        assert dial(network.client, address) == "refused"
+
+
+def test_only_port_25(network, mode, addresses):
+    with taker(network, mode):
+        for address in addresses:
+            assert dial(network.client, address, 26) == "refused"
+
+
+def test_the_router_itself_and_the_neighbours_are_left_alone(network, mode):
+    with taker(network, mode), Taker(network.lan, 25, True):
+        for address in (netlab.INSIDE, netlab.INSIDE6):
+            assert dial(network.client, address) == "refused"
+        for address in (netlab.LAN, netlab.LAN6):  # answers as itself: it was dialled
+            assert dial(network.client, address) == taken(address)
+        counters = network.router.run("nft", "list", "table", "inet", "danelaw")
+        assert not re.search(r"packets [1-9]", counters)
+
+
+def test_who_is_no_client_is_left_alone(network, mode, addresses):
+    with taker(network, mode):
+        for address in addresses:
+            assert is_direct(dial(network.lan, address))
+
+
+def test_loaded_twice_it_is_the_same(network, mode, addresses, tmp_path):
+    before = network.router.run("nft", "list", "ruleset")
+    rules = network.router.run("ip", "rule"), network.router.run("ip", "-6", "rule")
+    load(network.router, tmp_path, mode)
+    assert network.router.run("nft", "list", "ruleset") == before
+    assert (network.router.run("ip", "rule"), network.router.run("ip", "-6", "rule")) == rules
+    with taker(network, mode):
+        assert dial(network.client, addresses[0]) == taken(addresses[0])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_removed_nothing_stays(network, mode, addresses, tmp_path):
+    def state():
+        return [network.router.run(*c.split()) for c in (
+            "nft list ruleset", "ip rule", "ip -6 rule", "ip route show table all")]
+    before = state()
+    load(network.router, tmp_path, mode)
+    with unloading(network.router, tmp_path, mode):
+        assert state() != before
+    assert state() == before
+    for address in addresses:
+        assert is_direct(dial(network.client, address))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_fail_open_passes_while_nobody_listens(network, mode, addresses, tmp_path):
+    load(network.router, tmp_path, mode, "--fail", "open")
+    with unloading(network.router, tmp_path, mode):
+        for address in addresses:
+            assert is_direct(dial(network.client, address))
+        with taker(network, mode):
+            for address in addresses:
+                wait(lambda: dial(network.client, address) == taken(address), 8, "taken again")
+        assert is_direct(dial(network.client, addresses[0]))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_special_addresses_that_are_asked_for(network, mode, tmp_path):
+    load(network.router, tmp_path, mode, passthrough="%s [%s]" % (netlab.LAN, netlab.LAN6))
+    with unloading(network.router, tmp_path, mode), taker(network, mode):
+        for address in (netlab.LAN, netlab.LAN6):
+            assert dial(network.client, address) == taken(address)
+
+
+DIAL = "import sys; sys.path.insert(0, %r); from taker import dial; from netlab import HERE; " \
+    "print(dial(HERE, sys.argv[1]))" % __file__.rsplit("/", 1)[0]
+
+
+def dial_as(host, user, address):
+    group = str(pwd.getpwnam(user).pw_gid)
+    return host.run("setpriv", "--reuid", user, "--regid", group, "--clear-groups",
+                    sys.executable, "-B", "-c", DIAL, address).strip()
+
+
+def test_programs_of_the_router_are_taken_but_danelaw_is_not(network, addresses, tmp_path):
+    own = "%s %s" % (netlab.ROUTER, netlab.ROUTER6)
+    for options in ((), ("--fail", "open")):
+        load(network.router, tmp_path, "redirect", *options, clients=own)
+        with unloading(network.router, tmp_path, "redirect"), taker(network, "redirect"):
+            for address in addresses:
+                assert dial_as(network.router, "nobody", address) == taken(address)
+                assert is_direct(dial_as(network.router, "danelaw", address))
+
+
+def test_programs_of_the_router_pass_where_it_may_fail_open(network, addresses, tmp_path):
+    own = "%s %s" % (netlab.ROUTER, netlab.ROUTER6)
+    load(network.router, tmp_path, "redirect", "--fail", "open", clients=own)
+    with unloading(network.router, tmp_path, "redirect"):
+        for address in addresses:
+            assert is_direct(dial(network.router, address))
+
+
+def test_nothing_to_print_is_a_mistake_of_the_configuration(tmp_path):
+    none = {"listener plain": {"listen": "127.0.0.1:2525"}}
+    for option in ((), ("--routing",)):
+        done = danelaw_nft(tmp_path, None, *option, conf=none)
+        assert done.returncode == 78 and not done.stdout
+        assert "intercept = redirect" in done.stderr and "clients = " in done.stderr
+
+
+@pytest.mark.parametrize("options", [("--fail", "ajar"), ("--fail",), ("x",), ("--fast",)])
+def test_usage(tmp_path, options):
+    assert danelaw_nft(tmp_path, "redirect", *options).returncode == 64
+
+
+def test_a_family_without_clients_is_told(tmp_path):
+    done = danelaw_nft(tmp_path, "redirect", clients="192.0.2.0/24")
+    assert done.returncode == 0 and "no clients with IPv6" in done.stderr
