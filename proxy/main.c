@@ -5,6 +5,7 @@
 #include "proxy/check_cmd.h"
 #include "proxy/explain_cmd.h"
 #include "proxy/nft_cmd.h"
+#include "proxy/queue.h"
 #include "proxy/serve.h"
 #include "proxy/tlsa_cmd.h"
 #include "proxy/version.h"
@@ -22,6 +23,7 @@ static const char usage[] =
     "  danelaw -t                test the configuration: exit 0, or 78 with FILE:LINE: message\n"
     "  danelaw check NAME...     what mail to a domain, address or MX host would get, and why\n"
     "  danelaw explain ADDRESS   what mail to one recipient would meet, step by step\n"
+    "  danelaw queue             what the spool holds; retry and bounce\n"
     "  danelaw tlsa FILE...      TLSA records for a certificate or key\n"
     "  danelaw nft               nftables and routing rules that fit the configuration\n"
     "  danelaw -V, --version     versions of danelaw and of the libraries it runs with\n"
@@ -41,6 +43,7 @@ static const struct {
     {"serve", serve_command},
     {"check", check_command},
     {"explain", explain_command},
+    {"queue", queue_command},
     {"tlsa", tlsa_command},
     {"nft", nft_command},
 };
