@@ -26,7 +26,7 @@
 /* A tick of the spool before the 60 s that the header promises. */
 static const double patience = 58;
 
-enum { SPACE_STEP = 1024 * 1024 }; /* octets between looks at the disk's space */
+enum { SPACE_STEP = 64 * 1024 }; /* octets between looks at the disk's space */
 
 struct spool_draft {
 	struct spool *spool;

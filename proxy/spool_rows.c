@@ -308,7 +308,7 @@ static bool consider(struct spool_due *due, const char *id, time_t when)
 	if (!is_new(due, id))
 		return true;
 	if (when > due->now || due->count == due->max) {
-		due->next = when;
+		due->next = when > 0 ? when : 1; /* 0 says none */
 		return false;
 	}
 	snprintf(due->ids[due->count++], SPOOL_ID_SIZE, "%s", id);

@@ -1,0 +1,638 @@
+/*
+ * test_spool_trouble.c - the spool on bad days: damaged rows, files and indices, disks that are
+ * full, read-only, hung or failing, and other danelaws on the same directory.
+ */
+#include "spool_stage.h"
+
+#include "proxy/spool_index.h"
+#include "proxy/spool_text.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+/* ---- fsync() that can be made to fail or wait, in the disk process as well ---- */
+
+static struct {
+	int error;
+	int ms;
+	size_t calls;
+} * disk;
+
+static int sync_as_told(long call, int fd)
+{
+	if (disk) {
+		disk->calls++;
+		usleep((useconds_t)disk->ms * 1000);
+		if (disk->error) {
+			errno = disk->error;
+			return -1;
+		}
+	}
+	return (int)syscall(call, fd);
+}
+
+int fsync(int fd) { return sync_as_told(SYS_fsync, fd); }
+int fdatasync(int fd) { return sync_as_told(SYS_fdatasync, fd); } /* SQLite's */
+
+/* ---- damage ---- */
+
+static void run_sql(const char *sql)
+{
+	char path[256];
+	sqlite3 *db;
+
+	snprintf(path, sizeof path, "%s/index.sqlite", directory);
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	sqlite3_busy_timeout(db, 2000);
+	if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
+		fail_msg("%s: %s", sql, sqlite3_errmsg(db));
+	sqlite3_close(db);
+}
+
+static void overwrite(const char *path, off_t at, const char *with)
+{
+	int fd = open(path, O_WRONLY);
+
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, with, strlen(with), at), (ssize_t)strlen(with));
+	close(fd);
+}
+
+/* Set aside, told about, and nobody else's trouble. */
+static void expect_aside(const char *id, const char *reason)
+{
+	char text[512];
+	struct due others = ask_due(10);
+
+	assert_int_equal(others.count, 1);
+	assert_string_not_equal(others.messages[0]->id, id);
+	expect_none_due();
+	snprintf(text, sizeof text,
+	    "error spool: message %s is damaged (%s) and was not delivered to all its recipients: "
+	    "set aside as %s/damaged/%s",
+	    id, reason, directory, id);
+	expect_log(text, 1);
+	snprintf(text, sizeof text, "%s.txt", id);
+	assert_int_equal(count_files("damaged", text), 1);
+	finish(&others.messages[0]);
+	assert_int_equal(spool_count(spool), 0);
+}
+
+static void damaged_row_is_set_aside(void **state)
+{
+	char id[SPOOL_ID_SIZE];
+
+	(void)state;
+	memcpy(id, put("one"), sizeof id);
+	put("two");
+	run_sql("UPDATE recipients SET state = replace(state, 'b@', 'c@') WHERE message ="
+		" (SELECT min(message) FROM recipients)");
+	expect_aside(id, "the row of one of its recipients is damaged");
+	assert_int_equal(count_files("damaged", id), 2);
+}
+
+/* It would never be due. */
+static void damaged_time_is_found_at_start(void **state)
+{
+	char id[SPOOL_ID_SIZE];
+
+	(void)state;
+	memcpy(id, put("one"), sizeof id);
+	put("two");
+	run_sql("UPDATE messages SET due = due + 1099511627776 WHERE id ="
+		" (SELECT min(id) FROM messages)");
+	reopen();
+	expect_aside(id, "its row in the index is damaged");
+}
+
+static void missing_file_is_reported(void **state)
+{
+	char id[SPOOL_ID_SIZE];
+
+	(void)state;
+	memcpy(id, put("one"), sizeof id);
+	put("two");
+	assert_int_equal(unlink(file_of(id)), 0);
+	expect_aside(id, "its file: No such file or directory");
+}
+
+static void cut_file_is_set_aside(void **state)
+{
+	char id[SPOOL_ID_SIZE];
+
+	(void)state;
+	memcpy(id, put("one"), sizeof id);
+	put("two");
+	assert_int_equal(truncate(file_of(id), 200), 0);
+	expect_aside(id, "its file does not have the size that it should");
+	assert_int_equal(count_files("damaged", id), 2);
+}
+
+static void foreign_file_is_set_aside(void **state)
+{
+	char id[SPOOL_ID_SIZE];
+
+	(void)state;
+	memcpy(id, put("one"), sizeof id);
+	put("two");
+	overwrite(file_of(id), 3, "?");
+	expect_aside(id, "its file does not begin like one");
+}
+
+static void set_aside_by_the_runner(void **state)
+{
+	struct spool_message *message;
+	char id[SPOOL_ID_SIZE];
+
+	(void)state;
+	memcpy(id, put("one"), sizeof id);
+	message = ask_one();
+	spool_set_aside(spool, &message, "read: Input/output error");
+	put("two");
+	expect_aside(id, "read: Input/output error");
+}
+
+/* ---- the index ---- */
+
+static void expect_two_again(const char *how)
+{
+	struct due due = ask_due(10);
+
+	expect_log(how, 1);
+	assert_int_equal(due.count, 2);
+	expect_log("2 messages were taken up again from their files, to all of their recipients: "
+		   "some may arrive twice",
+	    1);
+	assert_string_equal(due.messages[0]->recipients[0].address, "b@example.org");
+	expect_body(due.messages[0], "one");
+	expect_body(due.messages[1], "two");
+	finish(&due.messages[0]);
+	finish(&due.messages[1]);
+	assert_int_equal(count_messages(), 0);
+	assert_int_equal(count_files("", "rescue"), 0);
+}
+
+static void lost_index_is_made_again(void **state)
+{
+	char path[256];
+
+	(void)state;
+	put("one");
+	put("two");
+	spool_close(&spool);
+	snprintf(path, sizeof path, "%s/index.sqlite", directory);
+	assert_int_equal(unlink(path), 0);
+	open_spool();
+	expect_two_again("error spool: the index");
+}
+
+static void damaged_index_is_made_again(void **state)
+{
+	char path[256];
+
+	(void)state;
+	put("one");
+	put("two");
+	spool_close(&spool);
+	snprintf(path, sizeof path, "%s/index.sqlite", directory);
+	overwrite(path, 0, "SQLite is not what this is, and never was, whatever it may look like");
+	open_spool();
+	expect_two_again("error spool: the index was damaged");
+	assert_int_equal(count_files("", "index.sqlite.damaged-"), 1);
+}
+
+/* Half a draft is no message, whoever lost its index. */
+static void lost_index_gives_no_half_message(void **state)
+{
+	struct spool_message *message = new_message();
+	struct spool_draft *draft;
+	char path[256];
+
+	(void)state;
+	put("one");
+	draft = begin_draft(message, "half a mess");
+	snprintf(path, sizeof path, "%s/index.sqlite", directory);
+	assert_int_equal(unlink(path), 0);
+	put("two");
+	assert_int_equal(spool_count(spool), 2);
+	assert_int_equal(count_messages(), 3); /* its writer is alive */
+	assert_int_equal(count_files("", "rescue"), 1);
+	spool_draft_free(&draft);
+	reopen();
+	assert_int_equal(spool_count(spool), 2);
+	assert_int_equal(count_messages(), 2);
+	assert_int_equal(count_files("", "rescue"), 0);
+	spool_message_free(&message);
+}
+
+static void set_aside_while_it_runs(void **state)
+{
+	char from[256], to[256];
+
+	(void)state;
+	put("one");
+	snprintf(from, sizeof from, "%s/index.sqlite", directory);
+	snprintf(to, sizeof to, "%s/gone.sqlite", directory);
+	assert_int_equal(rename(from, to), 0);
+	put("two");
+	expect_log("the index", 1);
+	expect_log("1 messages were taken up again", 1);
+	struct due due = ask_due(10);
+
+	assert_int_equal(due.count, 2);
+	finish(&due.messages[0]);
+	finish(&due.messages[1]);
+}
+
+/* ---- disks ---- */
+
+static void failed_fsync_promises_nothing(void **state)
+{
+	struct spool_message *message = new_message();
+	struct spool_draft *draft = begin_draft(message, "x");
+	struct answer answer;
+
+	(void)state;
+	disk->error = EIO;
+	answer = sync_draft(draft);
+	assert_false(answer.ok);
+	assert_string_equal(answer.why, "Input/output error");
+	disk->error = 0;
+	answer =
+	    commit_draft(draft, message); /* the next fsync() would succeed, without the data */
+	assert_false(answer.ok);
+	assert_string_equal(answer.why, "Input/output error");
+	assert_string_equal(spool_draft_error(draft), "Input/output error");
+	spool_draft_free(&draft);
+	expect_none_due();
+	spool_message_free(&message);
+}
+
+static void disk_that_hangs(void **state)
+{
+	struct spool_message *message = new_message();
+	struct spool_draft *draft = begin_draft(message, "x");
+	struct answer answer = {0};
+	char why[SPOOL_WHY] = "";
+
+	(void)state;
+	kill(spool->disk, SIGSTOP);
+	spool_draft_commit(draft, message, on_answer, &answer);
+	run_for(1.2);
+	assert_true(spool_is_ready(spool, why));
+	ahead->steady = 31;
+	assert_false(spool_is_ready(spool, why));
+	assert_non_null(strstr(why, "the disk has not answered for 3"));
+	assert_false(answer.is_there);
+	ahead->steady = 59;
+	run_until(&answer.is_there);
+	assert_false(answer.ok);
+	assert_string_equal(answer.why, "the disk did not answer in time");
+	spool_draft_free(&draft);
+	kill(spool->disk, SIGCONT);
+	expect_none_due(); /* it has not come too late after all */
+	assert_true(spool_is_ready(spool, why));
+	reopen();
+	assert_int_equal(count_messages(), 0);
+	spool_message_free(&message);
+}
+
+/* The commit succeeds, after we have said that it did not. */
+static void late_commit_is_taken_back(void **state)
+{
+	struct spool_message *message = new_message();
+	struct spool_draft *draft = begin_draft(message, "x");
+	struct answer answer = {0};
+
+	(void)state;
+	disk->ms = 1500;
+	spool_draft_commit(draft, message, on_answer, &answer);
+	run_for(0.3);
+	ahead->steady = 57.5; /* the loop's patience ends in a moment, the disk's has not */
+	run_until(&answer.is_there);
+	assert_false(answer.ok);
+	spool_draft_free(&draft);
+	disk->ms = 0;
+	expect_none_due();
+	assert_int_equal(spool_count(spool), 0);
+	reopen();
+	expect_none_due();
+	assert_int_equal(count_messages(), 0);
+	spool_message_free(&message);
+}
+
+static void read_only_directory(void **state)
+{
+	char why[SPOOL_WHY] = "";
+	struct spool_message *message = new_message();
+
+	(void)state;
+	if (mount(directory, directory, NULL, MS_BIND, NULL) < 0) {
+		spool_message_free(&message);
+		skip(); /* not root, or no namespace */
+	}
+	mount(NULL, directory, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL);
+	assert_false(spool_is_ready(spool, why));
+	assert_non_null(strstr(why, "Read-only file system"));
+	assert_null(spool_draft_new(spool, message, why));
+	umount(directory);
+	assert_true(spool_is_ready(spool, why));
+	spool_message_free(&message);
+}
+
+/* ---- the tiny disk ---- */
+
+static bool mount_tiny(const char *options)
+{
+	return mount("tmpfs", directory, "tmpfs", 0, options) == 0;
+}
+
+static void full_disk_promises_nothing(void **state)
+{
+	static char block[65536];
+	char why[SPOOL_WHY] = "";
+	struct spool_message *message;
+	struct spool_draft *draft;
+	size_t taken = 0;
+
+	(void)state;
+	spool_close(&spool);
+	if (!mount_tiny("size=3m"))
+		skip(); /* not root, or no namespace */
+	open_spool();
+	while (taken < 100 && spool_is_ready(spool, why)) {
+		struct answer answer;
+
+		message = new_message();
+		draft = spool_draft_new(spool, message, why);
+		if (draft && spool_draft_write(draft, block, sizeof block)) {
+			answer = commit_draft(draft, message);
+			taken += answer.ok;
+		}
+		spool_draft_free(&draft);
+		spool_message_free(&message);
+	}
+	assert_in_range(taken, 20, 47);
+	assert_non_null(strstr(why, "is full"));
+	assert_int_equal(spool_count(spool), taken);
+
+	/* What is there can be worked off, with the reserve. */
+	while (taken > 0) {
+		struct spool_message *due = ask_one();
+
+		finish(&due);
+		taken--;
+	}
+	assert_true(spool_is_ready(spool, why));
+	assert_int_equal(count_messages(), 0);
+
+	/* A message larger than the disk fails before its end. */
+	message = new_message();
+	draft = begin_draft(message, "");
+	for (size_t i = 0; i < 60 && spool_draft_write(draft, block, sizeof block); i++)
+		;
+	assert_non_null(strstr(spool_draft_error(draft), "is full"));
+	assert_false(commit_draft(draft, message).ok);
+	spool_draft_free(&draft);
+	spool_message_free(&message);
+}
+
+/* What was promised is written when it can be. */
+static void settled_when_the_disk_is_back(void **state)
+{
+	struct spool_message *due;
+	struct answer answer = {0};
+
+	(void)state;
+	put("x");
+	due = ask_one();
+	disk->error = ENOSPC;
+	due->recipients[0].is_done = true;
+	spool_settle(spool, &due, on_answer, &answer);
+	run_for(2.5);
+	assert_false(answer.is_there);
+	expect_log("what became of message", 1);
+	expect_none_due();
+	disk->error = 0;
+	run_until(&answer.is_there);
+	assert_true(answer.ok);
+	expect_none_due();
+	assert_int_equal(count_messages(), 0);
+}
+
+/* ---- company ---- */
+
+static pid_t start_other(void (*what)(void))
+{
+	pid_t child = fork();
+
+	assert_true(child >= 0);
+	if (child > 0)
+		return child;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	ev_loop_fork(loop);
+	what();
+	_exit(0);
+}
+
+static void hold_the_spool(void)
+{
+	open_spool();
+	for (;;)
+		ev_run(loop, EVRUN_ONCE);
+}
+
+static void another_takes_over(void **state)
+{
+	struct spool_message *due;
+	pid_t other;
+
+	(void)state;
+	other = start_other(hold_the_spool);
+	for (int i = 0; i < 2000 && count_files("", "index.sqlite") == 0; i++)
+		usleep(1000);
+	usleep(50000);
+	open_spool();
+	put("x");
+	run_for(1.2);
+	expect_none_due();
+	assert_int_equal(spool_next_due(spool), 0);
+	kill(other, SIGKILL);
+	waitpid(other, NULL, 0);
+	run_for(2.2);
+	assert_true(spool_next_due(spool) > 0);
+	due = ask_one();
+	finish(&due);
+}
+
+/* What another process commits, and what an operator orders, is noticed. */
+static size_t changes;
+static void on_change(void *arg)
+{
+	(void)arg;
+	changes++;
+}
+
+static void put_one_and_go(void)
+{
+	open_spool();
+	put("from another");
+	spool_close(&spool);
+}
+
+static void others_messages_are_worked_off(void **state)
+{
+	struct spool_message *due;
+	pid_t other;
+
+	(void)state;
+	run_for(1.2);
+	spool_watch(spool, on_change, NULL);
+	changes = 0;
+	other = start_other(put_one_and_go);
+	waitpid(other, NULL, 0);
+	for (int i = 0; i < 30 && changes == 0; i++)
+		run_for(0.1);
+	assert_true(changes > 0);
+	due = ask_one();
+	expect_body(due, "from another");
+	finish(&due);
+}
+
+static void operators_orders_are_obeyed(void **state)
+{
+	struct spool_index *index;
+	struct spool_message *message = new_message(), *due;
+	char why[SPOOL_WHY];
+	size_t count;
+
+	(void)state;
+	message->recipients[0].next_try = clock_wall() + 3600;
+	commit(message, "x");
+	expect_none_due();
+	assert_int_equal(spool_index_open(&index, directory, SPOOL_CHANGE, why), SPOOL_DONE);
+	assert_int_equal(spool_index_retry(index, "nonsense", &count, why), SPOOL_ABSENT);
+	assert_int_equal(spool_index_retry_domain(index, "example.com", &count, why), SPOOL_ABSENT);
+	assert_int_equal(spool_index_retry_domain(index, "example.org", &count, why), SPOOL_DONE);
+	assert_int_equal(count, 1);
+	due = ask_one();
+
+	/* One that comes while the message is being tried is not lost with what is settled. */
+	assert_int_equal(spool_index_bounce(index, message->id, &count, why), SPOOL_DONE);
+	assert_false(due->recipients[0].must_bounce);
+	due->recipients[0].next_try = clock_wall() + 3600;
+	assert_true(settle(&due).ok);
+	due = ask_one();
+	assert_true(due->recipients[0].must_bounce);
+	due->recipients[0].next_try = clock_wall() + 60; /* no notice could be written */
+	assert_true(settle(&due).ok);
+	expect_none_due();
+	spool_index_close(&index);
+	spool_message_free(&message);
+}
+
+/* ---- much ---- */
+
+static size_t resident(void)
+{
+	FILE *file = fopen("/proc/self/statm", "r");
+	unsigned long size = 0, pages = 0;
+
+	assert_int_equal(fscanf(file, "%lu %lu", &size, &pages), 2);
+	fclose(file);
+	return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static void ten_thousand_wait_on_the_disk_alone(void **state)
+{
+	enum { COUNT = 10000, AT_ONCE = 500 };
+	static struct answer answers[AT_ONCE];
+	static struct spool_draft *drafts[AT_ONCE];
+	size_t before = 0;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT; i++) {
+		struct spool_message *message = new_message();
+
+		message->recipients[0].next_try = clock_wall() + 3600;
+		answers[i % AT_ONCE].is_there = false;
+		drafts[i % AT_ONCE] = begin_draft(message, "x");
+		spool_draft_commit(drafts[i % AT_ONCE], message, on_answer, &answers[i % AT_ONCE]);
+		spool_message_free(&message);
+		for (size_t j = 0; i % AT_ONCE == AT_ONCE - 1 && j < AT_ONCE; j++) {
+			run_until(&answers[j].is_there);
+			assert_true(answers[j].ok);
+			spool_draft_free(&drafts[j]);
+		}
+		if (i == 4 * AT_ONCE)
+			before = resident();
+	}
+	assert_int_equal(spool_count(spool), COUNT);
+	assert_in_range(resident(), 0, before + 2 * 1024 * 1024);
+	reopen();
+	expect_none_due();
+	assert_int_equal(spool_count(spool), COUNT);
+}
+
+/* ---- setting up ---- */
+
+/* Mounts of a test are seen by it alone. */
+static int set_up_disk(void **state)
+{
+	(void)state;
+	disk = mmap(NULL, sizeof *disk, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (unshare(CLONE_NEWNS) == 0)
+		mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
+	stage_root = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+	return 0;
+}
+
+static int tear_down_disk(void **state)
+{
+	memset(disk, 0, sizeof *disk);
+	spool_close(&spool);
+	umount(directory);
+	return tear_down(state);
+}
+
+int main(void)
+{
+#define OPEN(name, function)                                                                       \
+	{                                                                                          \
+		name, function, set_up, tear_down_disk, NULL                                       \
+	}
+#define ALONE(name, function)                                                                      \
+	{                                                                                          \
+		name, function, make_state, tear_down_disk, NULL                                   \
+	}
+	const struct CMUnitTest tests[] = {
+	    OPEN("a damaged row is set aside", damaged_row_is_set_aside),
+	    OPEN("a damaged time is found at start", damaged_time_is_found_at_start),
+	    OPEN("a missing file is reported", missing_file_is_reported),
+	    OPEN("a cut file is set aside", cut_file_is_set_aside),
+	    OPEN("a foreign file is set aside", foreign_file_is_set_aside),
+	    OPEN("set aside by the runner", set_aside_by_the_runner),
+	    OPEN("a lost index is made again", lost_index_is_made_again),
+	    OPEN("a damaged index is made again", damaged_index_is_made_again),
+	    OPEN("a lost index gives no half message", lost_index_gives_no_half_message),
+	    OPEN("an index moved away while it runs", set_aside_while_it_runs),
+	    OPEN("R-SMTP-65: a failed fsync promises nothing", failed_fsync_promises_nothing),
+	    OPEN("a disk that hangs", disk_that_hangs),
+	    OPEN("a late commit is taken back", late_commit_is_taken_back),
+	    OPEN("a read-only directory", read_only_directory),
+	    OPEN("a full disk promises nothing", full_disk_promises_nothing),
+	    OPEN("settled when the disk is back", settled_when_the_disk_is_back),
+	    ALONE("another takes over", another_takes_over),
+	    OPEN("others' messages are worked off", others_messages_are_worked_off),
+	    OPEN("an operator's orders are obeyed", operators_orders_are_obeyed),
+	    OPEN("R-SMTP-76: ten thousand wait on the disk", ten_thousand_wait_on_the_disk_alone),
+	};
+
+	return cmocka_run_group_tests(tests, set_up_disk, NULL);
+}
