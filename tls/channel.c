@@ -9,6 +9,7 @@
 #include "conf/mem.h"
 #include "tls/chain.h"
 #include "tls/ctx.h"
+#include "tls/server.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -115,27 +116,59 @@ static bool refuse_tls(struct channel *channel, const char *words)
 	return false;
 }
 
-bool channel_start_tls(struct channel *channel, struct tls_contexts *contexts,
-    const struct tls_rule *rule, size_t unconsumed)
+/* Octets that came in clear would be taken for something said under TLS (R-TLSSEC-01, -02). */
+static bool begin(struct channel *channel, const struct tls_rule *rule, size_t unconsumed)
 {
 	struct tls_session *tls = mem_zero(1, sizeof(*tls));
 
 	channel->tls = tls;
 	tls->proof.depth = -1;
 	tls_rule_copy(&tls->rule, rule);
-	if (unconsumed)
-		return refuse_tls(channel, "data before the TLS handshake (STARTTLS injection)");
-	tls->ssl = tls_contexts_handle(contexts, rule->need);
-	if (!tls->ssl)
-		return refuse_tls(channel, "TLS was not started: out of memory");
-	if (!tls_rule_apply(&tls->rule, tls->ssl, &tls->proof))
-		return refuse_tls(channel, NULL);
+	return !unconsumed ||
+	       refuse_tls(channel, "data before the TLS handshake (STARTTLS injection)");
+}
+
+static bool attach(struct channel *channel)
+{
+	struct tls_session *tls = channel->tls;
+
 	if (!SSL_set_fd(tls->ssl, channel->fd))
 		return refuse_tls(channel, "TLS was not started: out of memory");
-	SSL_set_connect_state(tls->ssl);
 	SSL_set_msg_callback(tls->ssl, count_message);
 	SSL_set_msg_callback_arg(tls->ssl, tls);
 	BIO_set_callback_ex(SSL_get_rbio(tls->ssl), limit_handshake);
+	return true;
+}
+
+bool channel_start_tls(struct channel *channel, struct tls_contexts *contexts,
+    const struct tls_rule *rule, size_t unconsumed)
+{
+	struct tls_session *tls;
+
+	if (!begin(channel, rule, unconsumed))
+		return false;
+	tls = channel->tls;
+	tls->ssl = tls_contexts_handle(contexts, rule->need);
+	if (!tls->ssl)
+		return refuse_tls(channel, "TLS was not started: out of memory");
+	if (!tls_rule_apply(&tls->rule, tls->ssl, &tls->proof) || !attach(channel))
+		return refuse_tls(channel, NULL);
+	SSL_set_connect_state(tls->ssl);
+	return true;
+}
+
+bool channel_accept_tls(struct channel *channel, struct tls_server *server, size_t unconsumed)
+{
+	static const struct tls_rule nothing = {.need = TLS_MAY};
+
+	if (!begin(channel, &nothing, unconsumed))
+		return false;
+	channel->tls->ssl = tls_server_handle(server);
+	if (!channel->tls->ssl)
+		return refuse_tls(channel, "TLS was not started: out of memory");
+	if (!attach(channel))
+		return false;
+	SSL_set_accept_state(channel->tls->ssl);
 	return true;
 }
 
@@ -173,7 +206,7 @@ static void explain_handshake(struct channel *channel, int ssl_error)
 	tls_rule_judge(&tls->rule, tls->ssl, ssl_error, &tls->proof);
 	if (BIO_number_read(SSL_get_rbio(tls->ssl)) >= HANDSHAKE_OCTETS_MAX)
 		snprintf(tls->proof.text, sizeof(tls->proof.text),
-		    "more than %d octets from the server", HANDSHAKE_OCTETS_MAX);
+		    "more than %d octets from the peer", HANDSHAKE_OCTETS_MAX);
 	note_error(channel, tls->proof.text);
 }
 

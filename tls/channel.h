@@ -13,6 +13,7 @@
 
 struct tls_chain;
 struct tls_contexts;
+struct tls_server;
 struct tls_session;
 
 enum channel_outcome {
@@ -49,6 +50,8 @@ void channel_note_errno(struct channel *channel, int error);
  */
 bool channel_start_tls(struct channel *channel, struct tls_contexts *contexts,
     const struct tls_rule *rule, size_t unconsumed);
+/* The same as server, which asks nothing of the client. */
+bool channel_accept_tls(struct channel *channel, struct tls_server *server, size_t unconsumed);
 enum channel_outcome channel_handshake(struct channel *channel); /* CHANNEL_DONE: the rule is met */
 const struct tls_proof *channel_proof(const struct channel *channel); /* NULL: no TLS was started */
 

@@ -291,15 +291,26 @@ size_t stream_unsent(const struct stream *s) { return buf_len(&s->out); }
 
 /* ---- TLS ---- */
 
-void stream_start_tls(struct stream *s, struct tls_contexts *contexts, const struct tls_rule *rule)
+static void begin_handshake(struct stream *s, bool is_ready)
 {
-	assert(s->state == CLEAR && buf_len(&s->out) == 0);
-	if (!channel_start_tls(&s->channel, contexts, rule, buf_len(&s->in))) {
+	if (!is_ready) {
 		doom(s);
 		return;
 	}
 	enter(s, HANDSHAKE);
 	ev_feed_event(s->loop, &s->writer, EV_WRITE);
+}
+
+void stream_start_tls(struct stream *s, struct tls_contexts *contexts, const struct tls_rule *rule)
+{
+	assert(s->state == CLEAR && buf_len(&s->out) == 0);
+	begin_handshake(s, channel_start_tls(&s->channel, contexts, rule, buf_len(&s->in)));
+}
+
+void stream_accept_tls(struct stream *s, struct tls_server *server)
+{
+	assert(s->state == CLEAR && buf_len(&s->out) == 0);
+	begin_handshake(s, channel_accept_tls(&s->channel, server, buf_len(&s->in)));
 }
 
 static void continue_handshake(struct stream *s)

@@ -21,6 +21,7 @@ struct ev_loop;
 struct stream;
 struct tls_chain;
 struct tls_contexts;
+struct tls_server;
 
 enum stream_event {
 	STREAM_CONNECTED, /* TCP is up; first event of stream_connect() */
@@ -55,6 +56,9 @@ struct stream *stream_adopt(struct ev_loop *loop, int fd, stream_fn *callback, v
  */
 void stream_start_tls(
     struct stream *stream, struct tls_contexts *contexts, const struct tls_rule *rule);
+
+/* The same as server: nothing is asked of the client (R-TLSSEC-02). */
+void stream_accept_tls(struct stream *stream, struct tls_server *server);
 
 /* The proof of the handshake; NULL while the stream is in clear. Valid until stream_close(). */
 const struct tls_proof *stream_proof(const struct stream *stream);

@@ -103,7 +103,7 @@ static void handshake_octets_are_limited(void **state)
 	begin(&client, &peer);
 	secure(&client);
 	RUN_UNTIL(has(&client, STREAM_FAILED));
-	assert_string_equal(client.error, "more than 204800 octets from the server");
+	assert_string_equal(client.error, "more than 204800 octets from the peer");
 	end(&client, &peer);
 }
 
