@@ -39,6 +39,7 @@ struct listener {
 	struct addr *addresses;
 	struct socket *sockets;
 	struct admission *admission;
+	struct tls_server *tls;
 	int spare; /* given up to accept and refuse one client when descriptors have run out */
 	ev_timer pause;
 	size_t session_count;
@@ -346,6 +347,9 @@ const struct addr *listener_addresses(const struct listener *l, size_t *count)
 	*count = l->count;
 	return l->addresses;
 }
+
+void listener_offer_tls(struct listener *l, struct tls_server *server) { l->tls = server; }
+struct tls_server *listener_tls(const struct listener *l) { return l->tls; }
 
 bool listener_is_crowded(const struct listener *l)
 {

@@ -16,6 +16,7 @@ struct conf_listener;
 struct listener;
 struct proxy;
 struct session;
+struct tls_server;
 
 /* Binds all its addresses. NULL: *error (malloc'd) says which and why. proxy is filled in later,
  * before listener_start(). */
@@ -35,7 +36,12 @@ size_t listener_sessions(const struct listener *listener);
 /* The addresses in use, with real ports; count as many as conf names and this host has. */
 const struct addr *listener_addresses(const struct listener *listener, size_t *count);
 
-/* ---- for session.c ---- */
+/* Clients may begin TLS with this certificate, which outlives the listener. */
+void listener_offer_tls(struct listener *listener, struct tls_server *server);
+
+/* ---- for sessions ---- */
+
+struct tls_server *listener_tls(const struct listener *listener); /* NULL: not offered */
 
 /* The session has ended. Its descriptor may be held until its last reply has left; the seat that it
  * takes of max_sessions is free after that. */

@@ -71,14 +71,15 @@ static bool parse_addresses(const char *at, const char *end, bool is_v6, struct 
 static enum proxy_header_status parse_v1(
     const char *data, size_t len, struct proxy_header *out, const char **why)
 {
-	const char *end = memmem(data, len < V1_MAX ? len : V1_MAX, "\r\n", 2);
+	const char *end = memchr(data, '\n', len < V1_MAX ? len : V1_MAX);
 	const char *at = data + sizeof v1_start - 1;
 	char family[sizeof "UNKNOWN"];
 
-	if (!end && len >= V1_MAX)
-		return bad(why, "its PROXY line does not end");
-	if (!end)
+	if (!end && len < V1_MAX)
 		return PROXY_HEADER_MORE;
+	if (!end || end[-1] != '\r')
+		return bad(why, "its PROXY line does not end in CR LF");
+	end--;
 	out->len = (size_t)(end + 2 - data);
 	if (!next_word(&at, end, family, sizeof family))
 		return bad(why, "its PROXY line names no family");

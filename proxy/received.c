@@ -3,8 +3,7 @@
  *
  * RFC 5321 section 4.4, RFC 6531 section 3.7.3. The client chose the HELO name and the recipient,
  * so neither may bring anything that ends a line, a comment or a quoted string (R-SMTP-45). "with"
- * never says ESMTPS: it speaks of the session with the client, which is in clear (RFC 3848). Called
- * once for each message, by the transaction.
+ * speaks of the session with the client (RFC 3848). Called once for each message, by the transaction.
  */
 #include "proxy/received.h"
 #include "proxy/smtp_text.h"
@@ -54,7 +53,11 @@ static void format_date(char out[DATE_SIZE], time_t when)
 
 static const char *protocol(const struct received *received)
 {
-	return received->utf8 ? "UTF8SMTP" : received->esmtp ? "ESMTP" : "SMTP";
+	if (received->utf8)
+		return received->tls ? "UTF8SMTPS" : "UTF8SMTP";
+	if (received->esmtp)
+		return received->tls ? "ESMTPS" : "ESMTP";
+	return "SMTP";
 }
 
 /*

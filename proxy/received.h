@@ -15,7 +15,7 @@ struct received {
 	const struct addr *client;
 	const char *by;        /* our host name, or an address literal */
 	const char *session;   /* unique id, at most 64 octets */
-	bool esmtp, utf8;      /* with ESMTP, SMTP or UTF8SMTP */
+	bool esmtp, utf8, tls; /* with ESMTP, ESMTPS, SMTP, UTF8SMTP or UTF8SMTPS (RFC 3848) */
 	const char *recipient; /* the only one, as smtp_path.address, or NULL */
 	time_t when;
 };

@@ -26,6 +26,7 @@
 #include "proxy/smtp_client.h"
 #include "proxy/transaction.h"
 #include "proxy/version.h"
+#include "tls/server.h"
 #include "tls/stream.h"
 
 #include <ev.h>
@@ -49,6 +50,7 @@ struct service {
 	struct machine machine;
 	size_t listener_count;
 	struct listener **listeners;
+	struct tls_server **certificates; /* one for each listener; NULL: none */
 	struct admin *admin;
 	struct runner *runner;
 	ev_signal on_term, on_int, on_hup;
@@ -67,6 +69,35 @@ static bool complain(const char *what, char **error)
 	return false;
 }
 
+static void free_certificates(struct service *s)
+{
+	for (size_t i = 0; s->certificates && i < s->machine.conf->listener_count; i++)
+		tls_server_free(&s->certificates[i]);
+	free(s->certificates);
+}
+
+/* While we may still read what belongs to root. */
+static bool load_certificates(struct service *s)
+{
+	char *error = NULL, *place;
+	bool good = true;
+
+	s->certificates = mem_zero(s->machine.conf->listener_count, sizeof *s->certificates);
+	for (size_t i = 0; i < s->machine.conf->listener_count; i++) {
+		const struct conf_listener *conf = &s->machine.conf->listeners[i];
+
+		if (!conf->tls_certificate[0])
+			continue;
+		s->certificates[i] = tls_server_new(conf->tls_certificate, conf->tls_key, &error);
+		if (s->certificates[i])
+			continue;
+		place = mem_printf("[listener %s] ", conf->name);
+		good = complain(place, &error);
+		free(place);
+	}
+	return good;
+}
+
 static bool bind_listeners(struct service *s)
 {
 	char *error = NULL;
@@ -76,6 +107,7 @@ static bool bind_listeners(struct service *s)
 		s->listeners[i] = listener_bind(&s->machine.conf->listeners[i], &error);
 		if (!s->listeners[i])
 			return complain("", &error);
+		listener_offer_tls(s->listeners[i], s->certificates[i]);
 		s->listener_count++;
 	}
 	s->admin = admin_bind(s->machine.conf, &error);
@@ -269,6 +301,7 @@ static void tear_down(struct service *s)
 	for (size_t i = 0; i < s->listener_count; i++)
 		listener_free(&s->listeners[i]);
 	free(s->listeners);
+	free_certificates(s);
 	admin_free(&s->admin);
 	reap_now();
 	machine_close(&s->machine);
@@ -284,6 +317,8 @@ static int prepare(struct service *s)
 	size_t fit = privileges_raise_descriptors();
 	int code;
 
+	if (!load_certificates(s))
+		return EX_CONFIG;
 	if (!bind_listeners(s))
 		return EX_UNAVAILABLE;
 	if (!privileges_drop(conf, &error)) {
@@ -326,6 +361,7 @@ static int serve(struct conf *conf)
 static int test(const struct command_line *line, struct conf *conf)
 {
 	char *error = NULL;
+	struct service certificates = {.machine.conf = conf};
 	struct ev_loop *loop = ev_loop_new(0);
 	struct resolver *resolver;
 	int code = EX_OK;
@@ -340,6 +376,9 @@ static int test(const struct command_line *line, struct conf *conf)
 		      ": the built-in defaults were tested\n",
 		    stderr);
 	}
+	if (!load_certificates(&certificates))
+		code = EX_CONFIG;
+	free_certificates(&certificates);
 	resolver_free(&resolver);
 	reap_now();
 	ev_loop_destroy(loop);

@@ -130,6 +130,7 @@ void session_begin_transaction(struct session *s, const struct smtp_command *mai
 	    .local = &local,
 	    .helo = s->helo,
 	    .is_esmtp = s->is_esmtp,
+	    .is_tls = s->is_tls,
 	    .listener = s->conf,
 	    .interception = &s->interception,
 	};
@@ -289,10 +290,7 @@ static void consume(void *arg, size_t len)
 }
 
 /* The end of a broken stream is told after what came before it. */
-static bool is_broken(void *arg)
-{
-	return stream_is_broken(((struct session *)arg)->stream);
-}
+static bool is_broken(void *arg) { return stream_is_broken(((struct session *)arg)->stream); }
 
 static bool pass_body(struct session *s)
 {
@@ -307,6 +305,41 @@ static bool pass_body(struct session *s)
 		return false;
 	smtp_server_outcome(s, outcome, must_close);
 	return true;
+}
+
+/* ---- TLS ---- */
+
+/*
+ * Once our 220 is out. What has come by then was sent before the handshake, by whoever sits
+ * between: it must not be taken for what the client says under TLS (CVE-2011-0411).
+ */
+static bool start_tls(struct session *s)
+{
+	if (session_has_input(s)) {
+		log_warning(
+		    "session=%s sent commands behind STARTTLS, before the handshake", s->id);
+		close_session(s, "commands behind STARTTLS");
+		return false;
+	}
+	if (stream_unsent(s->stream))
+		return false;
+	s->mode = SESSION_HANDSHAKE;
+	stream_accept_tls(s->stream, listener_tls(s->listener));
+	restart_idle(s);
+	return false;
+}
+
+/* The client begins anew, and so does what we know of it (RFC 3207 4.2). */
+static void on_secured(struct session *s)
+{
+	const struct tls_proof *proof = stream_proof(s->stream);
+
+	log_debug("session=%s is in %s with %s", s->id, proof->protocol, proof->cipher);
+	s->mode = SESSION_COMMANDS;
+	s->is_tls = true;
+	s->is_esmtp = s->offers_dsn = false;
+	s->helo[0] = '\0';
+	restart_idle(s);
 }
 
 /* ---- one entry for all that happens ---- */
@@ -325,6 +358,9 @@ static bool step(struct session *s)
 		return await_data(s);
 	case SESSION_BODY:
 		return pass_body(s);
+	case SESSION_STARTTLS:
+		return start_tls(s);
+	case SESSION_HANDSHAKE:
 	case SESSION_CLOSED:
 		break;
 	}
@@ -340,6 +376,8 @@ static bool is_waiting_for_client(const struct session *s)
 	case SESSION_COMMANDS:
 		return !owes_answers(s);
 	case SESSION_SKIP_LINE:
+	case SESSION_STARTTLS:
+	case SESSION_HANDSHAKE:
 		return true;
 	case SESSION_BODY: /* input that waits, waits for the next hop */
 		return !transaction_has_ended_body(s->transaction) && !session_has_input(s);
@@ -385,11 +423,17 @@ static void on_stream(struct stream *stream, enum stream_event event, void *arg)
 {
 	struct session *s = arg;
 
-	if (event == STREAM_FAILED)
+	if (event == STREAM_FAILED) {
+		if (s->mode == SESSION_HANDSHAKE)
+			log_warning("session=%s TLS with the client failed: %s", s->id,
+			    stream_error(stream));
 		close_session(
 		    s, stream_error(stream)[0] ? stream_error(stream) : "the client left");
-	else
-		advance(s);
+		return;
+	}
+	if (event == STREAM_SECURED)
+		on_secured(s);
+	advance(s);
 }
 
 /* ---- time ---- */
@@ -411,6 +455,8 @@ static void restart_idle(struct session *s)
 	if (s->mode == SESSION_COMMANDS && listener_is_crowded(s->listener) &&
 	    patience > IDLE_UNDER_LOAD)
 		patience = IDLE_UNDER_LOAD;
+	if (s->mode == SESSION_HANDSHAKE)
+		patience = s->proxy->conf->timeouts.handshake;
 	ev_timer_stop(s->proxy->loop, &s->idle);
 	ev_now_update(s->proxy->loop);
 	ev_timer_set(&s->idle, patience, 0.);

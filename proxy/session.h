@@ -26,6 +26,8 @@ enum session_mode {
 	SESSION_SKIP_LINE,  /* the rest of a line that was too long */
 	SESSION_AWAIT_DATA, /* DATA was passed on */
 	SESSION_BODY,       /* the message, and then the wait for its outcome */
+	SESSION_STARTTLS,   /* our 220 is leaving */
+	SESSION_HANDSHAKE,
 	SESSION_CLOSED,
 };
 
@@ -41,7 +43,7 @@ struct session {
 	ev_timer idle;
 
 	char helo[DOMAIN_SIZE + 64]; /* "" until EHLO or HELO */
-	bool is_esmtp;
+	bool is_esmtp, is_tls;
 	bool offers_dsn; /* said in the reply to EHLO */
 	struct transaction *transaction;
 	unsigned messages;

@@ -8,6 +8,7 @@
 #include "proxy/smtp_server.h"
 
 #include "conf/conf.h"
+#include "proxy/listener.h"
 #include "proxy/proxy.h"
 #include "proxy/transaction.h"
 
@@ -31,6 +32,8 @@ static void on_hello(struct session *s, const struct smtp_command *command)
 	session_reply(s, 250, NULL, s->proxy->conf->server.greeting_name);
 }
 
+static bool offers_tls(const struct session *s) { return listener_tls(s->listener) && !s->is_tls; }
+
 static void on_ehlo(struct session *s, const struct smtp_command *command)
 {
 	const struct conf *conf = s->proxy->conf;
@@ -42,10 +45,11 @@ static void on_ehlo(struct session *s, const struct smtp_command *command)
 	/* The duty to notify (R-SMTP-54) can be met where there is a spool for the notices. */
 	s->offers_dsn = s->proxy->spool != NULL;
 	snprintf(text, sizeof text,
-	    "%.255s\nPIPELINING\nSIZE %llu\n8BITMIME\nENHANCEDSTATUSCODES\nSMTPUTF8%s\nLIMITS "
+	    "%.255s\nPIPELINING\nSIZE %llu\n8BITMIME\nENHANCEDSTATUSCODES\nSMTPUTF8%s%s\nLIMITS "
 	    "RCPTMAX=%u RCPTDOMAINMAX=1",
 	    conf->server.greeting_name, (unsigned long long)conf->limits.message_size,
-	    s->offers_dsn ? "\nDSN" : "", conf->limits.recipients);
+	    s->offers_dsn ? "\nDSN" : "", offers_tls(s) ? "\nSTARTTLS" : "",
+	    conf->limits.recipients);
 	session_reply(s, 250, NULL, text);
 }
 
@@ -124,6 +128,24 @@ static void on_refused(struct session *s, const struct smtp_command *command)
 	session_reply(s, 502, "5.5.1", "not offered here");
 }
 
+/* What the client sent along is not its own word, or it would lie in wait for TLS (R-TLSSEC-02). */
+static void on_starttls(struct session *s, const struct smtp_command *command)
+{
+	if (!offers_tls(s)) {
+		on_refused(s, command);
+	} else if (s->transaction) {
+		session_reply(s, 503, "5.5.1", "not within a transaction");
+	} else if (command->argument[0]) {
+		session_reply(s, 501, "5.5.4", "STARTTLS takes no argument");
+	} else if (session_has_input(s)) {
+		session_reply(s, 503, "5.5.1", "commands behind STARTTLS; wait for the reply");
+		session_close_after_reply(s);
+	} else {
+		session_reply(s, 220, "2.0.0", "begin TLS now");
+		s->mode = SESSION_STARTTLS;
+	}
+}
+
 /* The octets of the chunk must not be taken for commands (R-SMTP-50). */
 static void on_bdat(struct session *s, const struct smtp_command *command)
 {
@@ -162,7 +184,7 @@ static const struct {
 	[SMTP_HELP]           = { NOTHING,                on_help },
 	[SMTP_BDAT]           = { NOTHING,                on_bdat },
 	[SMTP_AUTH]           = { NOTHING,                on_refused },
-	[SMTP_STARTTLS]       = { NOTHING,                on_refused },
+	[SMTP_STARTTLS]       = { NOTHING,                on_starttls },
 	[SMTP_ETRN]           = { NOTHING,                on_refused },
 	[SMTP_TURN]           = { NOTHING,                on_refused },
 	[SMTP_XCLIENT]        = { NOTHING,                on_refused },

@@ -39,7 +39,7 @@ struct transaction {
 	struct addr client, local;
 	char client_text[ADDR_TEXT];
 	char *helo;
-	bool is_esmtp;
+	bool is_esmtp, is_tls;
 	const struct conf_listener *listener;
 	struct interception interception;
 	transaction_fn *callback; /* NULL: the client is gone, and we own ourselves */
@@ -78,6 +78,7 @@ struct transaction *transaction_new(struct proxy *proxy, const struct transactio
 	addr_ip(&t->client, t->client_text);
 	t->helo = mem_strdup(origin->helo);
 	t->is_esmtp = origin->is_esmtp;
+	t->is_tls = origin->is_tls;
 	t->listener = origin->listener;
 	t->callback = callback;
 	t->arg = arg;
@@ -328,6 +329,7 @@ static void write_received(struct transaction *t)
 	    .by = our_name(t, literal),
 	    .session = id,
 	    .esmtp = t->is_esmtp,
+	    .tls = t->is_tls,
 	    .utf8 = t->envelope.smtputf8,
 	    .recipient = only_recipient(t),
 	    .when = time(NULL),

@@ -26,7 +26,7 @@ struct transaction_origin {
 	const struct addr *client;
 	const struct addr *local; /* our end of the connection */
 	const char *helo;
-	bool is_esmtp;
+	bool is_esmtp, is_tls;
 	const struct conf_listener *listener; /* borrowed: lives as long as conf */
 	const struct interception *interception;
 };

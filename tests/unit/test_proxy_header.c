@@ -86,6 +86,8 @@ static const struct {
     {TEXT("PROXY TCP6 [2001:db8::1] 2001:db8::2 12345 25\r\n")},
     {TEXT("PROXY UDP4 10.1.2.3 192.0.2.1 12345 25\r\n")},
     {TEXT("PROXY UNKNOWNS\r\n")},
+    {TEXT("PROXY UNKNOWN a\nb\r\n")},
+    {TEXT("PROXY TCP4 10.1.2.3\n")},
     {TEXT("PROXY \r\n")},
     {TEXT("PROXY TCP4 10.1.2.3 192.0.2.1 12345 25\n\r\n")},
     {TEXT("PROXY UNKNOWN "

@@ -84,6 +84,34 @@ static void test_dates(void **state)
 	}
 }
 
+/* RFC 3848 and RFC 6531 know no name for HELO over TLS. */
+static void test_protocols(void **state)
+{
+	static const struct {
+		bool esmtp, utf8, tls;
+		const char *text;
+	} rows[] = {
+	    {false, false, false, ") with SMTP id "},
+	    {true, false, false, ") with ESMTP id "},
+	    {true, false, true, ") with ESMTPS id "},
+	    {true, true, false, ") with UTF8SMTP id "},
+	    {true, true, true, ") with UTF8SMTPS id "},
+	};
+	struct addr v4 = address("192.0.2.1");
+	char out[RECEIVED_SIZE];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct received r = sample(&v4);
+
+		r.esmtp = rows[i].esmtp;
+		r.utf8 = rows[i].utf8;
+		r.tls = rows[i].tls;
+		received_format(out, &r);
+		assert_non_null(strstr(out, rows[i].text));
+	}
+}
+
 static void test_helo(void **state)
 {
 	/* clang-format off */
@@ -216,6 +244,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		{ "R-SMTP-44 form of the field",                test_form,      NULL, NULL, NULL },
 		{ "R-SMTP-44 dates",                            test_dates,     NULL, NULL, NULL },
+		{ "R-TLSSEC-02 the protocol's name",           test_protocols, NULL, NULL, NULL },
 		{ "R-SMTP-45 HELO brings nothing in",           test_helo,      NULL, NULL, NULL },
 		{ "R-SMTP-44 -45 recipient",                    test_recipient, NULL, NULL, NULL },
 		{ "R-SMTP-45 longest lines",                    test_lengths,   NULL, NULL, NULL },
