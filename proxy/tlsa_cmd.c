@@ -43,7 +43,7 @@ static const char usage[] =
     "\n"
     "exit: 0 fine; 64 usage; 69 a file or the server could not be used; 78 configuration.\n"
     "With --verify: 0 published, signed and matching; 1 not signed, not usable or not complete;\n"
-    "2 no published record matches, so mail is refused; 3 DNS could not tell\n";
+    "2 no published record matches, so mail is refused; 3 it cannot be told\n";
 
 enum { USAGE = 256, SELECTOR, MATCHING, NAME, PORT, TTL, GENERIC, NSUPDATE, CONNECT, VERIFY };
 
@@ -238,8 +238,8 @@ static const char *what_is_missing(const struct request *r, int files)
 
 	if (!files && !r->host[0])
 		return "give a FILE, or --connect HOST";
-	if (job->is_verify && (job->is_nsupdate || job->is_generic))
-		return "--verify prints no records, so --nsupdate and --generic say nothing";
+	if (job->is_verify && (job->is_nsupdate || job->is_generic || job->ttl))
+		return "--verify prints no records, so --nsupdate, --generic and --ttl say nothing";
 	if ((job->is_nsupdate || job->is_verify) && !job->name[0])
 		return job->is_verify ? "--verify needs --name HOST"
 				      : "--nsupdate needs --name HOST";

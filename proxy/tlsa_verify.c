@@ -67,15 +67,31 @@ static void print_record(const char *what, const struct tlsa *t, const char *not
 	free(data);
 }
 
+/* A file with the server's own certificate alone does not tell which CA stands behind it. */
+static bool may_match_unseen(const struct dns_answer *answer, const struct tlsa_job *job)
+{
+	for (size_t i = 0; i < job->input_count; i++)
+		if (tlsa_source_has_authority(job->inputs[i].source))
+			return false;
+	for (size_t i = 0; i < answer->count; i++) {
+		struct tlsa t = record_of(&answer->tlsa[i]);
+
+		if (t.usage == TLSA_USAGE_TA && counts(answer, &t))
+			return true;
+	}
+	return false;
+}
+
 static void judge_record(
     const struct dns_answer *answer, const struct tlsa *t, const struct tlsa_job *job)
 {
 	const struct tlsa_input *input = find_input(job, t);
+	bool is_unseen = t->usage == TLSA_USAGE_TA && may_match_unseen(answer, job);
 
 	if (!tlsa_is_usable(t))
 		print_record("unusable", t, "SMTP senders ignore it");
 	else if (!input)
-		print_record("stale", t, NULL);
+		print_record(is_unseen ? "unknown" : "stale", t, NULL);
 	else if (is_outranked(answer, t))
 		print_record("ignored", t, "senders look at the SHA-512 records alone");
 	else
@@ -138,6 +154,12 @@ static enum tlsa_verify_code judge_cover(
 	size_t now_covered = count_covered(answer, job, false, &now);
 	size_t next_covered = count_covered(answer, job, true, &next);
 
+	if (now_covered == 0 && may_match_unseen(answer, job)) {
+		*verdict =
+		    "records of usage 2 name a CA, and no CA's certificate was given: give the "
+		    "whole chain";
+		return TLSA_VERIFY_UNKNOWN;
+	}
 	if (now_covered == 0) {
 		*verdict = "no record matches: every DANE sender refuses to deliver to this server";
 		return TLSA_VERIFY_MISMATCH;

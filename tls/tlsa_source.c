@@ -157,6 +157,14 @@ static bool may_be_anchor(const struct tlsa_source *source, int i)
 	       (sk_X509_num(source->certificates) == 1 && X509_check_ca(certificate_at(source, i)));
 }
 
+bool tlsa_source_has_authority(const struct tlsa_source *source)
+{
+	for (int i = 0; i < sk_X509_num(source->certificates); i++)
+		if (may_be_anchor(source, i))
+			return true;
+	return false;
+}
+
 /*
  * A trust anchor is any certificate above the leaf, but never the leaf itself (R-DANE-14); a CA's
  * certificate alone in a file is one.

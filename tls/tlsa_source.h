@@ -2,8 +2,9 @@
  * tlsa_source.h - what TLSA records are made of: a server's certificates, or a bare public key, as
  * files hold them (PEM, DER) or a server sends them.
  *
- * Of a private key only the public half is kept; what held the rest is wiped. Files are the
- * operator's, but may be anything: each mistake is one line for people.
+ * Of a private key only the public half is kept, and the octets of the file are wiped (OpenSSL's
+ * own copies are its own affair). Files are the operator's, but may be anything: each mistake is
+ * one line for people.
  */
 #ifndef TLS_TLSA_SOURCE_H
 #define TLS_TLSA_SOURCE_H
@@ -44,6 +45,9 @@ bool tlsa_source_make(const struct tlsa_source *source, struct tlsa_kind kind,
 
 /* Whether a record, published maybe, speaks of one of these certificates or this key. */
 bool tlsa_source_fits(const struct tlsa_source *source, const struct tlsa *record);
+
+/* Whether records of usage 0 and 2 can be judged: a certificate above the server's own is here. */
+bool tlsa_source_has_authority(const struct tlsa_source *source);
 
 /* What would keep a record of this kind from ever matching, in words; NULL: nothing is known. */
 const char *tlsa_source_doubt(const struct tlsa_source *source, struct tlsa_kind kind);

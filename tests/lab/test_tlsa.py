@@ -210,6 +210,7 @@ def test_warnings():
     (64, ["--connect", "a:b"], "HOST:PORT"), (64, ["--connect", ":25"], "HOST:PORT"),
     (64, ["--nsupdate", "x"], "needs --name"), (64, ["--verify", "x"], "needs --name"),
     (64, ["--verify", "--generic", "--name", "mx.lab", "x"], "--generic"),
+    (64, ["--verify", "--ttl", "9", "--name", "mx.lab", "x"], "--ttl"),
     (64, ["--name", ".".join(["a" * 62] * 4), "x"], "too long"),
     (64, ["--nonsense", "x"], "unrecognized"), (69, ["/nonexistent"], "No such file"),
     (69, ["/"], "not a regular file"), (69, ["/dev/zero"], "not a regular file"),
@@ -302,6 +303,14 @@ def test_verify_shows_each_record(lab, conf):
     assert "  secure, TTL " in text
     assert "  match     TLSA %s (%s)\n" % (tlsa(d.cert), d.cert.pem) in text
     assert "  stale     TLSA %s\n" % STALE in text
+
+
+def test_verify_without_the_chain(lab, conf):
+    """Whether a CA fits that nobody gave cannot be told; that a key does not, can."""
+    d = lab["tlsa-ta.lab"]
+    for path in d.cert.pem, d.cert.key:
+        code, text = verify(conf, d.name, path)
+        assert code == 3 and "give the whole chain" in text and "  unknown   TLSA 2 0 1" in text
 
 
 def test_verify_before_a_roll_over(lab, conf):
