@@ -158,12 +158,12 @@ install: all
 	install -D -m 755 $(OUT)/danelaw $(DESTDIR)$(SBINDIR)/danelaw
 	install -D -m 644 packaging/danelaw.8 $(DESTDIR)$(MANDIR)/man8/danelaw.8
 	install -D -m 644 packaging/danelaw.conf $(DESTDIR)$(DOCDIR)/danelaw.conf
-	install -D -m 644 packaging/check.schema.json $(DESTDIR)$(DOCDIR)/check.schema.json
+	install -D -m 644 -t $(DESTDIR)$(DOCDIR) packaging/check.schema.json packaging/explain.schema.json
 	install -D -m 644 README.md $(DESTDIR)$(DOCDIR)/README.md
 
 uninstall:
 	rm -f $(DESTDIR)$(SBINDIR)/danelaw $(DESTDIR)$(MANDIR)/man8/danelaw.8
-	rm -f $(addprefix $(DESTDIR)$(DOCDIR)/,danelaw.conf check.schema.json README.md)
+	rm -f $(addprefix $(DESTDIR)$(DOCDIR)/,danelaw.conf check.schema.json explain.schema.json README.md)
 	rmdir $(DESTDIR)$(DOCDIR) 2>/dev/null || true
 
 dist:

@@ -1,5 +1,5 @@
 """What `danelaw check` tells the owner of a destination: a destination for every finding, and each
-finding only where it belongs. check.schema.json describes what programs get."""
+finding only where it belongs. Schemas describe what programs get, of check and of explain."""
 import json
 import os
 import subprocess
@@ -12,7 +12,8 @@ from program import HERE, PROGRAM, SANITIZER, ini, settings
 from world import STALE
 from zones import UNSIGNED, write
 
-SCHEMA = os.path.join(HERE, "../../packaging/check.schema.json")
+SCHEMAS = {command: os.path.join(HERE, "../../packaging/%s.schema.json" % command)
+           for command in ("check", "explain")}
 RSA = ("-newkey", "rsa:2048")
 FOUND = {  # domain: its findings, all of them
     "f-clean.plain": [],
@@ -181,8 +182,8 @@ def test_which_record_is_live(lab, results):
 
 # ---- for programs ----
 
-def validator():
-    with open(SCHEMA) as f:
+def validator(command):
+    with open(SCHEMAS[command]) as f:
         schema = json.load(f)
     jsonschema.Draft202012Validator.check_schema(schema)
     return jsonschema.Draft202012Validator(schema)
@@ -194,7 +195,7 @@ def is_untouched(lab, d):
 
 
 def test_schema(document):
-    validator().validate(document)
+    validator("check").validate(document)
 
 
 def test_schema_for_all_destinations(lab, conf):
@@ -203,16 +204,24 @@ def test_schema_for_all_destinations(lab, conf):
     out = run("check", "--json", "--no-connect", "--timeout", "2s", *names, conf=conf)
     document = json.loads(out.stdout)
     assert len(document["results"]) == len(names)
-    validator().validate(document)
+    validator("check").validate(document)
 
 
+@pytest.mark.parametrize("command", SCHEMAS)
 @pytest.mark.parametrize("name", [
     "mx.f-one.lab", "nobody@f-one.lab", "no-such-domain.lab", "a..b", "[192.0.2.1]", "\u00fc.lab"])
-def test_schema_for_other_names(conf, name):
-    validator().validate(json.loads(run("check", "--json", name, conf=conf).stdout))
+def test_schema_for_other_names(conf, command, name):
+    validator(command).validate(json.loads(run(command, "--json", name, conf=conf).stdout))
 
 
-def test_schema_knows_every_key():
+@pytest.mark.parametrize("name", FOUND)
+def test_schema_of_explanations(conf, name):
+    out = run("explain", "--json", "user@" + name, conf=conf)
+    validator("explain").validate(json.loads(out.stdout))
+
+
+@pytest.mark.parametrize("command", SCHEMAS)
+def test_schema_knows_every_key(command):
     """Nothing is printed that the schema does not describe, and nothing described may be left out."""
     def walk(schema):
         if isinstance(schema, dict):
@@ -225,5 +234,5 @@ def test_schema_knows_every_key():
             for value in schema:
                 walk(value)
 
-    with open(SCHEMA) as f:
+    with open(SCHEMAS[command]) as f:
         walk(json.load(f))
