@@ -222,7 +222,7 @@ def test_schema_of_explanations(conf, name):
 
 @pytest.mark.parametrize("command", SCHEMAS)
 def test_schema_knows_every_key(command):
-    """Nothing is printed that the schema does not describe, and nothing described may be left out."""
+    """Nothing is printed that it does not describe, and nothing described may be left out."""
     def walk(schema):
         if isinstance(schema, dict):
             if schema.get("type") == "object" or "properties" in schema:

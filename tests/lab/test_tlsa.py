@@ -1,5 +1,5 @@
-"""danelaw tlsa beside openssl, ldns-dane, danetool and hash-slinger's tlsa; what it prints is loaded
-and served by NSD, and compared with what the lab's zones and servers have."""
+"""danelaw tlsa beside openssl, ldns-dane, danetool and hash-slinger's tlsa; what it prints is
+loaded and served by NSD, and compared with what the lab's zones and servers have."""
 import itertools
 import os
 import subprocess
