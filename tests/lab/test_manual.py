@@ -20,7 +20,8 @@ def output(*words):
 
 
 def help_of(*command):
-    return output(PROGRAM, *command, "--help")
+    """Without the other programs of a pipe, which have options, too."""
+    return re.sub(r" \| .*", "", output(PROGRAM, *command, "--help"))
 
 
 def commands():
