@@ -13,6 +13,7 @@
 #include "proxy/pool.h"
 #include "proxy/proxy.h"
 #include "proxy/received.h"
+#include "proxy/relayed.h"
 #include "proxy/smtp_client.h"
 
 #include <ev.h>
@@ -448,6 +449,8 @@ void delivery_log(const struct delivery *d, const struct delivery_log *log)
 	};
 
 	delivery_record_write(&record);
+	if (!d->knows_dsn)
+		relayed_tell(d->proxy, &record);
 }
 
 void delivery_log_refused(const struct proxy *proxy, const char *session,

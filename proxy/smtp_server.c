@@ -10,6 +10,7 @@
 #include "conf/conf.h"
 #include "proxy/listener.h"
 #include "proxy/proxy.h"
+#include "proxy/spool.h"
 #include "proxy/transaction.h"
 
 #include <stdio.h>
@@ -34,6 +35,14 @@ static void on_hello(struct session *s, const struct smtp_command *command)
 
 static bool offers_tls(const struct session *s) { return listener_tls(s->listener) && !s->is_tls; }
 
+/* Who offers DSN owes notices (R-SMTP-54); they go through the spool. */
+static bool can_notify(const struct session *s)
+{
+	char why[SPOOL_WHY];
+
+	return s->proxy->spool && spool_is_ready(s->proxy->spool, why);
+}
+
 static void on_ehlo(struct session *s, const struct smtp_command *command)
 {
 	const struct conf *conf = s->proxy->conf;
@@ -42,8 +51,7 @@ static void on_ehlo(struct session *s, const struct smtp_command *command)
 	session_end_transaction(s, "the client began anew");
 	snprintf(s->helo, sizeof s->helo, "%.*s", (int)sizeof s->helo - 1, command->argument);
 	s->is_esmtp = true;
-	/* The duty to notify (R-SMTP-54) can be met where there is a spool for the notices. */
-	s->offers_dsn = s->proxy->spool != NULL;
+	s->offers_dsn = can_notify(s);
 	snprintf(text, sizeof text,
 	    "%.255s\nPIPELINING\nSIZE %llu\n8BITMIME\nENHANCEDSTATUSCODES\nSMTPUTF8%s%s\nLIMITS "
 	    "RCPTMAX=%u RCPTDOMAINMAX=1",
