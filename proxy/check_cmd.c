@@ -37,20 +37,21 @@ static const char check_usage[] =
     "\n"
     "NAME is a domain, an address, or the name of an MX host. No mail is sent.\n"
     "\n"
-    "  -f, --file FILE     a list of domains, or a mail log (to=<..@DOMAIN>); - is stdin\n"
+    "  -f, --file FILE     a list of domains, or a mail log (to=<..@DOMAIN>); -: stdin\n"
     "      --host          NAME is an MX host: no MX record is looked up\n"
     "      --port PORT     in place of 25\n"
     "  -4, -6              only IPv4, only IPv6 addresses are connected to\n"
     "      --no-connect    DNS and policies alone\n"
-    "      --timeout TIME  no wait is longer, as 5s (default: [timeouts] of the settings)\n"
+    "      --timeout TIME  no wait is longer, as 5s (default: as [timeouts] has it)\n"
     "      --json          all that was found, as JSON\n"
-    "      --nagios        one line, and the exit code is a plugin's: 0 OK, 1 WARNING,\n"
+    "      --nagios        one line and a plugin's exit code: 0 OK, 1 WARNING,\n"
     "                      2 CRITICAL, 3 UNKNOWN\n"
     "      --color WHEN    auto, always, never\n"
     "  -c FILE, -o section.key=value   as everywhere\n"
     "\n"
-    "exit: 0 authenticated (DANE or MTA-STS); 1 delivered, not authenticated; 2 refused;\n"
-    "3 not known now (DNS or network failed); of several the highest. 64 usage; 78 settings\n";
+    "exit: 0 authenticated (DANE or MTA-STS); 1 delivered, not authenticated;\n"
+    "2 refused; 3 not known now (DNS or network failed); of several the highest;\n"
+    "64 usage; 78 settings\n";
 
 enum form { FORM_TEXT, FORM_JSON, FORM_NAGIOS };
 

@@ -26,17 +26,18 @@
 static const double farewell = 0.2;
 
 static const char explain_usage[] =
-    "danelaw explain [options] ADDRESS    what mail to this recipient would meet, step by step\n"
+    "danelaw explain [options] ADDRESS    what mail to this recipient would meet\n"
     "\n"
-    "Every DNS answer in the order in which it came, what applies and what was decided, the\n"
-    "reply that a client would get, and commands that repeat each step. No mail is sent.\n"
+    "Every DNS answer in the order in which it came, what applies and what was\n"
+    "decided, the reply that a client would get, and commands that repeat each step.\n"
+    "No mail is sent.\n"
     "\n"
     "      --json          all of it as JSON\n"
     "      --color WHEN    auto, always, never\n"
     "  -c FILE, -o section.key=value   as everywhere\n"
     "\n"
-    "exit: 0 authenticated (DANE or MTA-STS); 1 delivered, not authenticated; 2 refused;\n"
-    "3 not known now (DNS or network failed); 64 usage; 78 settings\n";
+    "exit: 0 authenticated (DANE or MTA-STS); 1 delivered, not authenticated;\n"
+    "2 refused; 3 not known now (DNS or network failed); 64 usage; 78 settings\n";
 
 struct job {
 	struct machine machine;

@@ -194,7 +194,7 @@ void page_command(const struct page *page, unsigned indent, const char *command)
 		if (!*command)
 			break;
 		command += strspn(command, " ");
-		column = indent + 6;
+		column = indent + 2;
 		fprintf(page->out, " \\\n%*s", (int)column, "");
 	}
 	putc('\n', page->out);

@@ -126,7 +126,7 @@ static void test_command(void **state)
 	    "openssl s_client -connect 192.0.2.1:25 -servername mx.example.org -dane_tlsa_rrdata "
 	    "'3 1 1 0123' -x");
 	assert_printed("  $ openssl s_client -connect 192.0.2.1:25 -servername mx.example.org \\\n"
-		       "        -dane_tlsa_rrdata '3 1 1 0123' -x\n");
+		       "    -dane_tlsa_rrdata '3 1 1 0123' -x\n");
 }
 
 int main(void)
