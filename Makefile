@@ -54,7 +54,7 @@ say    = $(if $(V),,@printf '  %-5s%s\n' $(1) $(2))
 # Targets that install first start a make of their own, with a job for each processor.
 build := $(MAKE) --no-print-directory -j$(shell nproc)
 
-.PHONY: all deps test-deps run check units demo bench bench-deps fuzz fuzz-build fuzz-replay install uninstall clean dist help FORCE
+.PHONY: all deps test-deps run check units demo demo-transparent bench bench-deps fuzz fuzz-build fuzz-replay install uninstall clean dist help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY: $(OUT)/tests/fuzz/replay.o $(FUZZERS:%.c=$(OUT)/%.o)
 
@@ -65,6 +65,7 @@ help:
 	@echo "make run        install what building needs, build, serve with the defaults on port 2525"
 	@echo "make check      get what the tests need, build, run all tests"
 	@echo "make demo       a small signed internet in a namespace, and what danelaw does with it"
+	@echo "make demo-transparent   a mail server behind danelaw as its router, no setting of it changed"
 	@echo "make bench      CPU per message and messages/s beside Postfix and Exim, under a minute"
 	@echo "make fuzz       all fuzzers, FUZZ_SECONDS=$(FUZZ_SECONDS) each"
 	@echo "make install    into DESTDIR$(PREFIX); uninstall, clean, dist, deps"
@@ -137,6 +138,10 @@ fuzz: deps
 demo: test-deps
 	@$(build) all
 	@tests/lab/demo $(OUT)/danelaw
+
+demo-transparent: test-deps
+	@$(build) all
+	@tests/lab/demo-transparent $(OUT)/danelaw
 
 # ---- benchmarks ----
 

@@ -122,8 +122,10 @@ class EximClient(Exim):
     """A stock sender: everything goes to danelaw as its smarthost; takes mail on port 2502.
     `router=DNSLOOKUP`: to the recipients' mail hosts, by its own lookups."""
 
+    port = 2502
+
     def __init__(self, folder, router=SMARTHOST, host=HERE):
-        super().__init__(folder, "127.0.0.1", 2502, "sender.lab", SENDER, host, router=router)
+        super().__init__(folder, "127.0.0.1", self.port, "sender.lab", SENDER, host, router=router)
 
     def queue(self):
         """The ids of the messages that wait."""
