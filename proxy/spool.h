@@ -9,7 +9,8 @@
  *
  * The loop writes bodies into the page cache; everything that may wait for a disk (fsync, SQLite,
  * unlink) is done by one child process, the disk process. Answers come on a later turn, exactly one
- * each, none after cancel or free. Owner: machine.
+ * each, none after free or spool_forget(). Several processes may share the spool; one of them works
+ * it off. Owner: machine.
  */
 #ifndef PROXY_SPOOL_H
 #define PROXY_SPOOL_H
@@ -56,7 +57,12 @@ struct spool_draft *spool_draft_new(
 bool spool_draft_write(struct spool_draft *draft, const void *data, size_t len);
 const char *spool_draft_error(const struct spool_draft *draft);
 
-/* ok false: why says what went wrong; nothing may be promised. At most 60 s after the request. */
+/*
+ * ok false: why says what went wrong; nothing may be promised. At most 60 s after the request. A
+ * commit that the disk completes after that is undone as soon as it has; it still becomes mail,
+ * and the client's next try a second copy, if this process ends before, or if another danelaw on
+ * the same spool gave it out in the moment between.
+ */
 typedef void spool_draft_fn(bool ok, const char *why, void *arg);
 
 /* All octets are on the disk, file and directory entry. One request at a time. */
@@ -70,8 +76,7 @@ void spool_draft_sync(struct spool_draft *draft, spool_draft_fn *callback, void 
 void spool_draft_commit(struct spool_draft *draft, const struct spool_message *message,
     spool_draft_fn *callback, void *arg);
 
-/* Unless it was committed, the file goes. A commit under way is taken back where it can still be;
- * it then ends like one that the client did not hear of: the mail may arrive twice. */
+/* Unless it was committed, the file goes. A commit under way is taken back as above. */
 void spool_draft_free(struct spool_draft **draft);
 
 /* ---- working it off (runner) ---- */
