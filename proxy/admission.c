@@ -60,17 +60,43 @@ static void log_refused(
 	    because, why);
 }
 
-/* ---- whom it dialled, and whether it is us ---- */
+static void refuse(const struct admission *a, int fd, const struct addr *client, const char *why,
+    const char *words)
+{
+	log_refused(a, client, "", why);
+	admission_turn_away(fd, REASON_NOT_ALLOWED, words);
+}
+
+static bool is_allowed(const struct admission *a, int fd, const struct addr *client)
+{
+	if (cidr_list_contains(&a->conf->clients, client))
+		return true;
+	refuse(a, fd, client, "not in [listener] clients",
+	    "this relay does not serve your address ([listener] clients)");
+	return false;
+}
+
+static void admit(struct admission *a, int fd, const struct addr *client)
+{
+	static const struct interception none;
+
+	if (is_allowed(a, fd, client))
+		a->admit(fd, client, &none, a->arg);
+}
+
+/* ---- connections that were meant for others ---- */
 
 /*
- * Our own connection has come back: the rules of this network intercept it. Closed without a word,
+ * Our own connection has come back: the rules of this network intercept it. Both ends count, since
+ * a client may by chance have the address and port that one of ours has. Closed without a word,
  * which ends its other end, too, before any mail was sent.
  */
-static bool is_own(const struct admission *a, const struct addr *peer)
+static bool is_own(const struct admission *a, const struct addr *peer, const struct addr *original)
 {
 	char text[ADDR_TEXT];
 
-	if (!loop_test_hears(a->proxy->loop_test, peer) && !pool_is_near(a->proxy->pool, peer))
+	if (!loop_test_hears(a->proxy->loop_test, peer, original) &&
+	    !pool_is_own(a->proxy->pool, peer, original))
 		return false;
 	log_error("our own connection from %s to a next hop was handed back to listener %s: the "
 		  "network's rules must except danelaw's traffic (danelaw nft prints such rules)",
@@ -78,29 +104,30 @@ static bool is_own(const struct admission *a, const struct addr *peer)
 	return true;
 }
 
-static void admit(struct admission *a, int fd, const struct addr *client)
+static void refuse_direct(
+    const struct admission *a, int fd, const struct addr *client, const char *why)
 {
-	struct interception interception = {0};
-	struct addr original;
-	const char *why;
+	refuse(a, fd, client, why,
+	    "this port takes intercepted connections alone; connect to the mail host itself");
+}
 
-	if (!cidr_list_contains(&a->conf->clients, client)) {
-		log_refused(a, client, "", "not in [listener] clients");
-		admission_turn_away(fd, REASON_NOT_ALLOWED,
-		    "this relay does not serve your address ([listener] clients)");
+static void admit_intercepted(struct admission *a, int fd, const struct addr *client)
+{
+	struct interception interception;
+	struct addr original;
+
+	if (!intercept_find(a->conf, fd, client, &original)) {
+		refuse_direct(a, fd, client, "no redirection of it is known (conntrack)");
+	} else if (is_own(a, client, &original)) {
+		close(fd);
+	} else if (!is_allowed(a, fd, client)) {
 		return;
-	}
-	if (a->conf->intercept != INTERCEPT_OFF) {
-		if (!intercept_find(a->conf, fd, client, &original, &why)) {
-			log_refused(a, client, " that takes intercepted connections alone", why);
-			admission_turn_away(fd, REASON_NOT_ALLOWED,
-			    "this port takes intercepted connections alone; connect to the mail "
-			    "host itself");
-			return;
-		}
+	} else if (intercept_is_direct(a->conf, fd, &original)) {
+		refuse_direct(a, fd, client, "it connected to this host itself");
+	} else {
 		intercept_describe(a->conf, client, &original, &interception);
+		a->admit(fd, client, &interception, a->arg);
 	}
-	a->admit(fd, client, &interception, a->arg);
 }
 
 /* ---- load balancers ---- */
@@ -149,8 +176,8 @@ static void await_introduction(struct admission *a, int fd, const struct addr *b
 
 void admission_accept(struct admission *a, int fd, const struct addr *peer)
 {
-	if (a->conf->intercept != INTERCEPT_OFF && is_own(a, peer))
-		close(fd);
+	if (a->conf->intercept != INTERCEPT_OFF)
+		admit_intercepted(a, fd, peer);
 	else if (cidr_list_contains(&a->conf->proxy_protocol, peer))
 		await_introduction(a, fd, peer);
 	else

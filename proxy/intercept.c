@@ -58,28 +58,23 @@ static bool ask_conntrack(int fd, int family, struct addr *a)
 	       addr_from_sockaddr(a, (struct sockaddr *)&ss);
 }
 
-bool intercept_find(const struct conf_listener *conf, int fd, const struct addr *client,
-    struct addr *original, const char **why)
+bool intercept_find(
+    const struct conf_listener *conf, int fd, const struct addr *client, struct addr *original)
+{
+	if (conf->intercept == INTERCEPT_TPROXY)
+		return own_end(fd, original);
+	return ask_conntrack(fd, client->sa.sa_family, original);
+}
+
+/* Under redirect our end is always ours; the client's own idea of it must be another. */
+bool intercept_is_direct(const struct conf_listener *conf, int fd, const struct addr *original)
 {
 	struct addr own;
 
-	if (!own_end(fd, &own)) {
-		*why = "the connection is gone";
-		return false;
-	}
-	*original = own;
-	if (conf->intercept == INTERCEPT_REDIRECT &&
-	    !ask_conntrack(fd, client->sa.sa_family, original)) {
-		*why = "no redirection is known of this connection (conntrack)";
-		return false;
-	}
-	/* Under redirect our end is always ours; the client's own idea of it must be another. */
-	if ((conf->intercept == INTERCEPT_REDIRECT && addr_equal(original, &own)) ||
-	    addr_is_local(original)) {
-		*why = "it connected to this host itself";
-		return false;
-	}
-	return true;
+	if (conf->intercept == INTERCEPT_REDIRECT && own_end(fd, &own) &&
+	    addr_equal(original, &own))
+		return true;
+	return addr_is_local(original);
 }
 
 void intercept_describe(const struct conf_listener *conf, const struct addr *client,

@@ -33,12 +33,12 @@ bool intercept_marks(const struct conf *conf);
 /* The listening socket may take connections to any address. false: errno. */
 bool intercept_make_transparent(int fd, int family);
 
-/*
- * Whom the client of an accepted connection dialled. false: *why in words: it dialled us, and going
- * on would be a loop or a client that should use another listener.
- */
-bool intercept_find(const struct conf_listener *conf, int fd, const struct addr *client,
-    struct addr *original, const char **why);
+/* Whom the client of an accepted connection dialled. false: the kernel does not know. */
+bool intercept_find(
+    const struct conf_listener *conf, int fd, const struct addr *client, struct addr *original);
+
+/* It dialled us: going on would be a loop, or it should use another listener. Asks the kernel. */
+bool intercept_is_direct(const struct conf_listener *conf, int fd, const struct addr *original);
 
 /* What follows from it, but for the name, which comes with EHLO. */
 void intercept_describe(const struct conf_listener *conf, const struct addr *client,

@@ -16,7 +16,7 @@
 
 struct probe {
 	struct stream *stream;
-	struct addr near;
+	struct addr near, far;
 	bool is_bound;
 };
 
@@ -68,10 +68,9 @@ static void on_verdict(struct ev_loop *loop, ev_timer *w, int revents)
 static void dial(struct loop_test *test, struct probe *probe, const char *ip)
 {
 	struct socket_origin origin = {.mark = test->proxy->mark};
-	struct addr nobody;
 
-	addr_parse_ip(&nobody, ip, 25);
-	probe->stream = stream_connect(test->proxy->loop, &nobody, &origin, on_stream, test);
+	addr_parse_ip(&probe->far, ip, 25);
+	probe->stream = stream_connect(test->proxy->loop, &probe->far, &origin, on_stream, test);
 	probe->is_bound = stream_local(probe->stream, &probe->near);
 }
 
@@ -91,10 +90,13 @@ struct loop_test *loop_test_start(struct proxy *proxy, loop_test_fn *callback, v
 	return test;
 }
 
-bool loop_test_hears(struct loop_test *test, const struct addr *client)
+bool loop_test_hears(struct loop_test *test, const struct addr *client, const struct addr *original)
 {
 	for (size_t i = 0; test && i < 2; i++) {
-		if (!test->probes[i].is_bound || !addr_equal(&test->probes[i].near, client))
+		const struct probe *probe = &test->probes[i];
+
+		if (!probe->is_bound || !addr_equal(&probe->near, client) ||
+		    !addr_equal(&probe->far, original))
 			continue;
 		ev_feed_event(test->proxy->loop, &test->verdict, EV_TIMER);
 		return true;

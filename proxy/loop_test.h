@@ -22,7 +22,8 @@ typedef void loop_test_fn(void *arg);
 struct loop_test *loop_test_start(struct proxy *proxy, loop_test_fn *callback, void *arg);
 void loop_test_free(struct loop_test **test); /* NULL inside is welcome */
 
-/* For listeners: is this accepted connection the test's own? Then it has failed. */
-bool loop_test_hears(struct loop_test *test, const struct addr *client);
+/* For listeners: is the accepted connection between these the test's own? Then it has failed. */
+bool loop_test_hears(
+    struct loop_test *test, const struct addr *client, const struct addr *original);
 
 #endif

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <uthash.h>
 #include <utlist.h>
 
 enum { IDLE_LEAST = 8, IDLE_MOST = 1000 };
@@ -36,12 +37,18 @@ struct idle {
 	struct idle *prev, *next;
 };
 
+/* Plain octets, too. */
+struct flow {
+	struct addr ends[2]; /* ours and theirs */
+	UT_hash_handle hh;
+};
+
 struct pool {
 	struct proxy *proxy;
 	struct idle *idle; /* the one used last stands first */
 	size_t idle_count, idle_max;
-	struct tally open; /* connections to each address, idle or not */
-	struct tally near; /* our ends of them */
+	struct tally open;  /* connections to each address, idle or not */
+	struct flow *flows; /* the same connections by both ends */
 };
 
 /* A share of the descriptors: what waits must never keep what works from a socket. */
@@ -67,11 +74,54 @@ struct pool *pool_new(struct proxy *proxy)
 
 /* ---- how many connections an address has ---- */
 
+static struct flow *find_flow(
+    const struct pool *pool, const struct addr *near, const struct addr *far)
+{
+	struct addr ends[2] = {*near, *far};
+	struct flow *flow;
+
+	HASH_FIND(hh, pool->flows, ends, sizeof ends, flow);
+	return flow;
+}
+
+static void add_flow(struct pool *pool, const struct addr *near, const struct addr *far)
+{
+	struct flow *flow;
+
+	if (find_flow(pool, near, far))
+		return;
+	flow = mem_zero(1, sizeof *flow);
+	flow->ends[0] = *near;
+	flow->ends[1] = *far;
+	HASH_ADD(hh, pool->flows, ends, sizeof flow->ends, flow);
+}
+
+static void remove_flow(struct pool *pool, const struct addr *near, const struct addr *far)
+{
+	struct flow *flow = find_flow(pool, near, far);
+
+	if (!flow)
+		return;
+	HASH_DEL(pool->flows, flow);
+	free(flow);
+}
+
+static void release_flows(struct pool *pool)
+{
+	struct flow *flow, *next;
+
+	HASH_ITER(hh, pool->flows, flow, next)
+	{
+		HASH_DEL(pool->flows, flow);
+		free(flow);
+	}
+}
+
 void pool_opened(struct pool *pool, const struct addr *address, const struct addr *near)
 {
 	tally_add(&pool->open, address);
 	if (near)
-		tally_add(&pool->near, near);
+		add_flow(pool, near, address);
 	metrics_next_hop_opened();
 }
 
@@ -80,12 +130,12 @@ void pool_closed(struct pool *pool, const struct addr *address, const struct add
 	metrics_next_hop_closed();
 	tally_remove(&pool->open, address);
 	if (near)
-		tally_remove(&pool->near, near);
+		remove_flow(pool, near, address);
 }
 
-bool pool_is_near(const struct pool *pool, const struct addr *address)
+bool pool_is_own(const struct pool *pool, const struct addr *near, const struct addr *address)
 {
-	return tally_get(&pool->near, address) > 0;
+	return find_flow(pool, near, address) != NULL;
 }
 
 /* ---- idle connections ---- */
@@ -230,7 +280,7 @@ void pool_free(struct pool **pool)
 		return;
 	pool_drain(*pool);
 	tally_release(&(*pool)->open);
-	tally_release(&(*pool)->near);
+	release_flows(*pool);
 	free(*pool);
 	*pool = NULL;
 }

@@ -27,8 +27,8 @@ void pool_free(struct pool **pool); /* closes what is idle */
 void pool_opened(struct pool *pool, const struct addr *address, const struct addr *near);
 void pool_closed(struct pool *pool, const struct addr *address, const struct addr *near);
 
-/* Whether this is our end of a connection to a next hop (R-NET-06). */
-bool pool_is_near(const struct pool *pool, const struct addr *address);
+/* Whether a connection between these two is one of ours to a next hop (R-NET-06). */
+bool pool_is_own(const struct pool *pool, const struct addr *near, const struct addr *address);
 
 /*
  * Whether one more connection to the address is within [limits] next_hop_connections. Closes an

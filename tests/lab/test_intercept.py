@@ -222,7 +222,7 @@ def test_direct_connections_are_refused(network, trapped, address):
         with network.client.inside(), Smtp((address, port), ehlo=None) as c:
             assert c.reply(554).startswith("554 5.7.1 not-allowed")
             assert c.is_closed()
-    assert "refused by listener trap that takes intercepted" in trapped.log
+    assert "refused by listener trap: it connected to this host itself" in trapped.log
 
 
 def test_strangers_are_refused(lab, network, trapped):
