@@ -37,7 +37,8 @@ def declare(lab):
     lab.domain("counted-stale.lab", STALE, fake={})
     lab.domain("counted-clear.plain", how=UNSIGNED, cert=None, fake={})
     lab.domain("counted-slow.plain", how=UNSIGNED, cert=None, fake={"replies": {".": slow_verdict}})
-    lab.domain("counted-picky.plain", how=UNSIGNED, cert=None, fake={"replies": {"RCPT": "550 5.1.1 no"}})
+    lab.domain("counted-picky.plain", how=UNSIGNED, cert=None,
+               fake={"replies": {"RCPT": "550 5.1.1 no"}})
     lab.domain("counted-report.lab", STALE, fake={})
     lab.domain("counted-bogus.lab", "3 1 1", how=CORRUPT + " TLSA", fake={})
     lab.domain("counted-sts.lab", cert=lab.ca.issue("mx.counted-sts.lab"), sts="enforce", fake={})
@@ -79,7 +80,7 @@ def metrics():
 
 @contextlib.contextmanager
 def counted(wanted):
-    """By how much the block must make each grow; a name without labels is the sum of all its own."""
+    """By how much the block must make each grow; a name without labels is the sum of its own."""
     before = metrics()
     yield
     grown = {}
@@ -127,7 +128,8 @@ def test_families(served):
     for name in ("messages_total refusals_total would_refuse_total sessions sessions_total "
                  "next_hop_connections handshakes_total dns_lookups_total sts_fetches_total "
                  "hint_mismatches_total delivery_seconds spool_messages spool_tries_total "
-                 "spool_notices_total exception_expires_seconds alarm dnssec_working build_info").split():
+                 "spool_notices_total exception_expires_seconds alarm dnssec_working "
+                 "build_info").split():
         assert "\n# TYPE danelaw_%s " % name in "\n" + text, name
     now = metrics()
     assert now["danelaw_dnssec_working"] == 1
@@ -147,7 +149,8 @@ def test_sent(served):
 def test_refused(served):
     """Once for each recipient that heard it; the next hop's own words are not ours."""
     with counted({'danelaw_messages_total{policy="dane",tls="-",status="deferred"}': 1,
-                  'danelaw_refusals_total{reason="dane-mismatch"}': 2, "danelaw_delivery_seconds_count": 0}):
+                  'danelaw_refusals_total{reason="dane-mismatch"}': 2,
+                  "danelaw_delivery_seconds_count": 0}):
         with Smtp() as c:
             c("MAIL FROM:<a@client.lab>", 250)
             c("RCPT TO:<b@counted-stale.lab>", 451)
@@ -158,7 +161,8 @@ def test_refused(served):
 
 
 def test_would_refuse(served):
-    with counted({'danelaw_would_refuse_total{reason="dane-mismatch"}': 1, "danelaw_refusals_total": 0}):
+    with counted({'danelaw_would_refuse_total{reason="dane-mismatch"}': 1,
+                  "danelaw_refusals_total": 0}):
         assert send("b@counted-report.lab").code == 250
 
 
@@ -230,7 +234,8 @@ def test_cannot_bind(lab, served):
     d = Danelaw(lab, {**ADMIN, "listener smarthost": {"listen": "127.0.0.1:2599"}})
     done = subprocess.run([PROGRAM, "-c", d.conf], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           text=True, timeout=10)
-    assert done.returncode == 69 and "[admin] cannot bind [127.0.0.1]:9125" in done.stdout, done.stdout
+    assert done.returncode == 69, done.stdout
+    assert "[admin] cannot bind [127.0.0.1]:9125" in done.stdout
 
 
 # ---- hostile requests ----
@@ -244,7 +249,7 @@ def status(reply):
     (b"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n", {200}),
     (b"GET /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\nx", {200}),
     (b"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", {400, None}),
-    (b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n", {405}),
+    (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n", {405}),
     (b"GET /metrics HTTP/1.1\r\n\r\n", {400}),
     (b"GET /metrics HTTP/1.0\r\n\r\n", {200}),
     (b"GET / HTTP/1.1\r\n" + b"X: " + b"y" * 100000 + b"\r\n\r\n", {431, None}),
@@ -288,7 +293,9 @@ def is_served():
 
 def test_many_at_once(served):
     """No descriptor and no time is lost to those who come and go, or reset."""
-    fds = len(os.listdir("/proc/%d/fd" % served.child.pid))
+    def descriptors():
+        return len(os.listdir("/proc/%d/fd" % served.child.pid))
+    before = descriptors()
     began = time.monotonic()
     for i in range(600):
         s = socket.create_connection(("127.0.0.1", PORT), 5)
@@ -299,7 +306,7 @@ def test_many_at_once(served):
         s.close()
     assert send("b@counted.lab").code == 250
     wait(is_served, 5, "HTTP is served again")
-    wait(lambda: len(os.listdir("/proc/%d/fd" % served.child.pid)) <= fds + 2, 8, "no descriptor is lost")
+    wait(lambda: descriptors() <= before + 2, 8, "no descriptor is lost")
     assert time.monotonic() - began < 8
 
 
