@@ -37,7 +37,7 @@ static const char check_usage[] =
     "\n"
     "NAME is a domain, an address, or the name of an MX host. No mail is sent.\n"
     "\n"
-    "  -f, --file FILE     a list of domains, or a mail log (to=<..@DOMAIN>); -: stdin\n"
+    "  -f, --file FILE     domains, or a mail log (to=<..@DOMAIN>); -: stdin\n"
     "      --host          NAME is an MX host: no MX record is looked up\n"
     "      --port PORT     in place of 25\n"
     "  -4, -6              only IPv4, only IPv6 addresses are connected to\n"

@@ -11,12 +11,13 @@ import subprocess
 import threading
 import time
 
+import jsonschema
 import pytest
 
 import test_dane
 from certs import make
 from check import check, check_json, command, configure
-from program import Danelaw
+from program import HERE, Danelaw
 from smtp import Smtp
 from test_dane import CASES, HOSTS, domain
 from zones import UNSIGNED, write
@@ -257,6 +258,18 @@ def test_explain_for_people(lab, conf):
     shell = done.out.split("The connection, repeated:\n    $ ")[1].replace("-starttls", "-brief -starttls")
     ran = subprocess.run(shell, shell=True, input="QUIT\n", capture_output=True, text=True, timeout=20)
     assert "verify error:num=65" in ran.stderr, ran.stderr
+
+
+@pytest.mark.parametrize("address", [
+    "b@" + domain(name) for name in ("ee-311", "half", "t06-mismatch", "report-wrong", "until-tomorrow",
+                                     "secure-below", "report-bogus", "none-with-starttls")
+] + ["b@null.lab", "b@[198.18.0.9]", "b@-x.lab", "kept.plain", "odd-txt.plain"])
+def test_explain_by_its_schema(lab, conf, address):
+    with open(os.path.join(HERE, "../../packaging/explain.schema.json")) as f:
+        schema = json.load(f)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    told = json.loads(command(lab, ["explain", "--json", address], conf=conf).out)
+    jsonschema.Draft202012Validator(schema).validate(told)
 
 
 def test_explain_names_the_exception(lab, conf):
