@@ -1,0 +1,208 @@
+/*
+ * duplicates.c - remembered acceptances, in a hash table and through the spool over restarts.
+ *
+ * An entry is 32 octets: a third tells (client, sender, recipient), known at RCPT; the rest tells
+ * the message, known at its end. Both come of SHA-256, so that nobody can have mail of others taken
+ * for a duplicate. In doubt nothing is known: a duplicate is better than a loss.
+ */
+#include "proxy/duplicates.h"
+
+#include "conf/clock.h"
+#include "conf/mem.h"
+#include "proxy/spool.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+enum {
+	KEEP = 86400, /* seconds */
+	WHO_SIZE = 10,
+};
+
+static_assert((int)DIGEST_SIZE == (int)SPOOL_DIGEST_SIZE, "an entry is what the spool stores");
+
+struct entry {
+	unsigned char digest[DIGEST_SIZE];
+	time_t until;
+	UT_hash_handle hh; /* in the order of coming */
+};
+
+/* How many entries begin with this. */
+struct who {
+	unsigned char digest[WHO_SIZE];
+	size_t count;
+	UT_hash_handle hh;
+};
+
+struct duplicates {
+	struct spool *spool;
+	struct entry *entries;
+	struct who *whos;
+};
+
+/* ---- keys ---- */
+
+/* With the NUL, so that no two keys run into one another. */
+static void add_text(struct digest *digest, const char *text)
+{
+	digest_add(digest, text, strlen(text) + 1);
+}
+
+static void make_digest(
+    const struct duplicate_key *key, const unsigned char *body, unsigned char out[DIGEST_SIZE])
+{
+	struct digest *digest = digest_new();
+
+	add_text(digest, key->client);
+	add_text(digest, key->sender);
+	add_text(digest, key->recipient);
+	if (body)
+		digest_add(digest, body, DIGEST_SIZE);
+	digest_end(&digest, out);
+}
+
+static void make_entry(const struct duplicate_key *key, const unsigned char body[DIGEST_SIZE],
+    unsigned char out[DIGEST_SIZE])
+{
+	unsigned char who[DIGEST_SIZE];
+
+	make_digest(key, body, out);
+	make_digest(key, NULL, who);
+	memcpy(out, who, WHO_SIZE);
+}
+
+/* ---- the table ---- */
+
+static struct who *find_who(const struct duplicates *d, const unsigned char *digest)
+{
+	struct who *who;
+
+	HASH_FIND(hh, d->whos, digest, WHO_SIZE, who);
+	return who;
+}
+
+static void count_who(struct duplicates *d, const unsigned char *digest)
+{
+	struct who *who = find_who(d, digest);
+
+	if (!who) {
+		who = mem_zero(1, sizeof *who);
+		memcpy(who->digest, digest, WHO_SIZE);
+		HASH_ADD(hh, d->whos, digest, WHO_SIZE, who);
+	}
+	who->count++;
+}
+
+static void forget(struct duplicates *d, struct entry *entry)
+{
+	struct who *who = find_who(d, entry->digest);
+
+	if (--who->count == 0) {
+		HASH_DEL(d->whos, who);
+		free(who);
+	}
+	HASH_DEL(d->entries, entry);
+	free(entry);
+}
+
+/* A clock that was set back must not make an entry live longer than a day. */
+static bool is_over(const struct entry *entry)
+{
+	time_t left = entry->until - clock_wall();
+
+	return left <= 0 || left > KEEP;
+}
+
+static void make_room(struct duplicates *d)
+{
+	while (d->entries && (HASH_COUNT(d->entries) >= DUPLICATES_MAX || is_over(d->entries)))
+		forget(d, d->entries);
+}
+
+static struct entry *find(const struct duplicates *d, const unsigned char digest[DIGEST_SIZE])
+{
+	struct entry *entry;
+
+	HASH_FIND(hh, d->entries, digest, DIGEST_SIZE, entry);
+	return entry;
+}
+
+static void add(const unsigned char digest[DIGEST_SIZE], time_t until, void *arg)
+{
+	struct duplicates *d = arg;
+	struct entry *entry = find(d, digest);
+
+	if (entry) {
+		entry->until = until;
+		return;
+	}
+	make_room(d);
+	entry = mem_zero(1, sizeof *entry);
+	memcpy(entry->digest, digest, DIGEST_SIZE);
+	entry->until = until;
+	HASH_ADD(hh, d->entries, digest, DIGEST_SIZE, entry);
+	count_who(d, digest);
+}
+
+/* ---- the interface ---- */
+
+struct duplicates *duplicates_new(struct spool *spool)
+{
+	struct duplicates *d = mem_zero(1, sizeof *d);
+
+	d->spool = spool;
+	if (spool)
+		spool_recall(spool, add, d);
+	return d;
+}
+
+void duplicates_free(struct duplicates **duplicates)
+{
+	struct duplicates *d = *duplicates;
+
+	*duplicates = NULL;
+	if (!d)
+		return;
+	while (d->entries)
+		forget(d, d->entries);
+	free(d);
+}
+
+bool duplicates_may_know(const struct duplicates *d, const struct duplicate_key *key)
+{
+	unsigned char digest[DIGEST_SIZE];
+
+	if (!d->entries)
+		return false;
+	make_digest(key, NULL, digest);
+	return find_who(d, digest) != NULL;
+}
+
+time_t duplicates_find(const struct duplicates *d, const struct duplicate_key *key,
+    const unsigned char body[DIGEST_SIZE])
+{
+	unsigned char digest[DIGEST_SIZE];
+	const struct entry *entry;
+
+	if (!d->entries)
+		return 0;
+	make_entry(key, body, digest);
+	entry = find(d, digest);
+	return entry && !is_over(entry) ? entry->until - KEEP : 0;
+}
+
+void duplicates_remember(
+    struct duplicates *d, const struct duplicate_key *key, const unsigned char body[DIGEST_SIZE])
+{
+	unsigned char digest[DIGEST_SIZE];
+	time_t until = clock_wall() + KEEP;
+
+	make_entry(key, body, digest);
+	add(digest, until, d);
+	if (d->spool)
+		spool_remember(d->spool, digest, until);
+}
+
+size_t duplicates_count(const struct duplicates *d) { return HASH_COUNT(d->entries); }

@@ -1,0 +1,47 @@
+/*
+ * duplicates.h - what a next hop has accepted without its client hearing of it (RFC 1047).
+ *
+ * The client vanished after its final dot, or what remained of its message could not be kept: it
+ * will send the same message again, and the recipients who have it must not get it twice. An
+ * acceptance is remembered for a day, over restarts too. Owner: machine.
+ */
+#ifndef PROXY_DUPLICATES_H
+#define PROXY_DUPLICATES_H
+
+#include "tls/digest.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <time.h>
+
+enum { DUPLICATES_MAX = 100000 }; /* beyond it the oldest goes */
+
+struct duplicates;
+struct spool;
+
+/* Whose message for whom; all borrowed. */
+struct duplicate_key {
+	const char *client; /* address text */
+	const char *sender;
+	const char *recipient;
+};
+
+/* spool NULL: in memory alone. Blocks while the spool tells what it knows. */
+struct duplicates *duplicates_new(struct spool *spool);
+void duplicates_free(struct duplicates **duplicates); /* NULL inside is welcome */
+
+/* Whether anything of this sender for this recipient is remembered: before the body is known. */
+bool duplicates_may_know(const struct duplicates *duplicates, const struct duplicate_key *key);
+
+/*
+ * body: digest of the message as the client sent it, its Message-ID included. When a next hop
+ * accepted it; 0: never, as far as is known.
+ */
+time_t duplicates_find(const struct duplicates *duplicates, const struct duplicate_key *key,
+    const unsigned char body[DIGEST_SIZE]);
+void duplicates_remember(struct duplicates *duplicates, const struct duplicate_key *key,
+    const unsigned char body[DIGEST_SIZE]);
+
+size_t duplicates_count(const struct duplicates *duplicates);
+
+#endif

@@ -1,0 +1,149 @@
+/*
+ * test_duplicates.c - what is remembered of acceptances, with a spool that is a list.
+ */
+#include "proxy/duplicates.h"
+
+#include "conf/clock.h"
+#include "proxy/spool.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { DAY = 86400 };
+
+/* ---- the clock and the spool ---- */
+
+static time_t now = 1900000000;
+time_t clock_wall(void) { return now; }
+double clock_steady(void) { return (double)now; }
+
+struct spool {
+	size_t count;
+	struct {
+		unsigned char digest[SPOOL_DIGEST_SIZE];
+		time_t until;
+	} kept[8];
+};
+
+void spool_remember(
+    struct spool *spool, const unsigned char digest[SPOOL_DIGEST_SIZE], time_t until)
+{
+	assert_in_range(spool->count, 0, 7);
+	memcpy(spool->kept[spool->count].digest, digest, SPOOL_DIGEST_SIZE);
+	spool->kept[spool->count++].until = until;
+}
+
+void spool_recall(struct spool *spool, spool_memory_fn *each, void *arg)
+{
+	for (size_t i = 0; i < spool->count; i++)
+		each(spool->kept[i].digest, spool->kept[i].until, arg);
+}
+
+/* ---- tests ---- */
+
+static const struct duplicate_key key = {"10.0.0.1", "a@x.example", "b@y.example"};
+static const unsigned char body[DIGEST_SIZE] = {1}, other_body[DIGEST_SIZE] = {2};
+
+static void only_the_same(void **state)
+{
+	static const struct duplicate_key others[] = {
+	    {"10.0.0.2", "a@x.example", "b@y.example"},
+	    {"10.0.0.1", "c@x.example", "b@y.example"},
+	    {"10.0.0.1", "a@x.example", "B@y.example"},
+	    {"10.0.0.1", "a@x.exampleb", "@y.example"},
+	    {"10.0.0.1a", "@x.example", "b@y.example"},
+	};
+	struct duplicates *d = duplicates_new(NULL);
+
+	(void)state;
+	assert_false(duplicates_may_know(d, &key));
+	assert_int_equal(duplicates_find(d, &key, body), 0);
+	duplicates_remember(d, &key, body);
+	assert_true(duplicates_may_know(d, &key));
+	assert_int_equal(duplicates_find(d, &key, body), now);
+	assert_int_equal(duplicates_find(d, &key, other_body), 0);
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+		assert_false(duplicates_may_know(d, &others[i]));
+		assert_int_equal(duplicates_find(d, &others[i], body), 0);
+	}
+	duplicates_free(&d);
+	assert_null(d);
+	duplicates_free(&d);
+}
+
+static void for_a_day(void **state)
+{
+	struct duplicates *d = duplicates_new(NULL);
+	time_t accepted = now;
+
+	(void)state;
+	duplicates_remember(d, &key, body);
+	now += DAY - 1;
+	assert_int_equal(duplicates_find(d, &key, body), accepted);
+	now += 1;
+	assert_int_equal(duplicates_find(d, &key, body), 0);
+	duplicates_remember(d, &key, body);
+	now -= 3600; /* a clock that is set back makes nothing live longer */
+	assert_int_equal(duplicates_find(d, &key, body), 0);
+	now += 3600;
+	assert_int_equal(duplicates_find(d, &key, body), now);
+	duplicates_free(&d);
+}
+
+static void over_restarts(void **state)
+{
+	struct spool spool = {0};
+	struct duplicates *d = duplicates_new(&spool);
+	time_t accepted = now;
+
+	(void)state;
+	duplicates_remember(d, &key, body);
+	duplicates_free(&d);
+	now += 60;
+	d = duplicates_new(&spool);
+	assert_true(duplicates_may_know(d, &key));
+	assert_int_equal(duplicates_find(d, &key, body), accepted);
+	duplicates_free(&d);
+}
+
+static void bounded(void **state)
+{
+	struct duplicates *d = duplicates_new(NULL);
+	unsigned char many[DIGEST_SIZE] = {0};
+
+	(void)state;
+	duplicates_remember(d, &key, body);
+	for (unsigned i = 0; i < DUPLICATES_MAX; i++) {
+		char recipient[16];
+
+		snprintf(recipient, sizeof recipient, "%u@y.example", i);
+		duplicates_remember(
+		    d, &(struct duplicate_key){"10.0.0.1", "a@x.example", recipient}, many);
+	}
+	assert_int_equal(duplicates_count(d), DUPLICATES_MAX);
+	assert_false(duplicates_may_know(d, &key));
+	assert_true(duplicates_may_know(
+	    d, &(struct duplicate_key){"10.0.0.1", "a@x.example", "0@y.example"}));
+	now += DAY;
+	duplicates_remember(d, &key, body);
+	assert_int_equal(duplicates_count(d), 1);
+	duplicates_free(&d);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    {"R-SMTP-64: the same message alone is known again", only_the_same, NULL, NULL, NULL},
+	    {"R-SMTP-64: for a day", for_a_day, NULL, NULL, NULL},
+	    {"R-SMTP-64: over restarts", over_restarts, NULL, NULL, NULL},
+	    {"the oldest goes", bounded, NULL, NULL, NULL},
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
