@@ -157,6 +157,8 @@ static void check_interception(
 		"strict needs intercept = redirect or tproxy"},
 	    {"passthrough", listener->passthrough.count && listener->intercept == INTERCEPT_OFF,
 		"needs intercept = redirect or tproxy"},
+	    {"passthrough", listener->passthrough.count && listener->delivery == DELIVERY_QUEUE,
+		"and delivery = queue exclude each other: what is queued goes to the recipient's own host"},
 	    {"preserve_source",
 		listener->preserve_source && listener->intercept != INTERCEPT_TPROXY,
 		"needs intercept = tproxy"},
@@ -232,6 +234,25 @@ static const char *listed_in(const struct conf *conf, const struct addr *a)
 	return NULL;
 }
 
+/* RFC 2033 5: LMTP on port 25 would be taken for SMTP. Its clients hear of each recipient, so there
+ * is nothing to defer and nothing to keep for them. */
+static void check_lmtp(
+    const struct conf_listener *listener, struct draft *draft, const struct draft_section *section)
+{
+	if (listener->protocol != PROTOCOL_LMTP)
+		return;
+	if (listener->delivery != DELIVERY_FANOUT)
+		draft_error(draft, where_in(draft, section, "delivery"),
+		    "[listener %s] delivery must be fanout where protocol is lmtp", listener->name);
+	for (size_t i = 0; i < listener->listen.count; i++)
+		if (addr_port(&listener->listen.items[i]) == 25) {
+			draft_error(draft, where_in(draft, section, "listen"),
+			    "[listener %s] port 25 is not for lmtp (RFC 2033 section 5)",
+			    listener->name);
+			return;
+		}
+}
+
 static void check_listeners(const struct conf *conf, struct draft *draft)
 {
 	char text[ADDR_TEXT];
@@ -244,6 +265,7 @@ static void check_listeners(const struct conf *conf, struct draft *draft)
 		check_open_relay(listener, draft, section);
 		check_interception(listener, draft, section);
 		check_certificate(listener, draft, section);
+		check_lmtp(listener, draft, section);
 		for (size_t n = 0; n < listener->listen.count; n++) {
 			const char *other = listed_before(conf, i, n);
 

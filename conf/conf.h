@@ -23,7 +23,8 @@
 enum level { LEVEL_NONE, LEVEL_MAY, LEVEL_ENCRYPT, LEVEL_DANE, LEVEL_DANE_ONLY, LEVEL_SECURE };
 enum ip_choice { IP_ANY, IP_ONLY_V4, IP_ONLY_V6, IP_PREFER_V4, IP_PREFER_V6 };
 enum tls_version { TLS_VERSION_1_0, TLS_VERSION_1_1, TLS_VERSION_1_2, TLS_VERSION_1_3 };
-enum protocol { PROTOCOL_SMTP };
+enum protocol { PROTOCOL_SMTP, PROTOCOL_LMTP };
+enum delivery_mode { DELIVERY_FANOUT, DELIVERY_DEFER, DELIVERY_QUEUE };
 enum bare_newline { BARE_NEWLINE_REJECT, BARE_NEWLINE_NORMALIZE };
 enum long_lines { LONG_LINES_PASS, LONG_LINES_REFUSE };
 enum intercept { INTERCEPT_OFF, INTERCEPT_REDIRECT, INTERCEPT_TPROXY };
@@ -76,6 +77,7 @@ struct conf_listener {
 	struct conf_addrs listen;
 	bool skip_missing_family; /* `listen` was not written: [::1] only where IPv6 exists */
 	enum protocol protocol;
+	enum delivery_mode delivery;
 	struct cidr_list clients;
 	enum bare_newline bare_newline;
 	enum long_lines long_lines;

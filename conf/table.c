@@ -10,7 +10,14 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct value_choice protocols[] = {{"smtp", PROTOCOL_SMTP}, {NULL, 0}};
+static const struct value_choice protocols[] = {
+    {"smtp", PROTOCOL_SMTP}, {"lmtp", PROTOCOL_LMTP}, {NULL, 0}};
+static const struct value_choice deliveries[] = {
+    {"fanout", DELIVERY_FANOUT},
+    {"defer", DELIVERY_DEFER},
+    {"queue", DELIVERY_QUEUE},
+    {NULL, 0},
+};
 static const struct value_choice bare_newlines[] = {
     {"reject", BARE_NEWLINE_REJECT},
     {"normalize", BARE_NEWLINE_NORMALIZE},
@@ -124,6 +131,7 @@ const struct setting settings[] = {
 	{SECTION_LISTENER, "listen",         &value_listen, IN_LISTENER(listen), "127.0.0.1:2525 [::1]:2525", NOT_EMPTY},
 	{SECTION_LISTENER, "protocol",       &value_enum,   IN_LISTENER(protocol), "smtp", ONE_OF(protocols)},
 	{SECTION_LISTENER, "clients",        &value_ranges, IN_LISTENER(clients), "127.0.0.0/8 ::1", NOT_EMPTY},
+	{SECTION_LISTENER, "delivery",       &value_enum,   IN_LISTENER(delivery), "fanout", ONE_OF(deliveries)},
 	{SECTION_LISTENER, "bare_newline",   &value_enum,   IN_LISTENER(bare_newline), "reject", ONE_OF(bare_newlines)},
 	{SECTION_LISTENER, "long_lines",     &value_enum,   IN_LISTENER(long_lines), "pass", ONE_OF(long_lines)},
 	{SECTION_LISTENER, "intercept",      &value_enum,   IN_LISTENER(intercept), "off", ONE_OF(intercepts)},

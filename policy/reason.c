@@ -57,7 +57,9 @@ static const struct {
 	[REASON_IDLE]                = { "idle",                421, "4.4.2" },
 	[REASON_OVERLOAD]            = { "overload",            421, "4.3.2" },
 	[REASON_SHUTDOWN]            = { "shutdown",            421, "4.3.2" },
+	[REASON_SPOOL_FAILED]        = { "spool-failed",        452, "4.3.1" },
 	[REASON_NEXT_HOP]            = { "-",                     0, "" },
+	[REASON_DUPLICATE]           = { "duplicate",           250, "2.0.0" },
 	[REASON_STS_POLICY_INVALID]  = { "sts-policy-invalid",    0, "" },
 };
 /* clang-format on */

@@ -398,10 +398,10 @@ void delivery_write(struct delivery *d, const void *data, size_t len)
 	smtp_client_write(d->hop.client, data, len);
 }
 
-void delivery_end(struct delivery *d)
+void delivery_end(struct delivery *d, double patience)
 {
 	d->state = FINAL;
-	smtp_client_end(d->hop.client);
+	smtp_client_end(d->hop.client, patience);
 }
 
 void delivery_abort(struct delivery *d, const struct outcome *outcome)

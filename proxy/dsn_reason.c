@@ -141,6 +141,11 @@ static const struct dsn_reason reasons[REASON_COUNT] = {
 		"Your computer sent the message to an address that is no mail server of the recipient's domain, and "
 		"this relay is told to be strict about that.",
 		OWN_ADMINISTRATOR },
+	[REASON_SPOOL_FAILED] = {
+		"This relay could not store the message: its disk is full or does not work.",
+		"Send the message again later. If it lasts, your own mail administrator can mend it." },
+	[REASON_DUPLICATE] = {
+		"The recipient has this message already: it was sent twice.", "There is nothing to mend." },
 	[REASON_NEXT_HOP] = {
 		"The recipient's mail server itself said this.",
 		"Its operator, or whoever looks after the recipient's mailbox, can tell you more." },

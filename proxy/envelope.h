@@ -30,7 +30,9 @@ struct recipient {
 	struct outcome outcome;   /* of its RCPT; later the message's */
 	struct delivery *delivery;
 	struct recipient *next; /* of the same delivery */
-	bool is_logged;         /* without a delivery, in another one's line */
+	bool is_logged;         /* in a line of the log already */
+	bool is_promised;       /* the client was told 250 */
+	double came;            /* of the steady clock */
 };
 
 #endif

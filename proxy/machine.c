@@ -13,6 +13,7 @@
 #include "policy/mtasts.h"
 #include "policy/policy.h"
 #include "policy/store.h"
+#include "proxy/duplicates.h"
 #include "proxy/hint.h"
 #include "proxy/metrics.h"
 #include "proxy/pool.h"
@@ -108,6 +109,7 @@ static bool build(struct machine *m)
 	if (m->use == MACHINE_LOOKS)
 		own_configured(m);
 	m->proxy.setbacks = setbacks_new();
+	m->proxy.duplicates = duplicates_new(m->proxy.spool);
 	m->proxy.pool = pool_new(&m->proxy);
 	return true;
 }
@@ -140,6 +142,7 @@ void machine_close(struct machine *m)
 	pool_free(&m->proxy.pool);
 	spool_close(&m->proxy.spool);
 	setbacks_free(&m->proxy.setbacks);
+	duplicates_free(&m->proxy.duplicates);
 	policy_free(&m->proxy.policy);
 	mtasts_free(&m->mtasts);
 	fetcher_free(&m->fetcher);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 struct conf;
+struct duplicates;
 struct ev_loop;
 struct hint_check;
 struct loop_test;
@@ -28,6 +29,7 @@ struct proxy {
 	struct tls_contexts *tls;
 	struct pool *pool;         /* idle next-hop connections, and how many each address has */
 	struct spool *spool;       /* messages that we answer for; NULL: no command that delivers */
+	struct duplicates *duplicates; /* what clients may send again though it was accepted */
 	struct setbacks *setbacks; /* addresses that failed a moment ago */
 
 	struct transaction

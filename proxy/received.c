@@ -53,6 +53,10 @@ static void format_date(char out[DATE_SIZE], time_t when)
 
 static const char *protocol(const struct received *received)
 {
+	if (received->lmtp && received->utf8)
+		return received->tls ? "UTF8LMTPS" : "UTF8LMTP";
+	if (received->lmtp)
+		return received->tls ? "LMTPS" : "LMTP";
 	if (received->utf8)
 		return received->tls ? "UTF8SMTPS" : "UTF8SMTP";
 	if (received->esmtp)

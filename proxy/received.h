@@ -15,7 +15,8 @@ struct received {
 	const struct addr *client;
 	const char *by;        /* our host name, or an address literal */
 	const char *session;   /* unique id, at most 64 octets */
-	bool esmtp, utf8, tls; /* with ESMTP, ESMTPS, SMTP, UTF8SMTP or UTF8SMTPS (RFC 3848) */
+	bool esmtp, utf8, tls; /* with ESMTP, ESMTPS, SMTP, UTF8SMTP or UTF8SMTPS (RFC 3848) ... */
+	bool lmtp;             /* ... or LMTP for SMTP */
 	const char *recipient; /* the only one, as smtp_path.address, or NULL */
 	time_t when;
 };

@@ -68,7 +68,8 @@ void relayed_tell(struct proxy *proxy, const struct delivery_record *record)
 	const struct spool_recipient **owed;
 	size_t total = count_recipients(record->recipients), count;
 
-	if (!proxy->spool || !outcome_is_good(record->outcome))
+	if (!proxy->spool || !outcome_is_good(record->outcome) ||
+	    record->outcome->reason == REASON_DUPLICATE)
 		return;
 	snprintf(message.client, sizeof message.client, "%s", record->client);
 	message.recipients = mem_zero(total, sizeof *message.recipients);

@@ -47,8 +47,28 @@ void session_reply(struct session *s, int code, const char *status, const char *
 
 void session_reply_outcome(struct session *s, const struct outcome *outcome)
 {
-	metrics_count_refusal(outcome->reason);
+	if (!outcome_is_good(outcome))
+		metrics_count_refusal(outcome->reason);
 	session_reply(s, outcome->code, NULL, outcome->text);
+}
+
+/* A client that does not read its replies is answered when it does; and only then heard again. */
+static bool has_reply_room(const struct session *s)
+{
+	return s->mode != SESSION_CLOSED && stream_room(s->stream) >= REPLY_ROOM;
+}
+
+/* One of the replies to the final dot, or to DATA; the transaction ends with the last. */
+static bool tell_final(struct session *s)
+{
+	const struct outcome *outcome = transaction_next_final(s->transaction);
+
+	if (!outcome)
+		return false;
+	if (stream_at_eof(s->stream))
+		transaction_doubt(s->transaction);
+	smtp_server_final(s, outcome);
+	return true;
 }
 
 /* ---- the end ---- */
@@ -106,13 +126,12 @@ void session_shut_down(struct session *s)
 
 void session_cut(struct session *s)
 {
-	bool must_close;
-
 	/* Past the final dot the client hears that the outcome is unknown, not "try again". */
-	if (s->mode == SESSION_BODY &&
-	    outcome_is_known(transaction_outcome(s->transaction, &must_close)))
-		smtp_server_outcome(s, transaction_outcome(s->transaction, &must_close), true);
-	else
+	while (s->mode == SESSION_BODY && has_reply_room(s) && tell_final(s))
+		;
+	if (s->mode == SESSION_COMMANDS)
+		session_close_after_reply(s);
+	else if (s->mode != SESSION_CLOSED)
 		close_with(s, REASON_SHUTDOWN, "this service is stopping; try again soon");
 }
 
@@ -156,12 +175,6 @@ bool session_has_input(const struct session *s)
 static bool owes_answers(const struct session *s)
 {
 	return s->transaction && transaction_owes_answers(s->transaction);
-}
-
-/* A client that does not read its replies is answered when it does; and only then heard again. */
-static bool has_reply_room(const struct session *s)
-{
-	return s->mode != SESSION_CLOSED && stream_room(s->stream) >= REPLY_ROOM;
 }
 
 static void tell_answers(struct session *s)
@@ -255,8 +268,6 @@ static bool next_command(struct session *s)
 
 static bool await_data(struct session *s)
 {
-	bool must_close;
-
 	if (session_has_input(s)) { /* R-SMTP-28, again: while the next hop is asked */
 		session_reply(s, 503, "5.5.1", "data before 354; wait for the reply to DATA");
 		session_close_after_reply(s);
@@ -270,8 +281,7 @@ static bool await_data(struct session *s)
 		session_reply(s, 354, NULL, "go ahead; end with a dot on a line of its own");
 		return true;
 	case TRANSACTION_DATA_REFUSED:
-		smtp_server_outcome(s, transaction_outcome(s->transaction, &must_close), false);
-		return true;
+		return tell_final(s);
 	}
 	return false;
 }
@@ -296,15 +306,9 @@ static bool pass_body(struct session *s)
 {
 	struct body_source source = {
 	    .peek = peek, .consume = consume, .is_broken = is_broken, .arg = s};
-	const struct outcome *outcome;
-	bool must_close;
 
 	transaction_pump(s->transaction, &source);
-	outcome = transaction_outcome(s->transaction, &must_close);
-	if (!outcome_is_known(outcome))
-		return false;
-	smtp_server_outcome(s, outcome, must_close);
-	return true;
+	return tell_final(s);
 }
 
 /* ---- TLS ---- */

@@ -94,6 +94,9 @@ static void watch_header(struct smtp_body *body, char c)
 		if (++body->own_received > OWN_RECEIVED_MAX)
 			spoil(body, BODY_OWN_LOOP);
 		break;
+	case HEADER_MESSAGE_ID:
+		body->has_message_id = true;
+		break;
 	}
 }
 

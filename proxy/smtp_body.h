@@ -40,6 +40,7 @@ struct smtp_body {
 	enum smtp_body_flaw flaw; /* the first; nothing is passed after it */
 	bool ended;               /* CR LF . CR LF was seen */
 	bool has_8bit;            /* an octet >= 0x80 was seen */
+	bool has_message_id;      /* the header has such a field */
 	bool normalized; /* a bare LF became CR LF: signatures may be broken, worth a log line */
 	uint64_t size;   /* octets of the message: with CRLFs, without stuffed dots and end */
 	unsigned received, own_received;
@@ -52,7 +53,7 @@ struct smtp_body {
 
 /* own_mark as received_mark() makes it; "": not looked for. */
 void smtp_body_init(struct smtp_body *body, const struct conf_listener *listener,
-		    uint64_t size_limit, unsigned received_limit, const char *own_mark);
+    uint64_t size_limit, unsigned received_limit, const char *own_mark);
 
 /*
  * Takes octets from in[0..len), writes what may be passed on to out (dot-stuffed, as needed on the
@@ -62,7 +63,7 @@ void smtp_body_init(struct smtp_body *body, const struct conf_listener *listener
  * to the end. When ended is set without flaw the stream that was written ends in CRLF (or is
  * empty), and ".\r\n" is all that is missing. in and out do not overlap.
  */
-size_t smtp_body_scan(struct smtp_body *body, const char *in, size_t len, size_t *taken, char *out,
-		      size_t out_size);
+size_t smtp_body_scan(
+    struct smtp_body *body, const char *in, size_t len, size_t *taken, char *out, size_t out_size);
 
 #endif

@@ -99,8 +99,8 @@ void smtp_client_data(struct smtp_client *client);
 /* The message, dot-stuffed, without its end; len <= smtp_client_room(). After 354. */
 void smtp_client_write(struct smtp_client *client, const void *data, size_t len);
 size_t smtp_client_room(const struct smtp_client *client);
-/* ".\r\n": the one place in the program that sends it. */
-void smtp_client_end(struct smtp_client *client);
+/* ".\r\n": the one place in the program that sends it. patience: seconds for the final reply. */
+void smtp_client_end(struct smtp_client *client, double patience);
 
 /* Ends an envelope that has not reached DATA, or asks a pooled connection whether it lives: RSET,
  * then CLIENT_READY. */

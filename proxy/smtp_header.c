@@ -1,5 +1,5 @@
 /*
- * smtp_header.c - the header section on its way: Received fields, ours among them.
+ * smtp_header.c - the header section on its way: Received fields, ours among them; Message-ID.
  *
  * Every relay puts one on top (RFC 5321 section 4.4), so their number betrays a loop (section 6.3).
  * Nothing is kept: one octet at a time, a name or a mark as far as it fits. Lenient where senders
@@ -14,8 +14,12 @@
 
 enum state { LINE_START, NAME, NAME_BLANK, VALUE, BODY };
 
-static const char received_name[] = "received";
-enum { RECEIVED_LEN = sizeof received_name - 1, NO_MATCH };
+static const char received_name[] = "received", message_id_name[] = "message-id";
+enum {
+	RECEIVED_LEN = sizeof received_name - 1,
+	MESSAGE_ID_LEN = sizeof message_id_name - 1,
+	NO_MATCH,
+};
 
 void smtp_header_init(struct smtp_header *header, const char *own_mark)
 {
@@ -28,20 +32,11 @@ void smtp_header_init(struct smtp_header *header, const char *own_mark)
 	header->mark_len = (size_t)len;
 }
 
-bool smtp_header_is_open(const struct smtp_header *header)
-{
-	return header->state != BODY;
-}
+bool smtp_header_is_open(const struct smtp_header *header) { return header->state != BODY; }
 
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\t';
-}
+static bool is_blank(char c) { return c == ' ' || c == '\t'; }
 
-static char lower(char c)
-{
-	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
+static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
 
 /*
  * Length of the longest beginning of mark that is also the end of its first len octets, shorter
@@ -85,7 +80,15 @@ static enum smtp_header_event name_ends(struct smtp_header *header)
 	/* The value of "Received:by" begins as after a blank. */
 	header->after_blank = true;
 	header->match = 1;
-	return header->in_received ? HEADER_RECEIVED : HEADER_NOTHING;
+	if (header->in_received)
+		return HEADER_RECEIVED;
+	return header->id_match == MESSAGE_ID_LEN ? HEADER_MESSAGE_ID : HEADER_NOTHING;
+}
+
+/* matched octets of name so far, with c. */
+static size_t match_name(size_t matched, const char *name, size_t len, char c)
+{
+	return matched < len && lower(c) == name[matched] ? matched + 1 : NO_MATCH;
 }
 
 /* RFC 5322 section 3.6.8: printable ASCII without colon, of any length. */
@@ -93,14 +96,16 @@ static enum smtp_header_event name_octet(struct smtp_header *header, char c)
 {
 	if (c == ':')
 		return name_ends(header);
-	if (is_blank(c))
+	if (is_blank(c)) {
 		header->state = NAME_BLANK;
-	else if (c <= ' ' || c >= 0x7f || header->state == NAME_BLANK)
+		return HEADER_NOTHING;
+	}
+	if (c <= ' ' || c >= 0x7f || header->state == NAME_BLANK) {
 		header->state = BODY;
-	else if (header->match < RECEIVED_LEN && lower(c) == received_name[header->match])
-		header->match++;
-	else
-		header->match = NO_MATCH;
+		return HEADER_NOTHING;
+	}
+	header->match = match_name(header->match, received_name, RECEIVED_LEN, c);
+	header->id_match = match_name(header->id_match, message_id_name, MESSAGE_ID_LEN, c);
 	return HEADER_NOTHING;
 }
 
@@ -111,7 +116,7 @@ static enum smtp_header_event first_octet(struct smtp_header *header, char c)
 		return value_octet(header, c);
 	}
 	header->in_received = false;
-	header->match = 0;
+	header->match = header->id_match = 0;
 	header->state = c == '\n' || c == ':' ? BODY : NAME;
 	return header->state == NAME ? name_octet(header, c) : HEADER_NOTHING;
 }

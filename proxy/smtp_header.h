@@ -1,5 +1,6 @@
 /*
- * smtp_header.h - the header section on its way: counts Received fields (R-SMTP-47). Pure.
+ * smtp_header.h - the header section on its way: counts Received fields (R-SMTP-47), finds a
+ * Message-ID. Pure.
  */
 #ifndef PROXY_SMTP_HEADER_H
 #define PROXY_SMTP_HEADER_H
@@ -11,8 +12,9 @@
 
 enum smtp_header_event {
 	HEADER_NOTHING,
-	HEADER_RECEIVED, /* the name of a Received field is complete */
-	HEADER_OWN,      /* that field holds own_mark; at most once for each field */
+	HEADER_RECEIVED,   /* the name of a Received field is complete */
+	HEADER_OWN,        /* that field holds own_mark; at most once for each field */
+	HEADER_MESSAGE_ID, /* the name of a Message-ID field is complete */
 };
 
 /* A part of smtp_body. A zeroed one is not ready: smtp_header_init. */
@@ -23,6 +25,7 @@ struct smtp_header {
 	bool in_received; /* and its mark was not seen yet */
 	bool after_blank; /* a run of white space and folds counts as one blank */
 	size_t match;     /* octets of the field name, then of own_mark, that fit so far */
+	size_t id_match;  /* the same for the name Message-ID */
 };
 
 /* own_mark: words with single blanks, at most DOMAIN_SIZE + 30 octets; "": not looked for. */

@@ -320,6 +320,7 @@ static const struct {
 } verbs[] = {
     {"HELO", SMTP_HELO, name_argument},
     {"EHLO", SMTP_EHLO, name_argument},
+    {"LHLO", SMTP_LHLO, name_argument},
     {"MAIL", SMTP_MAIL, mail_argument},
     {"RCPT", SMTP_RCPT, rcpt_argument},
     {"DATA", SMTP_DATA, no_argument},

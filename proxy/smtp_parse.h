@@ -52,6 +52,7 @@ bool smtp_looks_foreign(const char *in, size_t len);
 enum smtp_verb {
 	SMTP_HELO,
 	SMTP_EHLO,
+	SMTP_LHLO, /* RFC 2033 4.1 */
 	SMTP_MAIL,
 	SMTP_RCPT,
 	SMTP_DATA,

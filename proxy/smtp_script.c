@@ -330,7 +330,7 @@ void smtp_client_write(struct smtp_client *c, const void *data, size_t len)
 		client_watch_message(c);
 }
 
-void smtp_client_end(struct smtp_client *c)
+void smtp_client_end(struct smtp_client *c, double patience)
 {
 	static const char dot[] = ".\r\n";
 
@@ -342,7 +342,7 @@ void smtp_client_end(struct smtp_client *c)
 	}
 	c->written += sizeof dot - 1;
 	client_enter(c, FINAL);
-	c->final_deadline = clock_steady() + c->proxy->conf->timeouts.data_end;
+	c->final_deadline = clock_steady() + patience;
 	client_watch_message(c);
 }
 

@@ -25,12 +25,12 @@ enum needs { NOTHING = 0, HELLO = 1, NO_TRANSACTION = 2, TRANSACTION = 4 };
 
 typedef void command_fn(struct session *s, const struct smtp_command *command);
 
-static void on_hello(struct session *s, const struct smtp_command *command)
+static bool is_lmtp(const struct session *s) { return s->conf->protocol == PROTOCOL_LMTP; }
+
+static void begin_session(struct session *s, const struct smtp_command *command)
 {
 	session_end_transaction(s, "the client began anew");
 	snprintf(s->helo, sizeof s->helo, "%.*s", (int)sizeof s->helo - 1, command->argument);
-	s->is_esmtp = s->offers_dsn = false;
-	session_reply(s, 250, NULL, s->proxy->conf->server.greeting_name);
 }
 
 static bool offers_tls(const struct session *s) { return listener_tls(s->listener) && !s->is_tls; }
@@ -43,22 +43,34 @@ static bool can_notify(const struct session *s)
 	return s->proxy->spool && spool_is_ready(s->proxy->spool, why);
 }
 
-static void on_ehlo(struct session *s, const struct smtp_command *command)
+static void offer_extensions(struct session *s)
 {
 	const struct conf *conf = s->proxy->conf;
 	char text[512];
 
-	session_end_transaction(s, "the client began anew");
-	snprintf(s->helo, sizeof s->helo, "%.*s", (int)sizeof s->helo - 1, command->argument);
 	s->is_esmtp = true;
 	s->offers_dsn = can_notify(s);
 	snprintf(text, sizeof text,
 	    "%.255s\nPIPELINING\nSIZE %llu\n8BITMIME\nENHANCEDSTATUSCODES\nSMTPUTF8%s%s\nLIMITS "
-	    "RCPTMAX=%u RCPTDOMAINMAX=1",
+	    "RCPTMAX=%u%s",
 	    conf->server.greeting_name, (unsigned long long)conf->limits.message_size,
 	    s->offers_dsn ? "\nDSN" : "", offers_tls(s) ? "\nSTARTTLS" : "",
-	    conf->limits.recipients);
+	    conf->limits.recipients,
+	    s->conf->delivery == DELIVERY_DEFER ? " RCPTDOMAINMAX=1" : "");
 	session_reply(s, 250, NULL, text);
+}
+
+static void on_hello(struct session *s, const struct smtp_command *command)
+{
+	begin_session(s, command);
+	s->is_esmtp = s->offers_dsn = false;
+	session_reply(s, 250, NULL, s->proxy->conf->server.greeting_name);
+}
+
+static void on_ehlo(struct session *s, const struct smtp_command *command)
+{
+	begin_session(s, command);
+	offer_extensions(s);
 }
 
 static void on_mail(struct session *s, const struct smtp_command *command)
@@ -92,7 +104,7 @@ static void on_data(struct session *s, const struct smtp_command *command)
 	} else if (transaction_data(s->transaction)) {
 		s->mode = SESSION_AWAIT_DATA;
 	} else {
-		session_reply(s, 554, "5.5.1", "no valid recipients");
+		session_reply(s, is_lmtp(s) ? 503 : 554, "5.5.1", "no valid recipients");
 	}
 }
 
@@ -181,6 +193,7 @@ static const struct {
 } commands[] = {
 	[SMTP_HELO]           = { NOTHING,                on_hello },
 	[SMTP_EHLO]           = { NOTHING,                on_ehlo },
+	[SMTP_LHLO]           = { NOTHING,                on_ehlo },
 	[SMTP_MAIL]           = { HELLO | NO_TRANSACTION, on_mail },
 	[SMTP_RCPT]           = { HELLO | TRANSACTION,    on_rcpt },
 	[SMTP_DATA]           = { HELLO | TRANSACTION,    on_data },
@@ -205,11 +218,21 @@ static const struct {
 static const char *missing(const struct session *s, unsigned needs)
 {
 	if (needs & HELLO && !s->helo[0])
-		return "say EHLO first";
+		return is_lmtp(s) ? "say LHLO first" : "say EHLO first";
 	if (needs & NO_TRANSACTION && s->transaction)
 		return "one transaction at a time";
 	if (needs & TRANSACTION && !s->transaction)
 		return "say MAIL first";
+	return NULL;
+}
+
+/* RFC 2033 4.1: neither protocol knows the other's greeting. */
+static const char *unknown_greeting(const struct session *s, enum smtp_verb verb)
+{
+	if (verb == SMTP_LHLO && !is_lmtp(s))
+		return "this is SMTP: say EHLO";
+	if ((verb == SMTP_EHLO || verb == SMTP_HELO) && is_lmtp(s))
+		return "this is LMTP: say LHLO";
 	return NULL;
 }
 
@@ -225,8 +248,12 @@ void smtp_server_command(
     struct session *s, const struct smtp_command *command, const struct smtp_error *error)
 {
 	const char *why = missing(s, commands[command->verb].needs);
+	const char *unknown = unknown_greeting(s, command->verb);
 
-	if (error->code && (error->close || !why)) {
+	if (unknown) {
+		session_reply(s, 500, "5.5.1", unknown);
+		s->bad_commands++;
+	} else if (error->code && (error->close || !why)) {
 		session_reply(s, error->code, error->status, error->text);
 		s->bad_commands++;
 		if (error->close)
@@ -246,8 +273,8 @@ void smtp_server_greet(struct session *s)
 {
 	char text[DOMAIN_SIZE + 32];
 
-	snprintf(
-	    text, sizeof text, "%.*s ESMTP", DOMAIN_SIZE, s->proxy->conf->server.greeting_name);
+	snprintf(text, sizeof text, "%.*s %s", DOMAIN_SIZE, s->proxy->conf->server.greeting_name,
+	    is_lmtp(s) ? "LMTP" : "ESMTP");
 	session_reply(s, 220, NULL, text);
 }
 
@@ -260,9 +287,13 @@ void smtp_server_recipient(struct session *s, const struct outcome *outcome)
 		close_misbehaving(s);
 }
 
-void smtp_server_outcome(struct session *s, const struct outcome *outcome, bool must_close)
+void smtp_server_final(struct session *s, const struct outcome *outcome)
 {
+	bool must_close = transaction_must_close(s->transaction);
+
 	session_reply_outcome(s, outcome);
+	if (!transaction_is_told(s->transaction))
+		return;
 	session_end_transaction(s, "done");
 	s->mode = SESSION_COMMANDS;
 	if (must_close)

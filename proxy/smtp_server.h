@@ -18,7 +18,7 @@ void smtp_server_command(
 /* What a recipient came to. */
 void smtp_server_recipient(struct session *session, const struct outcome *outcome);
 
-/* The outcome of the message, or of DATA. */
-void smtp_server_outcome(struct session *session, const struct outcome *outcome, bool must_close);
+/* A reply to the final dot, or to a DATA that was refused. */
+void smtp_server_final(struct session *session, const struct outcome *outcome);
 
 #endif

@@ -3,6 +3,7 @@
  */
 #include "proxy/spool_job.h"
 
+#include "conf/conf.h"
 #include "conf/mem.h"
 #include "conf/reap.h"
 #include "proxy/proxy.h"
@@ -70,7 +71,7 @@ static void pump(struct spool_job *job)
 	while (delivery_is_writing(job->delivery) && delivery_room(job->delivery) >= ROOM) {
 		if (job->sent == job->message->size) {
 			job->state = FINAL;
-			delivery_end(job->delivery);
+			delivery_end(job->delivery, job->proxy->conf->timeouts.data_end);
 			return;
 		}
 		size_t len = read_chunk(job, chunk);

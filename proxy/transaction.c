@@ -1,69 +1,31 @@
 /*
- * transaction.c - recipients to deliveries, the body to all of them, their outcomes to one.
+ * transaction.c - recipients to deliveries, and the way to the message and out again.
+ *
+ * Which next hops a transaction may have is decided here: one for each recipient domain, or the
+ * first alone (delivery = defer). What the message came to is transaction_final.c.
  */
 #include "proxy/transaction.h"
 
+#include "conf/clock.h"
 #include "conf/log.h"
 #include "conf/mem.h"
 #include "conf/reap.h"
-#include "proxy/delivery.h"
 #include "proxy/intercept.h"
-#include "proxy/proxy.h"
 #include "proxy/received.h"
-#include "proxy/smtp_body.h"
+#include "proxy/transaction_internal.h"
 
-#include <ev.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <utlist.h>
 
-enum {
-	CHUNK = 16384,        /* of the body, scanned and written at a time */
-	ROOM = CHUNK + 3,     /* the final dot must find its place, too */
-	DRAIN_MAX = 64 << 20, /* octets of a refused message, read for the sake of a clean reply */
-};
+enum { DOMAINS_MAX = 100 }; /* connections are dear; RFC 5321 asks for 100 recipients at least */
 
-enum state { ENVELOPE, DATA, BODY, FINAL, ENDED };
-
-struct link {
-	struct delivery *delivery;
-	struct link *next;
-};
-
-struct transaction {
-	struct proxy *proxy;
-	char session[32];
-	unsigned message;
-	struct addr client, local;
-	char client_text[ADDR_TEXT];
-	char *helo;
-	bool is_esmtp, is_tls;
-	const struct conf_listener *listener;
-	struct interception interception;
-	transaction_fn *callback; /* NULL: the client is gone, and we own ourselves */
-	void *arg;
-
-	enum state state;
-	struct envelope envelope;
-	size_t recipient_count;
-	struct recipient **recipients;
-	size_t answered;
-	size_t surplus; /* further RCPTs that wait for their refusal: they come last and cost no
-			   memory */
-	size_t refused_surplus;
-	struct link *deliveries; /* the one list; delivery = defer: one of them is live */
-
-	struct smtp_body body;
-	uint64_t drained;
-	struct outcome outcome;
-	bool must_close;
-
-	struct transaction *prev, *next; /* FINAL: among proxy->finals */
-};
+/* A device that cannot retry is not kept waiting for a next hop (delivery = queue). */
+#define QUEUE_PATIENCE 5.0
 
 static void on_delivery(struct delivery *delivery, enum delivery_event event, void *arg);
+static void on_patience_over(struct ev_loop *loop, ev_timer *w, int revents);
 
 struct transaction *transaction_new(struct proxy *proxy, const struct transaction_origin *origin,
     const struct smtp_command *mail, transaction_fn *callback, void *arg)
@@ -89,39 +51,61 @@ struct transaction *transaction_new(struct proxy *proxy, const struct transactio
 	t->interception = *origin->interception;
 	t->envelope.interception = &t->interception;
 	t->envelope.dsn = mail->dsn_mail;
+	ev_init(&t->patience, on_patience_over);
+	t->patience.data = t;
 	return t;
 }
 
 bool transaction_is_utf8(const struct transaction *t) { return t->envelope.smtputf8; }
 
+void transaction_set_patience(struct transaction *t, double seconds)
+{
+	ev_timer_stop(t->proxy->loop, &t->patience);
+	ev_now_update(t->proxy->loop);
+	ev_timer_set(&t->patience, seconds, 0.);
+	ev_timer_start(t->proxy->loop, &t->patience);
+}
+
+static void on_patience_over(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	struct transaction *t = w->data;
+
+	(void)loop, (void)revents;
+	if (t->state == COMMIT)
+		keep_on_patience_over(t);
+	t->callback(t->arg);
+}
+
 /* ---- recipients ---- */
 
-static struct delivery *find_delivery(struct transaction *t, const char *domain)
+static struct outlet *find_outlet(struct transaction *t, const char *domain)
 {
-	for (struct link *l = t->deliveries; l; l = l->next) {
-		if (!strcmp(delivery_domain(l->delivery), domain))
-			return l->delivery;
+	for (struct outlet *o = t->outlets; o; o = o->next) {
+		if (!o->is_apart && !strcmp(delivery_domain(o->delivery), domain))
+			return o;
 	}
 	return NULL;
 }
 
 static const struct delivery *live_delivery(const struct transaction *t)
 {
-	for (const struct link *l = t->deliveries; l; l = l->next) {
-		if (delivery_is_live(l->delivery))
-			return l->delivery;
+	for (const struct outlet *o = t->outlets; o; o = o->next) {
+		if (delivery_is_live(o->delivery))
+			return o->delivery;
 	}
 	return NULL;
 }
 
-static struct delivery *add_delivery(struct transaction *t, const char *domain)
+static struct outlet *add_outlet(struct transaction *t, const char *domain, bool is_apart)
 {
-	struct link *l = mem_zero(1, sizeof *l);
+	struct outlet *o = mem_zero(1, sizeof *o);
 
-	l->delivery = delivery_new(t->proxy, t->session, &t->envelope, domain, on_delivery, t);
-	l->next = t->deliveries;
-	t->deliveries = l;
-	return l->delivery;
+	o->delivery = delivery_new(t->proxy, t->session, &t->envelope, domain, on_delivery, t);
+	o->is_apart = is_apart;
+	o->next = t->outlets;
+	t->outlets = o;
+	t->outlet_count++;
+	return o;
 }
 
 static struct recipient *append_recipient(struct transaction *t, const struct smtp_command *rcpt)
@@ -132,9 +116,16 @@ static struct recipient *append_recipient(struct transaction *t, const struct sm
 	r->dsn = rcpt->dsn_rcpt;
 	if (r->dsn.orcpt)
 		r->dsn.orcpt = mem_strdup(r->dsn.orcpt);
+	r->came = clock_steady();
 	t->recipients = mem_resize(t->recipients, t->recipient_count + 1, sizeof *t->recipients);
 	t->recipients[t->recipient_count++] = r;
 	return r;
+}
+
+static void free_recipient(struct recipient *r)
+{
+	free(r->dsn.orcpt);
+	free(r);
 }
 
 /* What needs no next hop to be refused. */
@@ -155,20 +146,62 @@ static bool refuse_here(struct recipient *r)
 	return outcome_is_known(&r->outcome);
 }
 
-static void free_recipient(struct recipient *r)
+/* delivery = defer. Also for a domain that was all refused before another one was taken on. */
+static bool refuse_second_domain(
+    const struct transaction *t, const struct outlet *o, const char *domain, struct recipient *r)
 {
-	free(r->dsn.orcpt);
-	free(r);
+	const struct delivery *live = live_delivery(t);
+
+	if (t->listener->delivery != DELIVERY_DEFER || !live || (o && o->delivery == live))
+		return false;
+	outcome_refuse_text(&r->outcome, REASON_ONE_DOMAIN,
+	    "one recipient domain in one transaction, this one goes to %s; "
+	    "send %s in another at once",
+	    delivery_domain(live), domain);
+	return true;
+}
+
+/* Told before the client sends a message that could not be kept. */
+static bool refuse_unkeepable(const struct transaction *t, struct recipient *r)
+{
+	bool needs_spool = is_queueing(t) || (!is_lmtp(t) && live_delivery(t));
+	char why[SPOOL_WHY];
+
+	if (!needs_spool || spool_is_ready(t->proxy->spool, why))
+		return false;
+	outcome_refuse_text(&r->outcome, REASON_SPOOL_FAILED,
+	    is_queueing(t) ? "%s; nothing can be queued, try again later"
+			   : "%s; one recipient domain at a time until that is mended",
+	    why);
+	return true;
+}
+
+static bool refuse_further_domain(const struct transaction *t, struct recipient *r)
+{
+	if (t->outlet_count < DOMAINS_MAX)
+		return refuse_unkeepable(t, r);
+	outcome_refuse_text(&r->outcome, REASON_TOO_MANY_RECIPIENTS,
+	    "at most %d recipient domains in one transaction; send the rest in another",
+	    DOMAINS_MAX);
+	return true;
+}
+
+/* One that may have this message already goes by itself: whether it has is known with the body. */
+static bool must_go_apart(const struct transaction *t, const struct recipient *r)
+{
+	struct duplicate_key key = {t->client_text, t->envelope.sender.address, r->path.address};
+
+	return t->listener->delivery == DELIVERY_FANOUT && t->outlet_count < DOMAINS_MAX &&
+	       duplicates_may_know(t->proxy->duplicates, &key);
 }
 
 void transaction_add_recipient(struct transaction *t, const struct smtp_command *rcpt)
 {
-	const struct smtp_path *path = &rcpt->path;
 	char text[ADDR_TEXT];
-	const char *domain = intercept_domain(&t->interception, path->domain, text);
-	const struct delivery *live;
-	struct delivery *d;
+	const char *domain = intercept_domain(&t->interception, rcpt->path.domain, text);
 	struct recipient *r;
+	struct outlet *o;
+	bool apart;
 
 	if (t->recipient_count == t->proxy->conf->limits.recipients) {
 		t->surplus++;
@@ -178,16 +211,13 @@ void transaction_add_recipient(struct transaction *t, const struct smtp_command 
 	/* A passed-through host knows what it takes. */
 	if (!t->interception.passthrough && refuse_here(r))
 		return;
-	d = find_delivery(t, domain);
-	live = live_delivery(t);
-	/* Also for a domain that was all refused before another one was taken on. */
-	if (live && live != d)
-		outcome_refuse_text(&r->outcome, REASON_ONE_DOMAIN,
-		    "one recipient domain in one transaction, this one goes to %s; "
-		    "send %s in another at once",
-		    delivery_domain(live), domain);
-	else
-		delivery_add_recipient(d ? d : add_delivery(t, domain), r);
+	apart = must_go_apart(t, r);
+	o = apart ? NULL : find_outlet(t, domain);
+	if (refuse_second_domain(t, o, domain, r) || (!o && refuse_further_domain(t, r)))
+		return;
+	if (!o)
+		o = add_outlet(t, domain, apart);
+	delivery_add_recipient(o->delivery, r);
 }
 
 static const struct outcome *refuse_surplus(struct transaction *t)
@@ -204,17 +234,45 @@ static const struct outcome *refuse_surplus(struct transaction *t)
 	return &refusal;
 }
 
+/* Refused at once is what is refused for good; a next hop that is slow or says "later" is tried
+ * again from the queue. */
+static const struct outcome *queue_answer(struct transaction *t, const struct recipient *r)
+{
+	static const struct outcome queued = {
+	    .code = 250, .text = "2.1.5 taken; the next hop has not accepted it yet"};
+	double left = r->came + QUEUE_PATIENCE - clock_steady();
+	bool is_ours = r->delivery == NULL; /* a refusal of danelaw's own limits */
+
+	if (outcome_is_known(&r->outcome) && (is_ours || r->outcome.code / 100 != 4))
+		return &r->outcome;
+	if (outcome_is_known(&r->outcome) || left <= 0)
+		return &queued;
+	if (!ev_is_active(&t->patience))
+		transaction_set_patience(t, left);
+	return NULL;
+}
+
+static const struct outcome *answer_for(struct transaction *t, const struct recipient *r)
+{
+	if (is_queueing(t))
+		return queue_answer(t, r);
+	return outcome_is_known(&r->outcome) ? &r->outcome : NULL;
+}
+
 const struct outcome *transaction_next_answer(struct transaction *t)
 {
+	const struct outcome *answer;
 	struct recipient *r;
 
 	if (t->answered >= t->recipient_count)
 		return refuse_surplus(t);
 	r = t->recipients[t->answered];
-	if (!outcome_is_known(&r->outcome))
+	answer = answer_for(t, r);
+	if (!answer)
 		return NULL;
+	r->is_promised = outcome_is_good(answer);
 	t->answered++;
-	return &r->outcome;
+	return answer;
 }
 
 bool transaction_owes_answers(const struct transaction *t)
@@ -224,70 +282,13 @@ bool transaction_owes_answers(const struct transaction *t)
 
 /* ---- DATA ---- */
 
-static void on_data_decided(struct transaction *t);
-static bool is_data_decided(const struct transaction *t);
-
-bool transaction_data(struct transaction *t)
+static bool is_data_decided(const struct transaction *t)
 {
-	bool any = false;
-
-	for (struct recipient **r = t->recipients; r < t->recipients + t->recipient_count; r++)
-		any |= outcome_is_good(&(*r)->outcome);
-	if (!any)
-		return false;
-	t->state = DATA;
-	for (struct link *l = t->deliveries; l; l = l->next) {
-		if (delivery_wants_message(l->delivery))
-			delivery_data(l->delivery);
+	for (const struct outlet *o = t->outlets; o; o = o->next) {
+		if (delivery_is_asking(o->delivery))
+			return false;
 	}
-	if (is_data_decided(t)) /* the next hop was lost between RCPT and DATA: nobody was asked */
-		on_data_decided(t);
 	return true;
-}
-
-/* Of two failures the temporary one is told: the client keeps the message then. */
-static int severity(const struct outcome *outcome)
-{
-	return outcome_is_good(outcome) ? 0 : outcome->code / 100 == 5 ? 1 : 2;
-}
-
-/*
- * What the message came to for all recipients that the client was told 250 for: good only if every
- * delivery says so (R-SMTP-68). NULL: some are not known yet.
- */
-static const struct outcome *message_outcome(const struct transaction *t)
-{
-	const struct outcome *worst = NULL;
-
-	for (size_t i = 0; i < t->recipient_count; i++) {
-		const struct recipient *r = t->recipients[i];
-		const struct outcome *outcome;
-
-		if (!outcome_is_good(&r->outcome))
-			continue;
-		outcome = delivery_outcome(r->delivery);
-		if (!outcome_is_known(outcome))
-			return NULL;
-		if (!worst || severity(outcome) > severity(worst))
-			worst = outcome;
-	}
-	return worst;
-}
-
-static bool any_writing(const struct transaction *t)
-{
-	for (const struct link *l = t->deliveries; l; l = l->next) {
-		if (delivery_is_writing(l->delivery))
-			return true;
-	}
-	return false;
-}
-
-enum transaction_data transaction_data_reply(const struct transaction *t)
-{
-	if (t->state != DATA)
-		return t->state == ENDED ? TRANSACTION_DATA_REFUSED : TRANSACTION_DATA_GO;
-	return TRANSACTION_DATA_WAITING;
 }
 
 static const char *our_name(const struct transaction *t, char literal[ADDR_TEXT])
@@ -302,7 +303,7 @@ static const char *only_recipient(const struct transaction *t)
 	const char *only = NULL;
 
 	for (size_t i = 0; i < t->recipient_count; i++) {
-		if (!outcome_is_good(&t->recipients[i]->outcome))
+		if (!t->recipients[i]->is_promised)
 			continue;
 		if (only)
 			return NULL;
@@ -311,18 +312,9 @@ static const char *only_recipient(const struct transaction *t)
 	return only;
 }
 
-static void write_all(struct transaction *t, const char *data, size_t len)
+static void begin_body(struct transaction *t)
 {
-	for (struct link *l = t->deliveries; l; l = l->next) {
-		if (delivery_is_writing(l->delivery))
-			delivery_write(l->delivery, data, len);
-	}
-}
-
-/* The one field that we add, before everything the client sends (R-SMTP-44). */
-static void write_received(struct transaction *t)
-{
-	char text[RECEIVED_SIZE], literal[ADDR_TEXT], id[48];
+	char literal[ADDR_TEXT], id[48];
 	struct received received = {
 	    .helo = t->helo,
 	    .client = &t->client,
@@ -330,201 +322,188 @@ static void write_received(struct transaction *t)
 	    .session = id,
 	    .esmtp = t->is_esmtp,
 	    .tls = t->is_tls,
+	    .lmtp = is_lmtp(t),
 	    .utf8 = t->envelope.smtputf8,
 	    .recipient = only_recipient(t),
 	    .when = time(NULL),
 	};
 
 	snprintf(id, sizeof id, "%s.%u", t->session, t->message);
-	write_all(t, text, received_format(text, &received));
-}
-
-static void begin_body(struct transaction *t)
-{
-	char mark[DOMAIN_SIZE + 32], literal[ADDR_TEXT];
-
 	t->state = BODY;
-	received_mark(mark, sizeof mark, our_name(t, literal));
-	smtp_body_init(&t->body, t->listener, t->proxy->conf->limits.message_size,
-	    t->proxy->conf->limits.received_headers, mark);
-	write_received(t);
+	t->is_told_each = is_lmtp(t);
+	t->relay.outlets = t->outlets;
+	t->relay.draft = t->draft;
+	relay_begin(&t->relay, t->proxy->conf, t->listener, &received);
 }
 
-/* ---- the body ---- */
-
-static void abort_deliveries(struct transaction *t)
+/* Several next hops may come to several ends, and a client of SMTP hears of one. */
+static bool needs_draft(const struct transaction *t)
 {
-	for (struct link *l = t->deliveries; l; l = l->next) {
-		if (delivery_is_writing(l->delivery))
-			delivery_abort(l->delivery, &t->outcome);
-	}
-}
+	size_t accepted = 0;
 
-static void refuse_message(struct transaction *t, enum reason reason, const char *text)
-{
-	outcome_refuse_text(&t->outcome, reason, "%s", text);
-	abort_deliveries(t);
-}
-
-static void refuse_flaw(struct transaction *t)
-{
-	switch (t->body.flaw) {
-	case BODY_FINE:
-		break;
-	case BODY_BARE_NEWLINE:
-		t->must_close =
-		    true; /* what follows may have been meant as commands (SMTP smuggling) */
-		refuse_message(t, REASON_BARE_NEWLINE,
-		    "the message holds a bare CR or LF; lines end in CR LF");
-		break;
-	case BODY_NUL:
-		refuse_message(t, REASON_BAD_CONTENT, "the message holds a NUL octet");
-		break;
-	case BODY_LONG_LINE:
-		refuse_message(
-		    t, REASON_BAD_CONTENT, "the message holds a line of over 1000 octets");
-		break;
-	case BODY_TOO_LARGE:
-		refuse_message(
-		    t, REASON_TOO_LARGE, "the message is larger than [limits] message_size");
-		break;
-	case BODY_TOO_MANY_HOPS:
-		refuse_message(
-		    t, REASON_MAIL_LOOP, "too many Received fields: the message goes in circles");
-		break;
-	case BODY_OWN_LOOP:
-		refuse_message(
-		    t, REASON_MAIL_LOOP, "the message came through here more than 3 times already");
-		break;
-	}
-}
-
-/* 8-bit octets that were not declared, for a next hop that takes none (R-SMTP-41). */
-static void refuse_8bit(struct transaction *t)
-{
-	for (struct link *l = t->deliveries; l; l = l->next) {
-		if (delivery_is_writing(l->delivery) && !delivery_takes_8bit(l->delivery)) {
-			refuse_message(t, REASON_NO_8BITMIME,
-			    "the message has 8-bit octets, the next hop takes none");
-			return;
-		}
-	}
-}
-
-/* The slowest sets the pace; a message that is only drained has room without end. */
-static size_t room(const struct transaction *t)
-{
-	size_t least = ROOM;
-
-	for (const struct link *l = t->deliveries; l; l = l->next) {
-		if (delivery_is_writing(l->delivery) && delivery_room(l->delivery) < least)
-			least = delivery_room(l->delivery);
-	}
-	return least;
-}
-
-static void end_body(struct transaction *t)
-{
-	bool any = false;
-
-	t->state = ENDED;
-	if (outcome_is_known(&t->outcome))
-		return;
-	for (struct link *l = t->deliveries; l; l = l->next) {
-		if (!delivery_is_writing(l->delivery))
-			continue;
-		any = true;
-		delivery_end(l->delivery);
-	}
-	if (any) {
-		t->state = FINAL;
-		DL_APPEND(t->proxy->finals, t);
-	} else {
-		t->outcome = *message_outcome(t);
-	}
-}
-
-/* A refused message is read to its end so that the reply arrives, but not for ever. */
-static bool is_drained_enough(struct transaction *t, size_t taken)
-{
-	if (any_writing(t))
+	if (is_lmtp(t))
 		return false;
-	t->drained += taken;
-	return t->drained > DRAIN_MAX;
+	for (const struct outlet *o = t->outlets; o; o = o->next)
+		accepted += delivery_is_live(o->delivery);
+	return accepted > 1;
 }
 
-void transaction_pump(struct transaction *t, const struct body_source *source)
+static void abort_deliveries(struct transaction *t, const struct outcome *outcome)
 {
-	char out[CHUNK];
-	const char *in;
-	size_t len, taken, written;
-
-	while (t->state == BODY && room(t) >= ROOM && (in = source->peek(source->arg, &len), len)) {
-		written = smtp_body_scan(&t->body, in, len, &taken, out, sizeof out);
-		source->consume(source->arg, taken);
-		if (t->body.flaw != BODY_FINE && !outcome_is_known(&t->outcome))
-			refuse_flaw(t);
-		if (t->body.has_8bit && !outcome_is_known(&t->outcome))
-			refuse_8bit(t);
-		write_all(t, out, written);
-		if (t->body.ended && source->is_broken(source->arg))
-			return; /* nobody would hear of it, and send it again (R-SMTP-75) */
-		if (t->body.ended) {
-			end_body(t);
-		} else if (is_drained_enough(t, taken)) {
-			t->must_close = true;
-			if (!outcome_is_known(&t->outcome))
-				t->outcome = *message_outcome(t);
-			t->state = ENDED;
-		}
-	}
-}
-
-bool transaction_has_ended_body(const struct transaction *t)
-{
-	return t->state == FINAL || t->state == ENDED;
-}
-
-const struct outcome *transaction_outcome(const struct transaction *t, bool *must_close)
-{
-	static const struct outcome unknown;
-
-	*must_close = t->must_close;
-	return t->state == ENDED ? &t->outcome : &unknown;
-}
-
-/* ---- from the deliveries ---- */
-
-static bool is_data_decided(const struct transaction *t)
-{
-	for (const struct link *l = t->deliveries; l; l = l->next) {
-		if (delivery_is_asking(l->delivery))
-			return false;
-	}
-	return true;
+	for (struct outlet *o = t->outlets; o; o = o->next)
+		delivery_abort(o->delivery, outcome);
 }
 
 static void on_data_decided(struct transaction *t)
 {
-	if (any_writing(t)) {
-		begin_body(t);
+	struct outcome refusal;
+
+	if (!outlets_are_writing(t->outlets)) {
+		final_decide(t);
+	} else if (needs_draft(t) && !keep_begin(t, &refusal)) {
+		abort_deliveries(t, &refusal);
+		final_end(t, &refusal);
 	} else {
-		t->outcome = *message_outcome(t);
-		t->state = ENDED;
+		begin_body(t);
 	}
 }
+
+static void ask_for_data(struct transaction *t)
+{
+	t->state = DATA;
+	for (struct outlet *o = t->outlets; o; o = o->next) {
+		if (delivery_wants_message(o->delivery))
+			delivery_data(o->delivery);
+	}
+	if (is_data_decided(t)) /* the next hop was lost between RCPT and DATA: nobody was asked */
+		on_data_decided(t);
+}
+
+/* ---- delivery = queue: the next hops have said what they had to say ---- */
+
+static void let_go(struct transaction *t)
+{
+	struct delivery_log log = {.client = t->client_text};
+	struct outlet *o;
+
+	for (size_t i = 0; i < t->recipient_count; i++) {
+		t->recipients[i]->is_logged = t->recipients[i]->delivery != NULL;
+		t->recipients[i]->delivery = NULL;
+	}
+	while ((o = t->outlets)) {
+		t->outlets = o->next;
+		delivery_log(o->delivery, &log);
+		delivery_free(&o->delivery);
+		free(o);
+	}
+}
+
+static void begin_queueing(struct transaction *t)
+{
+	struct outcome refusal;
+
+	ev_timer_stop(t->proxy->loop, &t->patience);
+	if (!keep_begin(t, &refusal)) {
+		final_end(t, &refusal);
+		return;
+	}
+	let_go(t);
+	begin_body(t);
+}
+
+bool transaction_data(struct transaction *t)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < t->recipient_count; i++)
+		any |= t->recipients[i]->is_promised;
+	if (!any)
+		return false;
+	if (is_queueing(t))
+		begin_queueing(t);
+	else
+		ask_for_data(t);
+	return true;
+}
+
+enum transaction_data transaction_data_reply(const struct transaction *t)
+{
+	if (t->state == DATA)
+		return TRANSACTION_DATA_WAITING;
+	return t->state == ENDED ? TRANSACTION_DATA_REFUSED : TRANSACTION_DATA_GO;
+}
+
+/* ---- the body ---- */
+
+void transaction_pump(struct transaction *t, const struct body_source *source)
+{
+	if (t->state == BODY && relay_pump(&t->relay, source) != RELAY_MOVING)
+		final_begin(t);
+}
+
+bool transaction_has_ended_body(const struct transaction *t) { return t->state > BODY; }
+
+static void on_delivery(struct delivery *delivery, enum delivery_event event, void *arg)
+{
+	struct transaction *t = arg;
+
+	(void)delivery;
+	if (t->state == DATA && is_data_decided(t))
+		on_data_decided(t);
+	else if (t->state == FINAL && event == DELIVERY_ENDED)
+		final_on_delivery(t);
+	if (t->callback)
+		t->callback(t->arg);
+}
+
+/* ---- what the client is told ---- */
+
+/* The next recipient that a reply is owed for (RFC 2033 4.2). */
+static const struct recipient *next_told(const struct transaction *t)
+{
+	for (size_t i = t->told; i < t->recipient_count; i++) {
+		if (t->recipients[i]->is_promised)
+			return t->recipients[i];
+	}
+	return NULL;
+}
+
+const struct outcome *transaction_next_final(struct transaction *t)
+{
+	if (t->state != ENDED)
+		return NULL;
+	if (!t->is_told_each)
+		return t->told++ ? NULL : &t->outcome;
+	while (t->told < t->recipient_count) {
+		const struct recipient *r = t->recipients[t->told++];
+
+		if (r->is_promised)
+			return delivery_outcome(r->delivery);
+	}
+	return NULL;
+}
+
+bool transaction_is_told(const struct transaction *t)
+{
+	return t->is_told_each ? !next_told(t) : t->told > 0;
+}
+
+bool transaction_must_close(const struct transaction *t) { return t->relay.must_close; }
+
+/* ---- the end ---- */
 
 static void release(void *object)
 {
 	struct transaction *t = object;
-	struct link *l;
+	struct outlet *o;
 
-	while ((l = t->deliveries)) {
-		t->deliveries = l->next;
-		free(l);
+	while ((o = t->outlets)) {
+		t->outlets = o->next;
+		free(o);
 	}
 	for (size_t i = 0; i < t->recipient_count; i++)
 		free_recipient(t->recipients[i]);
+	relay_release(&t->relay);
 	free(t->recipients);
 	free(t->helo);
 	free(t);
@@ -551,8 +530,8 @@ static void log_refused_here(struct transaction *t, size_t first, const struct d
 
 static void log_all(struct transaction *t, const struct delivery_log *log)
 {
-	for (struct link *l = t->deliveries; l; l = l->next)
-		delivery_log(l->delivery, log);
+	for (struct outlet *o = t->outlets; o; o = o->next)
+		delivery_log(o->delivery, log);
 	for (size_t i = 0; i < t->recipient_count; i++) {
 		if (!t->recipients[i]->delivery && !t->recipients[i]->is_logged)
 			log_refused_here(t, i, log);
@@ -563,40 +542,29 @@ static void log_all(struct transaction *t, const struct delivery_log *log)
 		    t->session, t->refused_surplus);
 }
 
-static void close_transaction(struct transaction *t)
+void transaction_close(struct transaction *t)
 {
 	struct delivery_log log = {
 	    .client = t->client_text,
-	    .size = t->body.size,
+	    .size = t->relay.body.size,
 	    .is_client_gone = t->callback == NULL,
 	};
 
 	log_all(t, &log);
-	for (struct link *l = t->deliveries; l; l = l->next)
-		delivery_free(&l->delivery);
+	ev_timer_stop(t->proxy->loop, &t->patience);
+	spool_draft_free(&t->draft);
+	for (struct outlet *o = t->outlets; o; o = o->next)
+		delivery_free(&o->delivery);
 	reap_later(t->proxy->loop, t, release);
 }
 
-static void on_final(struct transaction *t)
+/* Before our final dots nobody has the message, and the client will bring it again. */
+static void abandon(struct transaction *t, const char *why)
 {
-	DL_DELETE(t->proxy->finals, t);
-	t->outcome = *message_outcome(t);
-	t->state = ENDED;
-	if (!t->callback)
-		close_transaction(t);
-}
+	struct outcome outcome;
 
-static void on_delivery(struct delivery *delivery, enum delivery_event event, void *arg)
-{
-	struct transaction *t = arg;
-
-	(void)delivery;
-	if (t->state == DATA && is_data_decided(t))
-		on_data_decided(t);
-	else if (t->state == FINAL && event == DELIVERY_ENDED && message_outcome(t))
-		on_final(t);
-	if (t->callback)
-		t->callback(t->arg);
+	outcome_refuse_text(&outcome, REASON_CONNECTION_LOST, "%s; nothing was delivered", why);
+	abort_deliveries(t, &outcome);
 }
 
 void transaction_leave(struct transaction **transaction, const char *why)
@@ -606,31 +574,22 @@ void transaction_leave(struct transaction **transaction, const char *why)
 	*transaction = NULL;
 	if (!t)
 		return;
-	if (t->state ==
-	    FINAL) { /* responsibility may have passed already: the reply is waited for */
+	switch (t->state) {
+	case FINAL: /* responsibility may have passed already: the reply is waited for */
 		t->callback = NULL;
 		return;
+	case DATA:
+	case BODY:
+	case SYNC:
+		abandon(t, why);
+		break;
+	case COMMIT: /* no promise was heard, so none is made */
+		final_remember_accepted(t);
+		t->callback = NULL;
+		break;
+	case ENVELOPE:
+	case ENDED:
+		break;
 	}
-	if (t->state == DATA || t->state == BODY) {
-		outcome_refuse_text(
-		    &t->outcome, REASON_CONNECTION_LOST, "%s; nothing was delivered", why);
-		for (struct link *l = t->deliveries; l; l = l->next)
-			delivery_abort(l->delivery, &t->outcome);
-	}
-	close_transaction(t);
-}
-
-void transaction_cut_finals(struct proxy *proxy)
-{
-	struct transaction *t, *next;
-	struct outcome outcome;
-
-	outcome_refuse_text(&outcome, REASON_OUTCOME_UNKNOWN,
-	    "danelaw was stopped before the next hop answered; it may have been delivered");
-	DL_FOREACH_SAFE(proxy->finals, t, next)
-	{
-		for (struct link *l = t->deliveries; l; l = l->next)
-			delivery_abort(l->delivery, &outcome);
-		on_final(t);
-	}
+	transaction_close(t);
 }

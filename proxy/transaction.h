@@ -1,16 +1,17 @@
 /*
- * transaction.h - one envelope and its message: from MAIL to the reply to the final dot.
+ * transaction.h - one envelope and its message: from MAIL to what the client is told at its end.
  *
  * Holds the recipients in the client's order and a list of deliveries, one for each recipient
- * domain. At present a transaction carries one domain (452 for a second); several need no new
- * shape. It never answers the client itself: it says that something changed, and the session asks
- * what. Owner: session; after the final dot was sent on and the client left, itself (R-SMTP-70).
+ * domain. How several domains are served is the listener's choice ([listener] delivery). It never
+ * answers the client itself: it says that something changed, and the session asks what. Owner:
+ * session; after the final dot was sent on and the client left, itself (R-SMTP-70).
  */
 #ifndef PROXY_TRANSACTION_H
 #define PROXY_TRANSACTION_H
 
 #include "conf/conf.h"
 #include "proxy/outcome.h"
+#include "proxy/relay.h"
 #include "proxy/smtp_parse.h"
 
 #include <stdbool.h>
@@ -50,15 +51,6 @@ bool transaction_is_utf8(const struct transaction *transaction);
 
 /* ---- the message ---- */
 
-/* Where the message comes from: the client's stream now; a file of a spool would do as well. Octets
- * as on the wire of DATA. */
-struct body_source {
-	const char *(*peek)(void *arg, size_t *len); /* what is there now; len 0: nothing yet */
-	void (*consume)(void *arg, size_t len);
-	bool (*is_broken)(void *arg); /* whoever sends it is known to be gone */
-	void *arg;
-};
-
 /*
  * All answers given, at least one recipient accepted: asks the next hops for the message. false: no
  * recipient was accepted, nothing was done.
@@ -68,22 +60,29 @@ bool transaction_data(struct transaction *transaction);
 enum transaction_data {
 	TRANSACTION_DATA_WAITING,
 	TRANSACTION_DATA_GO,      /* 354 */
-	TRANSACTION_DATA_REFUSED, /* transaction_outcome() */
+	TRANSACTION_DATA_REFUSED, /* transaction_next_final() */
 };
 enum transaction_data transaction_data_reply(const struct transaction *transaction);
 
-/*
- * Moves what can be moved now, from the source to the next hops, to the end of the message and no
- * octet further. To be called again when the source has more or something changed.
- */
+/* Takes of the message what can be moved now, to its end and no octet further. To be called again
+ * when the source has more or something changed. */
 void transaction_pump(struct transaction *transaction, const struct body_source *source);
 
 /* Whether the client's final dot was seen: nothing more is taken from the source. */
 bool transaction_has_ended_body(const struct transaction *transaction);
 
-/* For the client's final dot (or DATA); code 0: not known yet. must_close: and no further command
- * from this client. */
-const struct outcome *transaction_outcome(const struct transaction *transaction, bool *must_close);
+/*
+ * What the client is told for its final dot, or for a DATA that was refused: one reply; under LMTP
+ * one for each recipient that it was told 250 for, in order (RFC 2033 4.2). Once each; NULL: not
+ * known yet, or all were told.
+ */
+const struct outcome *transaction_next_final(struct transaction *transaction);
+bool transaction_is_told(const struct transaction *transaction);    /* all of them */
+bool transaction_must_close(const struct transaction *transaction); /* and then no command more */
+
+/* The client has closed its side before it was told, and perhaps does not listen: should it bring
+ * the message again, nobody is to get it twice. Before it is told. */
+void transaction_doubt(struct transaction *transaction);
 
 /*
  * Ends it: RSET, QUIT, a new EHLO, the client's disappearance, or after the outcome was told. A

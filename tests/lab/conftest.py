@@ -61,6 +61,13 @@ def danelaw(lab):
         yield d
 
 
+@pytest.fixture
+def deferring(lab):
+    """Another one beside it, which takes one recipient domain at a time (D1)."""
+    with Danelaw(lab, {"listener smarthost": {"listen": "127.0.0.7:2525", "delivery": "defer"}}) as d:
+        yield d
+
+
 @pytest.fixture(scope="module")
 def postfix_client(lab):
     client = PostfixClient(lab.new_folder("postfix-client"))

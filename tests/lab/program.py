@@ -118,7 +118,8 @@ class Danelaw:
         assert self.child.poll() is None, "danelaw ended at start\n" + self.tail()
         try:
             with self.host.inside():
-                smtp.Smtp(self.server, timeout=5).close()
+                with smtp.Smtp(self.server, ehlo=None, timeout=5) as c:
+                    c.reply(220)
             return True
         except OSError:
             return False

@@ -264,9 +264,10 @@ def test_changed_tlsa_counts_for_the_next_message(lab, danelaw):
 
 # ---- the envelope and the octets ----
 
-def test_second_domain_is_deferred(lab, danelaw):
+def test_second_domain_is_deferred(lab, deferring):
     """D1: one next-hop domain in a transaction; the client sends the other in its next one."""
-    with Smtp() as c:
+    with Smtp(deferring.server) as c:
+        assert any(x.startswith("LIMITS ") and "RCPTDOMAINMAX=1" in x for x in c.extensions)
         c("MAIL FROM:<a@client.lab>", 250)
         c("RCPT TO:<one@right.lab>", 250)
         assert c("RCPT TO:<two@exim.lab>", 452).startswith("452 4.5.3 one-domain")

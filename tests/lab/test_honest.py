@@ -73,9 +73,9 @@ def danelaw(lab):
 
 
 @pytest.mark.parametrize("other", ["late-no.plain", "late-yes.plain"])
-def test_one_live_domain_even_after_a_refused_one(lab, danelaw, other):
+def test_one_live_domain_even_after_a_refused_one(lab, deferring, other):
     """R-SMTP-61, R-SMTP-68: a domain that was all refused does not come back beside another one."""
-    with Smtp() as c:
+    with Smtp(deferring.server) as c:
         c("MAIL FROM:<s@client.lab>", 250)
         c("RCPT TO:<bad@picky.plain>", 550)
         c("RCPT TO:<good@%s>" % other, 250)
@@ -83,7 +83,7 @@ def test_one_live_domain_even_after_a_refused_one(lab, danelaw, other):
         final = c.data(MESSAGE)
     assert final.code == (550 if other == "late-no.plain" else 250)
     assert not [m for m in lab["picky.plain"].receiver.messages if "good@picky.plain" in str(m.recipients)]
-    assert danelaw.delivery_to("good@" + other)["status"] == ("refused" if final.code == 550 else "sent")
+    assert deferring.delivery_to("good@" + other)["status"] == ("refused" if final.code == 550 else "sent")
 
 
 def test_no_message_is_no_delivery(danelaw):
@@ -98,18 +98,18 @@ def test_no_message_is_no_delivery(danelaw):
     assert not danelaw.deliveries(to="<fine-but-unused@picky.plain>")
 
 
-def test_refusals_without_a_next_hop_are_logged(danelaw):
+def test_refusals_without_a_next_hop_are_logged(deferring):
     """Interface section 4: one line for each refused recipient domain, whoever refused it."""
-    with Smtp() as c:
+    with Smtp(deferring.server) as c:
         c("MAIL FROM:<s@client.lab>", 250)
         c("RCPT TO:<x@[198.18.0.9]>", 550)
         c("RCPT TO:<one@picky.plain>", 250)
         c("RCPT TO:<two@late-yes.plain>", 452)
         c("RCPT TO:<three@late-yes.plain>", 452)
         c("RSET", 250)
-    wait(lambda: danelaw.deliveries(to="<two@late-yes.plain>,<three@late-yes.plain>", reason="one-domain"),
-         2, danelaw.tail())
-    assert danelaw.deliveries(reason="address-literal")
+    wait(lambda: deferring.deliveries(to="<two@late-yes.plain>,<three@late-yes.plain>", reason="one-domain"),
+         2, deferring.tail())
+    assert deferring.deliveries(reason="address-literal")
 
 
 def test_a_greeting_cannot_forge_a_line(danelaw):

@@ -58,7 +58,9 @@ static const struct {
 	{ REASON_IDLE,                421, "4.4.2",  "idle",                false },
 	{ REASON_OVERLOAD,            421, "4.3.2",  "overload",            false },
 	{ REASON_SHUTDOWN,            421, "4.3.2",  "shutdown",            false },
+	{ REASON_SPOOL_FAILED,        452, "4.3.1",  "spool-failed",        false },
 	{ REASON_NEXT_HOP,              0, "",       "-",                   false },
+	{ REASON_DUPLICATE,           250, "2.0.0",  "duplicate",           false },
 	{ REASON_STS_POLICY_INVALID,    0, "",       "sts-policy-invalid",  false },
 };
 /* clang-format on */

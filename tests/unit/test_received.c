@@ -60,6 +60,22 @@ static void test_form(void **state)
 				 "\tTue, 29 Feb 2000 12:34:56 +0000\r\n");
 }
 
+/* RFC 3848; RFC 6531 section 4.3. */
+static void test_lmtp(void **state)
+{
+	struct addr v4 = address("192.0.2.1");
+	struct received r = sample(&v4);
+	char out[RECEIVED_SIZE];
+
+	(void)state;
+	r.lmtp = true;
+	received_format(out, &r);
+	assert_non_null(strstr(out, " with LMTP id k3f9-2"));
+	r.utf8 = true;
+	received_format(out, &r);
+	assert_non_null(strstr(out, " with UTF8LMTP id k3f9-2"));
+}
+
 /* Always UTC and English, whatever the machine is set to. */
 static void test_dates(void **state)
 {
@@ -243,6 +259,7 @@ int main(void)
 	/* clang-format off */
 	static const struct CMUnitTest tests[] = {
 		{ "R-SMTP-44 form of the field",                test_form,      NULL, NULL, NULL },
+		{ "R-SMTP-44 R-SMTP-62 LMTP",                   test_lmtp,      NULL, NULL, NULL },
 		{ "R-SMTP-44 dates",                            test_dates,     NULL, NULL, NULL },
 		{ "R-TLSSEC-02 the protocol's name",           test_protocols, NULL, NULL, NULL },
 		{ "R-SMTP-45 HELO brings nothing in",           test_helo,      NULL, NULL, NULL },

@@ -428,6 +428,29 @@ static void test_size(void **state)
 	}
 }
 
+static void test_message_id(void **state)
+{
+	static const struct {
+		const char *text;
+		bool has_one;
+	} rows[] = {
+	    {"Message-ID: <a@b>\r\n\r\nx\r\n.\r\n", true},
+	    {"a: b\r\nmESSAGE-iD : <a@b>\r\n\r\nx\r\n.\r\n", true},
+	    {"Received: x\r\n\tby y\r\nMessage-Id:<a@b>\r\n\r\n.\r\n", true},
+	    {"a: b\r\n\r\nMessage-ID: <a@b>\r\n.\r\n", false},
+	    {"a: b\r\n Message-ID: <a@b>\r\n\r\n.\r\n", false},
+	    {"Message-IDs: x\r\nMessage-I: x\r\nMessage_ID: x\r\n\r\n.\r\n", false},
+	    {"Resent-Message-ID: <a@b>\r\nNo-Message-ID: x\r\n\r\n.\r\n", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		print_message("%s\n", rows[i].text);
+		scan(&result, &strict, rows[i].text, strlen(rows[i].text));
+		assert_int_equal(result.body.has_message_id, rows[i].has_one);
+	}
+}
+
 static void test_octets(void **state)
 {
 	(void)state;
@@ -567,6 +590,7 @@ int main(void)
 	    {"R-SMTP-75 the end is held back", test_held_back, NULL, NULL, NULL},
 	    {"R-SMTP-15 P-11 lines of 1000 octets", test_long_lines, NULL, NULL, NULL},
 	    {"R-SMTP-16 size limit", test_size, NULL, NULL, NULL},
+	    {"a Message-ID field is found", test_message_id, NULL, NULL, NULL},
 	    {"R-SMTP-41 P-10 8-bit and NUL octets", test_octets, NULL, NULL, NULL},
 	    {"R-SMTP-23 the first flaw counts", test_first_flaw, NULL, NULL, NULL},
 	    {"R-SMTP-47 P-16 Received fields", test_received, NULL, NULL, NULL},

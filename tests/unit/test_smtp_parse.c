@@ -189,6 +189,8 @@ static void test_verbs(void **state)
 		{ "EHLO gr\xc3\xbcn.example", SMTP_EHLO,   0,   "",      "gr\xc3\xbcn.example" },
 		{ "HELO my  computer ",     SMTP_HELO,     0,   "",      "my  computer" },
 		{ "EHLO",                   SMTP_EHLO,     501, "5.5.4", "" },
+		{ "lhlo client.example",    SMTP_LHLO,     0,   "",      "client.example" },
+		{ "LHLO",                   SMTP_LHLO,     501, "5.5.4", "" },
 		{ "HELO  ",                 SMTP_HELO,     501, "5.5.4", "" },
 		{ "EHLO a\tb",              SMTP_EHLO,     501, "5.5.4", "a\tb" },
 		{ "EHLO a\x7f",             SMTP_EHLO,     501, "5.5.4", "a\x7f" },

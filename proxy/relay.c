@@ -1,0 +1,188 @@
+/*
+ * relay.c - the body of a message on its way, to all that take it.
+ *
+ * What was written beside the stream into the spool is the same, octet by octet, as what the next
+ * hops got. Called by transaction.c.
+ */
+#include "proxy/relay.h"
+
+#include "conf/conf.h"
+#include "proxy/delivery.h"
+#include "proxy/received.h"
+#include "proxy/spool.h"
+
+enum {
+	CHUNK = 16384,        /* of the body, scanned and written at a time */
+	ROOM = CHUNK + 3,     /* the final dot must find its place, too */
+	DRAIN_MAX = 64 << 20, /* octets of a refused message that are read */
+};
+
+bool outlets_are_writing(const struct outlet *outlets)
+{
+	for (const struct outlet *o = outlets; o; o = o->next) {
+		if (delivery_is_writing(o->delivery))
+			return true;
+	}
+	return false;
+}
+
+static bool is_taken(const struct relay *r)
+{
+	if (outcome_is_known(&r->refusal))
+		return false;
+	return r->outlets ? outlets_are_writing(r->outlets) : r->draft != NULL;
+}
+
+/* ---- refusing it ---- */
+
+static void refuse(struct relay *r, enum reason reason, const char *text)
+{
+	outcome_refuse_text(&r->refusal, reason, "%s", text);
+	for (struct outlet *o = r->outlets; o; o = o->next) {
+		if (delivery_is_writing(o->delivery))
+			delivery_abort(o->delivery, &r->refusal);
+	}
+}
+
+static void refuse_flaw(struct relay *r)
+{
+	switch (r->body.flaw) {
+	case BODY_FINE:
+		break;
+	case BODY_BARE_NEWLINE:
+		/* what follows may have been meant as commands (SMTP smuggling) */
+		r->must_close = true;
+		refuse(r, REASON_BARE_NEWLINE,
+		    "the message holds a bare CR or LF; lines end in CR LF");
+		break;
+	case BODY_NUL:
+		refuse(r, REASON_BAD_CONTENT, "the message holds a NUL octet");
+		break;
+	case BODY_LONG_LINE:
+		refuse(r, REASON_BAD_CONTENT, "the message holds a line of over 1000 octets");
+		break;
+	case BODY_TOO_LARGE:
+		refuse(r, REASON_TOO_LARGE, "the message is larger than [limits] message_size");
+		break;
+	case BODY_TOO_MANY_HOPS:
+		refuse(
+		    r, REASON_MAIL_LOOP, "too many Received fields: the message goes in circles");
+		break;
+	case BODY_OWN_LOOP:
+		refuse(
+		    r, REASON_MAIL_LOOP, "the message came through here more than 3 times already");
+		break;
+	}
+}
+
+/* 8-bit octets that were not declared, for a next hop that takes none (R-SMTP-41): the others go
+ * on. */
+static void refuse_8bit(struct relay *r)
+{
+	struct outcome outcome;
+
+	outcome_refuse_text(
+	    &outcome, REASON_NO_8BITMIME, "the message has 8-bit octets, the next hop takes none");
+	for (struct outlet *o = r->outlets; o; o = o->next) {
+		if (delivery_is_writing(o->delivery) && !delivery_takes_8bit(o->delivery))
+			delivery_abort(o->delivery, &outcome);
+	}
+}
+
+static void check(struct relay *r)
+{
+	if (outcome_is_known(&r->refusal))
+		return;
+	if (r->body.flaw != BODY_FINE)
+		refuse_flaw(r);
+	else if (r->body.has_8bit)
+		refuse_8bit(r);
+}
+
+/* ---- writing ---- */
+
+static void keep(struct relay *r, const void *data, size_t len)
+{
+	if (!r->draft || outcome_is_known(&r->refusal) || spool_draft_write(r->draft, data, len))
+		return;
+	refuse(r, REASON_SPOOL_FAILED, spool_draft_error(r->draft));
+}
+
+static void write_all(struct relay *r, const void *data, size_t len)
+{
+	if (!len)
+		return;
+	keep(r, data, len);
+	r->written += len;
+	for (struct outlet *o = r->outlets; o; o = o->next) {
+		if (delivery_is_writing(o->delivery))
+			delivery_write(o->delivery, data, len);
+	}
+}
+
+/* The one field that we add, before everything the client sends (R-SMTP-44). */
+void relay_begin(struct relay *r, const struct conf *conf, const struct conf_listener *listener,
+    const struct received *received)
+{
+	char text[RECEIVED_SIZE], mark[DOMAIN_SIZE + 32];
+
+	received_mark(mark, sizeof mark, received->by);
+	smtp_body_init(
+	    &r->body, listener, conf->limits.message_size, conf->limits.received_headers, mark);
+	r->digest = digest_new();
+	write_all(r, text, received_format(text, received));
+}
+
+/* ---- moving ---- */
+
+/* The slowest sets the pace; a message that is only drained has room without end. */
+static size_t room(const struct relay *r)
+{
+	size_t least = ROOM;
+
+	for (const struct outlet *o = r->outlets; o; o = o->next) {
+		if (delivery_is_writing(o->delivery) && delivery_room(o->delivery) < least)
+			least = delivery_room(o->delivery);
+	}
+	return least;
+}
+
+/* A refused message is read to its end so that the reply arrives, but not for ever. */
+static bool is_drained_enough(struct relay *r, size_t taken)
+{
+	if (is_taken(r))
+		return false;
+	r->drained += taken;
+	return r->drained > DRAIN_MAX;
+}
+
+static enum relay_progress end(struct relay *r, const struct body_source *source)
+{
+	r->is_over = true;
+	/* Nobody would hear of it, and send it again (R-SMTP-75). */
+	return source->is_broken(source->arg) ? RELAY_MOVING : RELAY_ENDED;
+}
+
+enum relay_progress relay_pump(struct relay *r, const struct body_source *source)
+{
+	char out[CHUNK];
+	const char *in;
+	size_t len, taken, written;
+
+	while (!r->is_over && room(r) >= ROOM && (in = source->peek(source->arg, &len), len)) {
+		written = smtp_body_scan(&r->body, in, len, &taken, out, sizeof out);
+		source->consume(source->arg, taken);
+		check(r);
+		digest_add(r->digest, out, written);
+		write_all(r, out, written);
+		if (r->body.ended)
+			return end(r, source);
+		if (is_drained_enough(r, taken)) {
+			r->is_over = r->must_close = true;
+			return RELAY_CUT;
+		}
+	}
+	return RELAY_MOVING;
+}
+
+void relay_release(struct relay *r) { digest_free(&r->digest); }

@@ -1,0 +1,70 @@
+/*
+ * relay.h - the body of a message on its way: from its source to every next hop that takes it, and
+ * beside them into the spool.
+ *
+ * One scan serves all. The slowest next hop sets the pace; one that stalls or fails falls out and
+ * the others go on (R-SMTP-76). What is wrong with the message itself ends it for all. The final
+ * dot is not sent here. A part of transaction.
+ */
+#ifndef PROXY_RELAY_H
+#define PROXY_RELAY_H
+
+#include "proxy/outcome.h"
+#include "proxy/smtp_body.h"
+#include "tls/digest.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct conf;
+struct conf_listener;
+struct delivery;
+struct received;
+struct spool_draft;
+
+/* Where the message comes from: the client's stream. Octets as on the wire of DATA. */
+struct body_source {
+	const char *(*peek)(void *arg, size_t *len); /* what is there now; len 0: nothing yet */
+	void (*consume)(void *arg, size_t len);
+	bool (*is_broken)(void *arg); /* whoever sends it is known to be gone */
+	void *arg;
+};
+
+/* One of the next hops of a message. */
+struct outlet {
+	struct delivery *delivery;
+	bool is_apart; /* for one recipient who may have this message already */
+	struct outlet *next;
+};
+bool outlets_are_writing(const struct outlet *outlets); /* any of them */
+
+/* Zeroed is empty. */
+struct relay {
+	struct outlet *outlets;    /* borrowed; NULL: the draft alone */
+	struct spool_draft *draft; /* borrowed; NULL: none */
+	struct smtp_body body;
+	uint64_t written;       /* octets as they go to each next hop, with our Received field */
+	uint64_t drained;       /* of a refused message, read for the sake of a clean reply */
+	struct outcome refusal; /* of the message, for all; code 0: none */
+	bool must_close;        /* and no further command from this client */
+	bool is_over;           /* nothing more is taken from the source */
+	struct digest *digest;  /* of what the client sent */
+};
+
+/* Writes the Received field. outlets and draft stay the caller's. */
+void relay_begin(struct relay *relay, const struct conf *conf, const struct conf_listener *listener,
+    const struct received *received);
+
+enum relay_progress {
+	RELAY_MOVING, /* to be called again when the source has more or a next hop has room */
+	RELAY_ENDED,  /* the client's final dot was seen */
+	RELAY_CUT,    /* nobody takes it any more, and too much of it follows */
+};
+
+/* Moves what can be moved now, to the end of the message and no octet further. */
+enum relay_progress relay_pump(struct relay *relay, const struct body_source *source);
+
+void relay_release(struct relay *relay);
+
+#endif

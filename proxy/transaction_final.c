@@ -1,0 +1,276 @@
+/*
+ * transaction_final.c - from the client's final dot to what it is told.
+ *
+ * 250 is said only if every recipient's next hop said 250, or what remains is on the disk
+ * (R-SMTP-57, -65, -68). Our final dots leave only once the whole message is there, is sound, and,
+ * with several next hops, is on the disk (R-SMTP-75). Called by transaction.c.
+ */
+#include "proxy/transaction_internal.h"
+
+#include "conf/clock.h"
+#include "conf/log.h"
+#include "conf/mem.h"
+#include "proxy/upshot.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <utlist.h>
+
+/* ---- what it came to ---- */
+
+/* Of all recipients that the client was told 250 for; malloc'd. */
+static const struct outcome **collect(const struct transaction *t, size_t *count)
+{
+	const struct outcome **outcomes = mem_alloc((t->recipient_count + 1) * sizeof *outcomes);
+
+	*count = 0;
+	for (size_t i = 0; i < t->recipient_count; i++) {
+		const struct recipient *r = t->recipients[i];
+
+		if (r->is_promised)
+			outcomes[(*count)++] = delivery_outcome(r->delivery);
+	}
+	return outcomes;
+}
+
+static enum upshot upshot(const struct transaction *t, const struct outcome **worst)
+{
+	size_t count;
+	const struct outcome **outcomes = collect(t, &count);
+	enum upshot upshot = upshot_of(outcomes, count);
+
+	*worst = upshot_worst(outcomes, count);
+	free(outcomes);
+	return upshot;
+}
+
+void final_end(struct transaction *t, const struct outcome *outcome)
+{
+	t->outcome = *outcome;
+	t->state = ENDED;
+}
+
+/* Several next hops have several words; one has its own. */
+static void end_accepted(struct transaction *t, const struct outcome *one)
+{
+	struct outcome all = {.code = 250};
+
+	if (!t->draft) {
+		final_end(t, one);
+		return;
+	}
+	snprintf(all.text, sizeof all.text, "2.0.0 delivered to all recipients' own hosts");
+	final_end(t, &all);
+}
+
+void final_decide(struct transaction *t)
+{
+	const struct outcome *worst;
+	enum upshot came_to = upshot(t, &worst);
+
+	if (!t->callback)
+		final_remember_accepted(t);
+	if (came_to == UPSHOT_ACCEPTED)
+		end_accepted(t, worst);
+	else if (came_to == UPSHOT_MIXED && t->draft && t->callback)
+		keep_commit(t);
+	else
+		final_end(t, worst);
+}
+
+/* ---- the duplicate guard (RFC 1047) ---- */
+
+static struct duplicate_key key_of(const struct transaction *t, const struct recipient *r)
+{
+	return (struct duplicate_key){t->client_text, t->envelope.sender.address, r->path.address};
+}
+
+/* Without a Message-ID two messages may be alike and yet two: the daily "disk is full". */
+static bool can_be_known_again(const struct transaction *t)
+{
+	return t->relay.body.has_message_id && t->state > BODY;
+}
+
+static void remember(const struct transaction *t, bool and_kept)
+{
+	for (size_t i = 0; i < t->recipient_count && can_be_known_again(t); i++) {
+		const struct recipient *r = t->recipients[i];
+		struct duplicate_key key = key_of(t, r);
+
+		if (r->is_promised &&
+		    (and_kept || (r->delivery && outcome_is_good(delivery_outcome(r->delivery)))))
+			duplicates_remember(t->proxy->duplicates, &key, t->body_digest);
+	}
+}
+
+void final_remember_accepted(struct transaction *t) { remember(t, false); }
+
+/* Whom danelaw has taken over is not to be taken over twice. */
+void transaction_doubt(struct transaction *t)
+{
+	remember(t, !t->is_told_each && outcome_is_good(&t->outcome));
+}
+
+/* Whether all recipients of a delivery have this message; then tells when the first got it. */
+static bool is_known(const struct transaction *t, const struct delivery *d)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < t->recipient_count; i++) {
+		const struct recipient *r = t->recipients[i];
+		struct duplicate_key key = key_of(t, r);
+
+		if (!r->is_promised || r->delivery != d)
+			continue;
+		if (!duplicates_find(t->proxy->duplicates, &key, t->body_digest))
+			return false;
+		any = true;
+	}
+	return any;
+}
+
+static void log_duplicate(const struct transaction *t, const struct recipient *r)
+{
+	struct duplicate_key key = key_of(t, r);
+	time_t when = duplicates_find(t->proxy->duplicates, &key, t->body_digest);
+	char to[SMTP_PATH_MAX + 3], accepted[sizeof "2027-01-31T12:00:00Z"] = "";
+	struct log_line line;
+	struct tm tm;
+
+	snprintf(to, sizeof to, "<%s>", r->path.address);
+	if (gmtime_r(&when, &tm))
+		strftime(accepted, sizeof accepted, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	log_begin(&line, LOG_LEVEL_INFO, "duplicate");
+	log_value(&line, "session", t->session);
+	log_value(&line, "client", t->client_text);
+	log_value(&line, "to", to);
+	log_value(&line, "accepted", accepted);
+	log_end(&line);
+}
+
+static void log_duplicates(const struct transaction *t, const struct delivery *d)
+{
+	for (size_t i = 0; i < t->recipient_count; i++) {
+		if (t->recipients[i]->is_promised && t->recipients[i]->delivery == d)
+			log_duplicate(t, t->recipients[i]);
+	}
+}
+
+/* Those who have the message already get no final dot, and their client gets its 250. */
+static void end_duplicates(struct transaction *t)
+{
+	struct outcome outcome;
+
+	if (!t->relay.body.has_message_id || !duplicates_count(t->proxy->duplicates))
+		return;
+	outcome_refuse_text(&outcome, REASON_DUPLICATE, "it came before, and was delivered then");
+	for (struct outlet *o = t->outlets; o; o = o->next) {
+		if (!delivery_is_writing(o->delivery) || !is_known(t, o->delivery))
+			continue;
+		log_duplicates(t, o->delivery);
+		delivery_abort(o->delivery, &outcome);
+	}
+}
+
+/* ---- from the client's final dot on ---- */
+
+static void send_dots(struct transaction *t)
+{
+	double left = t->dot_seen + t->proxy->conf->timeouts.data_end - clock_steady();
+
+	t->state = FINAL;
+	DL_APPEND(t->proxy->finals, t);
+	for (struct outlet *o = t->outlets; o; o = o->next) {
+		if (delivery_is_writing(o->delivery))
+			delivery_end(o->delivery, left);
+	}
+}
+
+static void refuse_unsynced(struct transaction *t, const char *why)
+{
+	struct outcome outcome;
+
+	outcome_refuse_text(
+	    &outcome, REASON_SPOOL_FAILED, "%s; nothing was delivered, try again later", why);
+	for (struct outlet *o = t->outlets; o; o = o->next)
+		delivery_abort(o->delivery, &outcome);
+	final_end(t, &outcome);
+}
+
+/* The message is on the disk: from here on a mixed outcome can be kept. */
+static void on_synced(bool ok, const char *why, void *arg)
+{
+	struct transaction *t = arg;
+
+	if (!ok)
+		refuse_unsynced(t, why);
+	else if (outlets_are_writing(t->outlets))
+		send_dots(t);
+	else
+		final_decide(t);
+	t->callback(t->arg);
+}
+
+static void finish(struct transaction *t)
+{
+	end_duplicates(t);
+	if (!outlets_are_writing(t->outlets)) {
+		final_decide(t);
+	} else if (t->draft) {
+		t->state = SYNC;
+		spool_draft_sync(t->draft, on_synced, t);
+	} else {
+		send_dots(t);
+	}
+}
+
+void final_begin(struct transaction *t)
+{
+	t->dot_seen = clock_steady();
+	digest_end(&t->relay.digest, t->body_digest);
+	if (outcome_is_known(&t->relay.refusal))
+		final_end(t, &t->relay.refusal);
+	else if (is_queueing(t))
+		keep_commit(t);
+	else
+		finish(t);
+}
+
+void final_on_delivery(struct transaction *t)
+{
+	const struct outcome *worst;
+
+	if (upshot(t, &worst) == UPSHOT_OPEN)
+		return;
+	DL_DELETE(t->proxy->finals, t);
+	final_decide(t);
+	if (!t->callback)
+		transaction_close(t);
+}
+
+/* What has answered by now counts; nothing is kept any more: the client will bring it again. */
+static void cut(struct transaction *t, const struct outcome *unknown)
+{
+	const struct outcome *worst;
+
+	for (struct outlet *o = t->outlets; o; o = o->next)
+		delivery_abort(o->delivery, unknown);
+	DL_DELETE(t->proxy->finals, t);
+	if (upshot(t, &worst) != UPSHOT_ACCEPTED)
+		final_remember_accepted(t);
+	final_end(t, worst);
+	if (!t->callback)
+		transaction_close(t);
+}
+
+void transaction_cut_finals(struct proxy *proxy)
+{
+	struct transaction *t, *next;
+	struct outcome outcome;
+
+	outcome_refuse_text(&outcome, REASON_OUTCOME_UNKNOWN,
+	    "danelaw was stopped before the next hop answered; it may have been delivered");
+	DL_FOREACH_SAFE(proxy->finals, t, next)
+	cut(t, &outcome);
+}

@@ -1,0 +1,381 @@
+"""One message to several next hops: what the client is told, what each receiver has, what is kept.
+
+A fate is what one next hop does with the message, and where: at RCPT, DATA, in the body, at the
+final dot. Each has a receiver and three domains of its own, so that it can meet itself."""
+import itertools
+import re
+import socket
+import struct
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from fakemx import FakeMx, Gone
+from nexthop import Slots, has_dot
+from program import Danelaw, fields
+from smtp import Smtp, stuff
+from zones import wait
+
+SHORT = {"timeouts": {"command": "2s", "data_start": "2s", "data_block": "2s", "data_end": "3s"},
+         "limits": {"next_hop_connections": "1000", "connection_idle": "0s"},
+         "spool": {"retry": "1h"}}
+
+
+# ---- fates ----
+
+def closes(c, line=None):
+    raise Gone("as told")
+
+
+def stalls(c, line=None):
+    while True:  # until danelaw gives up
+        c._read()
+
+
+def closes_in_body(c, line):
+    c.say("354 go on")
+    raise Gone("as told")
+
+
+# What the client is told for the recipient (2, 4 or 5), and what the message then comes to there:
+# A accepted, T refused for now, P for good.
+FATES = {
+    "rcpt-later": (4, None, {"RCPT": "450 4.2.0 later"}),
+    "rcpt-no": (5, None, {"RCPT": "550 5.1.1 no"}),
+    "rcpt-lost": (4, None, {"RCPT": closes}),
+    "rcpt-stall": (4, None, {"RCPT": stalls}),
+    "data-later": (2, "T", {"DATA": "451 4.3.0 later"}),
+    "data-no": (2, "P", {"DATA": "554 5.7.0 no"}),
+    "data-lost": (2, "T", {"DATA": closes}),
+    "data-stall": (2, "T", {"DATA": stalls}),
+    "body-lost": (2, "T", {"DATA": closes_in_body}),
+    "dot-yes": (2, "A", {}),
+    "dot-later": (2, "T", {".": "452 4.2.2 later"}),
+    "dot-no": (2, "P", {".": "554 5.6.0 no"}),
+    "dot-lost": (2, "T", {".": closes}),
+    "dot-stall": (2, "T", {".": stalls}),
+}
+AT_THE_END = ("body-lost", "dot-yes", "dot-later", "dot-no", "dot-lost", "dot-stall")
+SENDER = "sender@back.fan.lab"
+
+
+def declare(lab):
+    text = ""
+    lab.fan = {}
+    for fate in FATES:
+        lab.fan[fate] = lab.address()
+        text += "mx-%s A %s\n" % (fate, lab.fan[fate])
+        text += "".join("%s-%d MX 10 mx-%s\n" % (fate, n, fate) for n in range(1, 4))
+    lab.fan["back"] = lab.address()  # where notices go
+    text += "back MX 10 mx-back\nmx-back A %s\n" % lab.fan["back"]
+    lab.zone("fan.lab", text)
+    lab.fan_slots = Slots(lab, "fanhop.lab", plain=20)
+
+
+@pytest.fixture
+def hop(lab):
+    with lab.fan_slots.hops() as hop:
+        yield hop
+
+
+@pytest.fixture(scope="module")
+def receivers(lab):
+    """A FakeMx for each fate."""
+    mxs = {fate: FakeMx(lab.fan[fate], replies=how) for fate, (_, _, how) in FATES.items()}
+    mxs["back"] = FakeMx(lab.fan["back"])
+    yield mxs
+    for mx in mxs.values():
+        mx.stop()
+
+
+@pytest.fixture(scope="module")
+def danelaw(lab):
+    with Danelaw(lab, SHORT) as d:
+        yield d
+
+
+def message(subject, *lines):
+    head = "From: %s\r\nSubject: %s\r\nMessage-ID: <%s@fan.lab>\r\n\r\n" % (SENDER, subject, subject)
+    return (head + "\r\n".join(lines or ["Hello."]) + "\r\n").encode()
+
+
+def had(mx, subject):
+    """The recipients that a receiver has this message for."""
+    mark = ("Subject: %s\r\n" % subject).encode()
+    return [r for m in mx.messages if mark in m.data for r in m.recipients]
+
+
+def spooled(danelaw, subject_user):
+    """{recipient: "retry" or "bounce"} of what danelaw kept, by the recipients' user."""
+    lines = [fields(x) for x in danelaw.log.splitlines() if " spooled session=" in x]
+    return {x["to"].strip("<>"): x["next"] for x in lines if x["to"].startswith("<%s@" % subject_user)}
+
+
+# ---- the matrix ----
+
+class Case:
+    """One transaction to some fates; what must come of it follows from them alone."""
+
+    def __init__(self, name, fates):
+        self.name, self.fates = name, fates
+        copies = {}
+        self.recipients = []
+        for fate in fates:
+            copies[fate] = copies.get(fate, 0) + 1
+            self.recipients.append("%s@%s-%d.fan.lab" % (name, fate, copies[fate]))
+
+    def run(self, server):
+        with Smtp(server, timeout=60) as c:
+            c("MAIL FROM:<%s>" % SENDER, 250)
+            c.raw("".join("RCPT TO:<%s>\r\n" % r for r in self.recipients).encode())
+            self.answers = [c.reply() for _ in self.recipients]
+            self.final = c("DATA")
+            if self.final.code == 354:
+                time.sleep(0.3)  # what is lost in the body is lost before the dot
+                c.raw(stuff(message(self.name)))
+                self.final = c.reply()
+            c("NOOP", 250)
+        return self
+
+    def check(self, danelaw, receivers):
+        told = " ".join(self.fates) + "\n" + "\n".join(self.answers) + "\n" + self.final
+        assert [a.code // 100 for a in self.answers] == [FATES[f][0] for f in self.fates], told
+        taken = [(r, FATES[f][1]) for f, r in zip(self.fates, self.recipients) if FATES[f][1]]
+        ends = [end for _, end in taken]
+        mixed = "A" in ends and set(ends) != {"A"}
+        if not ends:
+            assert self.final.code == 554, told
+        elif "A" in ends:
+            assert self.final.code == 250, told
+        else:
+            assert self.final.code // 100 == (4 if "T" in ends else 5), told
+        kept = {r: "retry" if end == "T" else "bounce" for r, end in taken if end != "A"}
+        assert spooled(danelaw, self.name) == (kept if mixed else {}), told
+        got = [r for fate in FATES for r in had(receivers[fate], self.name)]
+        assert sorted(got) == sorted(r for r, end in taken if end == "A"), told
+        bounces = mixed and "P" in ends
+        wait(lambda: len(had(receivers["back"], self.name)) == bounces, 5, "bounces\n" + told)
+
+
+def run_all(danelaw, cases):
+    with ThreadPoolExecutor(60) as pool:
+        return list(pool.map(lambda case: case.run(danelaw.server), cases))
+
+
+def test_two_destinations(danelaw, receivers):
+    """R-SMTP-65, -68: every two fates."""
+    pairs = itertools.combinations_with_replacement(FATES, 2)
+    cases = [Case("two%d" % n, fates) for n, fates in enumerate(pairs)]
+    assert len(cases) == 105
+    for case in run_all(danelaw, cases):
+        case.check(danelaw, receivers)
+
+
+def test_three_destinations(danelaw, receivers):
+    """R-SMTP-65, -68: every three fates of a message that was begun; in reverse order, too."""
+    threes = itertools.combinations_with_replacement(AT_THE_END, 3)
+    cases = [Case("three%d" % n, fates[::-1] if n % 2 else fates) for n, fates in enumerate(threes)]
+    assert len(cases) == 56
+    for case in run_all(danelaw, cases):
+        case.check(danelaw, receivers)
+
+
+# ---- one that holds the others up ----
+
+def test_stalled_one_falls_out(danelaw, receivers, hop):
+    """R-SMTP-37, -76: who takes no data for data_block leaves, the others get it all."""
+    def stops_reading(c, line):
+        c.say("354 go on")
+        c.stall(8)
+        raise Gone("as told")
+    stuck = hop(replies={"DATA": stops_reading})
+    case = Case("stall", ["dot-yes"])
+    with Smtp(danelaw.server) as c:
+        c("MAIL FROM:<%s>" % SENDER, 250)
+        c("RCPT TO:<%s>" % case.recipients[0], 250)
+        c("RCPT TO:<stall@%s>" % stuck.domain, 250)
+        c.data(message("stall", *["x" * 900] * 6000), 250)
+    assert spooled(danelaw, "stall") == {"stall@" + stuck.domain: "retry"}
+    assert had(receivers["dot-yes"], "stall") == case.recipients
+    assert len(receivers["dot-yes"].messages[-1].data) > 5400000
+    assert not has_dot(stuck.mx)
+
+
+# ---- the client leaves (R-SMTP-70), and comes back ----
+
+def reset(c):
+    c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    c.close()
+
+
+def leave_after_dot(server, recipients, text, how=reset):
+    with Smtp(server) as c:
+        c("MAIL FROM:<%s>" % SENDER, 250)
+        for r in recipients:
+            c("RCPT TO:<%s>" % r, 250)
+        c("DATA", 354)
+        c.raw(stuff(text))
+        time.sleep(0.3)
+        how(c)
+
+
+def slow(reply):
+    """To the final dot, after a second."""
+    def answer(c, text):
+        time.sleep(1)
+        return reply
+    return {".": answer}
+
+
+def duplicates(danelaw, user):
+    lines = [fields(x) for x in danelaw.log.splitlines() if " duplicate session=" in x]
+    return [x["to"].strip("<>") for x in lines if x["to"].startswith("<%s@" % user)]
+
+
+def retry(danelaw, recipients, text):
+    with Smtp(danelaw.server) as c:
+        c("MAIL FROM:<%s>" % SENDER, 250)
+        for r in recipients:
+            c("RCPT TO:<%s>" % r, 250)
+        return c.data(text)
+
+
+def test_client_gone_is_remembered(danelaw, hop):
+    """R-SMTP-64, -70: what was accepted without its client hearing of it is not delivered twice."""
+    mx = hop(replies=slow("250 2.0.0 taken"))
+    to, text = ["gone@" + mx.domain], message("gone")
+    leave_after_dot(danelaw.server, to, text)
+    wait(lambda: danelaw.deliveries(to="<%s>" % to[0], status="sent"), 5, danelaw.tail())
+    assert retry(danelaw, to, text).startswith("250 2.0.0 duplicate: ")
+    assert duplicates(danelaw, "gone") == to and len(mx.mx.messages) == 1
+    assert retry(danelaw, to, message("gone", "Something else.")).code == 250
+    assert len(mx.mx.messages) == 2 and duplicates(danelaw, "gone") == to
+
+
+def test_client_gone_in_a_mix(danelaw, hop):
+    """R-SMTP-70: nothing is kept for a client that did not hear; its retry goes where it is missing."""
+    good, late = hop(replies=slow("250 2.0.0 taken")), hop(replies=slow("451 4.3.0 later"))
+    to, text = ["mixed@" + good.domain, "mixed@" + late.domain], message("mixed")
+    leave_after_dot(danelaw.server, to, text)
+    wait(lambda: danelaw.deliveries(to="<%s>" % to[1], status="deferred"), 5, danelaw.tail())
+    assert not spooled(danelaw, "mixed")
+    late.mx.replies.clear()
+    assert retry(danelaw, to, text).code == 250
+    assert len(good.mx.messages) == len(late.mx.messages) == 1
+    assert duplicates(danelaw, "mixed") == to[:1] and not spooled(danelaw, "mixed")
+
+
+def test_client_closed_in_a_mix(danelaw, hop):
+    """R-SMTP-71: one that has closed its side may still listen, so all goes on; or it may not, so
+    nobody is served twice if it comes again, nor whom danelaw has taken over."""
+    good, late = hop(replies=slow("250 2.0.0 taken")), hop(replies=slow("451 4.3.0 later"))
+    to, text = ["closed@" + good.domain, "closed@" + late.domain], message("closed")
+    leave_after_dot(danelaw.server, to, text, Smtp.close)
+    wait(lambda: spooled(danelaw, "closed") == {to[1]: "retry"}, 5, danelaw.tail())
+    late.mx.replies.clear()
+    assert retry(danelaw, to, text).code == 250
+    assert len(good.mx.messages) == 1 and not late.mx.messages
+    assert sorted(duplicates(danelaw, "closed")) == sorted(to)
+
+
+def test_no_message_id_no_duplicate(danelaw, hop):
+    """In doubt it is delivered: two alarms may be alike."""
+    mx = hop(replies=slow("250 2.0.0 taken"))
+    to, text = ["alarm@" + mx.domain], b"Subject: the disk is full\r\n\r\nAgain.\r\n"
+    leave_after_dot(danelaw.server, to, text)
+    wait(lambda: danelaw.deliveries(to="<%s>" % to[0], status="sent"), 5, danelaw.tail())
+    assert retry(danelaw, to, text).code == 250
+    assert len(mx.mx.messages) == 2 and not duplicates(danelaw, "alarm")
+
+
+# ---- LMTP (RFC 2033) ----
+
+@pytest.fixture(scope="module")
+def lmtp(lab):
+    with Danelaw(lab, dict(SHORT, **{"listener smarthost": {
+            "listen": "127.0.0.8:2524", "protocol": "lmtp"}})) as d:
+        yield d
+
+
+def lhlo(d):
+    c = Smtp(d.server, ehlo=None)
+    assert c.reply(220).endswith(" LMTP")
+    c("LHLO client.lab", 250)
+    return c
+
+
+def test_lmtp_replies(lmtp, receivers):
+    """R-SMTP-62: one reply for each recipient that was told 250, in order; nothing is kept."""
+    case = Case("lmtp", ["dot-no", "rcpt-no", "dot-yes", "dot-later", "dot-lost", "body-lost", "dot-yes"])
+    with lhlo(lmtp) as c:
+        c("MAIL FROM:<%s>" % SENDER, 250)
+        codes = [c("RCPT TO:<%s>" % r).code for r in case.recipients]
+        assert codes == [250, 550, 250, 250, 250, 250, 250]
+        c("DATA", 354)
+        time.sleep(0.3)
+        c.raw(stuff(message("lmtp")))
+        assert [c.reply().code for _ in range(6)] == [554, 250, 452, 451, 451, 250]
+        c("MAIL FROM:<%s>" % SENDER, 250)  # the session is in step
+        c("RCPT TO:<%s>" % case.recipients[2], 250)
+        assert c.data(message("lmtp2")).code == 250
+    assert had(receivers["dot-yes"], "lmtp") and not spooled(lmtp, "lmtp")
+    assert b"\r\n\tby danelaw.lab (danelaw) with LMTP id " in receivers["dot-yes"].messages[-1].data
+
+
+def test_lmtp_many_replies(lmtp, hop):
+    """R-SMTP-76: more replies than there is room for at once, to a client that reads late."""
+    mx = hop(replies={".": "250 2.0.0 " + "x" * 400})
+    with lhlo(lmtp) as c:
+        c("MAIL FROM:<%s>" % SENDER, 250)
+        c.raw(b"".join(b"RCPT TO:<u%d@%s>\r\n" % (n, mx.domain.encode()) for n in range(900)))
+        assert {c.reply().code for _ in range(900)} == {250}
+        c("DATA", 354)
+        c.raw(stuff(message("many")) + b"NOOP\r\n")
+        time.sleep(1)
+        assert {c.reply().code for _ in range(900)} == {250}
+        assert "still here" in c.reply(250)
+
+
+def test_lmtp_is_not_smtp(lmtp, danelaw):
+    """RFC 2033 4.1, 4.2: greetings are exclusive; DATA without a recipient is 503."""
+    with lhlo(lmtp) as c:
+        c("EHLO client.lab", 500)
+        c("HELO client.lab", 500)
+        c("MAIL FROM:<%s>" % SENDER, 250)
+        c("RCPT TO:<x@rcpt-no-1.fan.lab>", 550)
+        c("DATA", 503)
+    with lhlo(lmtp) as c:
+        c("MAIL FROM:<%s>" % SENDER, 250)
+        c("RCPT TO:<x@data-no-1.fan.lab>", 250)
+        c("RCPT TO:<x@data-later-1.fan.lab>", 250)
+        c("DATA", 451)  # one reply where nobody takes it
+        c("NOOP", 250)
+    with Smtp(danelaw.server) as c:
+        c("LHLO client.lab", 500)
+        assert not any("RCPTDOMAINMAX" in x for x in c.extensions)
+
+
+# ---- delivery = queue ----
+
+@pytest.fixture(scope="module")
+def queueing(lab):
+    with Danelaw(lab, dict(SHORT, **{"listener smarthost": {
+            "listen": "127.0.0.9:2525", "delivery": "queue"}})) as d:
+        yield d
+
+
+def test_queue(queueing, receivers, hop):
+    """Refused for good at once, everything else is taken; nothing is streamed while the client waits."""
+    silent = hop(replies={"RCPT": stalls})
+    case = Case("queue", ["rcpt-no", "rcpt-later", "dot-yes"])
+    with Smtp(queueing.server) as c:
+        c("MAIL FROM:<%s>" % SENDER, 250)
+        assert [c("RCPT TO:<%s>" % r).code for r in case.recipients] == [550, 250, 250]
+        c("RCPT TO:<queue@no-such.fan.lab>", 550)
+        started = time.monotonic()
+        c("RCPT TO:<queue@%s>" % silent.domain, 250)
+        assert time.monotonic() - started < 7
+        assert re.match(r"250 2\.0\.0 queued as \S+$", c.data(message("queue")))
+    assert spooled(queueing, "queue") == {r: "retry" for r in [
+        *case.recipients[1:], "queue@" + silent.domain]}
