@@ -199,7 +199,8 @@ static struct parameter split_parameter(struct span word)
 {
 	const char *equals = word.len ? memchr(word.text, '=', word.len) : NULL;
 	size_t name_len = equals ? (size_t)(equals - word.text) : word.len;
-	struct parameter parameter = {.name = {word.text, name_len}, .has_value = equals != NULL};
+	struct parameter parameter = {
+	    .name = {word.text, name_len}, .value = {"", 0}, .has_value = equals != NULL};
 
 	if (equals)
 		parameter.value = (struct span){equals + 1, word.len - name_len - 1};
