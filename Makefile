@@ -159,16 +159,20 @@ bench: bench-deps
 
 # ---- installing ----
 
+TRANSPARENT := TRANSPARENT.md danelaw-nft.service danelaw-bridge.nft
+
 install: all
 	install -D -m 755 $(OUT)/danelaw $(DESTDIR)$(SBINDIR)/danelaw
 	install -D -m 644 packaging/danelaw.8 $(DESTDIR)$(MANDIR)/man8/danelaw.8
 	install -D -m 644 packaging/danelaw.conf $(DESTDIR)$(DOCDIR)/danelaw.conf
 	install -D -m 644 -t $(DESTDIR)$(DOCDIR) packaging/check.schema.json packaging/explain.schema.json
+	install -D -m 644 -t $(DESTDIR)$(DOCDIR) $(TRANSPARENT:%=packaging/%)
 	install -D -m 644 README.md $(DESTDIR)$(DOCDIR)/README.md
 
 uninstall:
 	rm -f $(DESTDIR)$(SBINDIR)/danelaw $(DESTDIR)$(MANDIR)/man8/danelaw.8
 	rm -f $(addprefix $(DESTDIR)$(DOCDIR)/,danelaw.conf check.schema.json explain.schema.json README.md)
+	rm -f $(TRANSPARENT:%=$(DESTDIR)$(DOCDIR)/%)
 	rmdir $(DESTDIR)$(DOCDIR) 2>/dev/null || true
 
 dist:

@@ -107,9 +107,9 @@ class Network:
         for host in (HERE, self.client, self.router, self.lan):
             host.sysctl("ipv6/conf/default/accept_dad", 0)  # addresses are usable at once
         self._forward()
-        self._link("internet", HERE, "outside", self.router)
-        self._link("inside", self.router, "eth0", self.client)
-        self._link("lan", self.router, "eth0", self.lan)
+        self.link("internet", HERE, "outside", self.router)
+        self.link("inside", self.router, "eth0", self.client)
+        self.link("lan", self.router, "eth0", self.lan)
         self._number()
 
     def stop(self):
@@ -121,7 +121,7 @@ class Network:
                     "ipv4/conf/default/rp_filter"):
             self.router.sysctl(key, 1)
 
-    def _link(self, here_name, here, there_name, there):
+    def link(self, here_name, here, there_name, there):
         """A cable between two hosts."""
         here.run("ip", "link", "add", here_name, "type", "veth", "peer", "name", there_name,
                  "netns", str(there.holder.pid))

@@ -19,6 +19,7 @@ from zones import UNSIGNED, wait
 MODES = ("redirect", "tproxy")
 VICTIM, THIEF = "tr-victim.lab", "tr-thief.plain"
 GOOD, OUTDATED, SIX = "tr-right.lab", "tr-stale.lab", "tr-six.lab"
+LOOPBACK = {"listen": "127.0.0.1:2526 [::1]:2526"}
 LIES = ["%s. MX 10 mx.%s." % (VICTIM, THIEF)]
 
 
@@ -69,7 +70,7 @@ def test_strict_refuses_what_the_liar_said(lab, network, senders):
 
 def test_the_source_is_seen_by_the_receiver(lab, network, senders):
     """R-NET-11, with the printed rules bringing the answers back: address and name, both families."""
-    with Gateway(lab, network, "tproxy", {"preserve_source": "yes"}) as d:
+    with Gateway(lab, network, "tproxy", {"preserve_source": "yes", **LOOPBACK}) as d:
         for name in senders:
             for domain, client in ((GOOD, netlab.CLIENT), (SIX, netlab.CLIENT6)):
                 recipient = "source-%s@%s" % (name, domain)
@@ -111,7 +112,7 @@ def test_stopped_it_fails_open_where_told(lab, network, senders, mode):
 
 def test_the_routers_own_mail_is_taken_without_a_circle(lab, network):
     """R-NET-05, -06: a mail server on danelaw's own host; danelaw's connections are its user's."""
-    own = {"clients": "%s %s" % (netlab.ROUTER, netlab.ROUTER6)}
+    own = {"clients": "%s %s" % (netlab.ROUTER, netlab.ROUTER6), **LOOPBACK}
     with Gateway(lab, network, "redirect", own) as d, network.router.inside():
         for address, domain in ((lab[GOOD].address, GOOD), (lab.tr_six, SIX)):
             assert send("own@" + domain, server=(address, 25)).code == 250
