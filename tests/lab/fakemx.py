@@ -141,7 +141,7 @@ class Conversation:
         """Call after the 220. What came in clear after STARTTLS is kept, as a bad server would."""
         self.sock = self.mx.context(cert or self.mx.cert).wrap_socket(self.sock, server_side=True)
         self.is_tls = True
-        self.log.append("-- %s %s" % (self.sock.version(), self.sock.cipher()[0]))
+        self.log.append("-- %s %s" % (self.sock.version(), (self.sock.cipher() or "-")[0]))
 
     def stall(self, seconds=600):
         self.mx.stopping.wait(seconds)

@@ -1,0 +1,179 @@
+"""danelaw may be killed at any instruction, and what it answers for lies in its spool: messages to
+several domains, in fan-out and from the queue. What a client was told 250 for arrives everywhere,
+twice at most where the next hop's last word had not been written down yet."""
+import bisect
+import itertools
+import os
+import random
+import re
+import threading
+import time
+
+import pytest
+
+from program import Danelaw
+from smtp import Smtp, stuff
+from zones import wait
+
+KILLS, SECONDS = 250, 38  # of each; both at once
+CLIENTS = 4
+END = b"the end\r\n"
+ID = re.compile(r"[0-9a-f]{14}-[0-9a-f]{12}$")
+
+# Seconds from a next hop's last word to the disk, on a busy machine; some lives are longer.
+DIGESTION, LONG_LIFE, ONE_IN = 0.9, 1.5, 30
+LAG = 0.2  # the receiver looks at its clock when it has thought about a message that it has whole
+
+DOMAINS = ("spool-one.lab", "spool-two.lab", "spool-clear.lab")
+
+
+def declare(lab):
+    lab.storm = threading.Event()
+    for name in DOMAINS:
+        lab.domain(name, None if "clear" in name else "3 1 1",
+                   fake={"replies": {".": lambda c, text: unhurried(lab, c)}},
+                   **({"cert": None} if "clear" in name else {}))
+
+
+def unhurried(lab, c):
+    """The receiver thinks about it, and during the storm sometimes says: later."""
+    c.stall(random.choice((0, 0, 0.003, 0.01)))
+    if lab.storm.is_set() and random.random() < 0.1:
+        return "451 4.3.0 not this time"
+    return "250 2.0.0 taken"
+
+
+class Sender:
+    """Sends one message after the other until it is told to stop, and notes what was confirmed."""
+
+    def __init__(self, name, server, stopping):
+        self.name, self.server, self.stopping = name, server, stopping
+        self.confirmed, self.begun, self.surprises = {}, 0, []
+        self.numbers = itertools.count()
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self):
+        while not self.stopping.is_set():
+            try:
+                with Smtp(self.server, timeout=5) as c:
+                    while not self.stopping.is_set():
+                        self.message(c)
+            except (OSError, AssertionError) as e:
+                if "wanted" in str(e):
+                    self.surprises.append(str(e))
+                time.sleep(0.005)
+
+    def message(self, c):
+        key = "%s-%d" % (self.name, next(self.numbers))
+        domains = random.sample(DOMAINS, random.choice((1, 2, 3)))
+        c("MAIL FROM:<a@client.lab>", 250)
+        taken = [d for d in domains if c("RCPT TO:<b@%s>" % d, 250, 451, 452).code == 250]
+        if not taken:
+            c("RSET", 250)
+            return
+        self.begun += 1
+        if c("DATA", 354, 451, 452).code != 354:
+            c("RSET", 250)
+            return
+        text = b"Subject: %s\r\n\r\n" % key.encode()
+        text += b"0123456789abcdef" * 4 * random.choice((1, 1, 20, 1000)) + b"\r\n" + END
+        c.raw(stuff(text))
+        if c.reply(250, 451, 452).code == 250:
+            self.confirmed[key] = taken
+
+
+def kill_again_and_again(danelaw, end):
+    """Dies at a moment of a life that is seldom longer than a tenth of a second."""
+    rand = random.Random(danelaw.server[1])
+    while len(danelaw.kills) < KILLS and time.monotonic() < end:
+        danelaw.start()
+        is_long = len(danelaw.kills) % ONE_IN == ONE_IN - 1
+        time.sleep(rand.uniform(0, 0.08) + is_long * LONG_LIFE)
+        danelaw.child.kill()
+        danelaw.kills.append(time.time())
+        danelaw.child.wait()
+        danelaw.child = None
+
+
+def storm(lab, proxies):
+    stopping, end = threading.Event(), time.monotonic() + SECONDS
+    lab.storm.set()
+    senders = [Sender("%s%d" % (d.mode, n), d.server, stopping)
+               for d in proxies for n in range(CLIENTS)]
+    killers = [threading.Thread(target=kill_again_and_again, args=(d, end)) for d in proxies]
+    try:
+        for k in killers:
+            k.start()
+        for k in killers:
+            k.join(SECONDS + 20)
+    finally:
+        stopping.set()
+        for s in senders:
+            s.thread.join(10)
+        lab.storm.clear()
+    return senders
+
+
+def arrivals(lab):
+    """{(key, domain): [time, ...]}"""
+    found = {}
+    for name in DOMAINS:
+        for message in lab[name].receiver.messages:
+            assert message.data.endswith(END), "a part of a message was taken for one"
+            key = message.data.split(b"\r\nSubject: ", 1)[1].split(b"\r\n", 1)[0].decode()
+            found.setdefault((key, name), []).append(message.time)
+    return found
+
+
+def waiting(danelaw):
+    return [f for f in os.listdir(danelaw.state + "/spool") if ID.match(f)]
+
+
+def unexplained(found, proxies):
+    """Second copies that no death of their danelaw accounts for."""
+    kills = {d.mode: d.kills for d in proxies}
+    for (key, domain), times in found.items():
+        times.sort()
+        for first, second in zip(times, times[1:]):
+            deaths = kills[re.match("[a-z]+", key)[0]]
+            i = bisect.bisect_left(deaths, first - LAG)
+            if i == len(deaths) or deaths[i] > min(second, first + DIGESTION):
+                yield key, domain, second - first
+
+
+@pytest.fixture
+def proxies(lab):
+    found = []
+    for mode, port in (("fanout", 2560), ("queue", 2561)):
+        state = lab.new_folder("state")
+        d = Danelaw(lab, {"server": {"state_dir": state},
+                          "listener smarthost": {"listen": "127.0.0.1:%d" % port,
+                                                 "delivery": mode},
+                          "spool": {"retry": "200ms"}, "log": {"level": "info"}})
+        d.mode, d.state, d.kills = mode, state, []
+        found.append(d)
+    yield found
+    for d in found:
+        if d.child:
+            d.child.kill()
+            d.child.wait()
+
+
+def test_killed_with_a_spool(lab, proxies):
+    """R-SMTP-65, R-SMTP-68: kill -9 at 500 random moments of fan-out and queue work."""
+    senders = storm(lab, proxies)
+    confirmed = {(key, d) for s in senders for key, taken in s.confirmed.items() for d in taken}
+    for d in proxies:
+        d.start()
+        wait(lambda: not waiting(d), 20, "%s: the spool is worked off" % d.mode)
+        d.stop()
+    found = arrivals(lab)
+    assert confirmed - set(found) == set()
+    assert list(unexplained(found, proxies)) == []
+    assert [s.surprises[0] for s in senders if s.surprises] == []
+    for d in proxies:
+        assert "damaged" not in d.log and " error spool: " not in d.log
+        assert len(d.kills) >= KILLS // 3, "enough deaths"
+        mine = [s for s in senders if s.name.startswith(d.mode)]
+        assert sum(len(s.confirmed) for s in mine) > len(d.kills) // 4, "enough mail"
