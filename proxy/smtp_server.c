@@ -40,7 +40,8 @@ static bool can_notify(const struct session *s)
 {
 	char why[SPOOL_WHY];
 
-	return s->proxy->spool && spool_is_ready(s->proxy->spool, why);
+	return s->conf->delivery != DELIVERY_DEFER && s->proxy->spool &&
+	       spool_is_ready(s->proxy->spool, why);
 }
 
 static void offer_extensions(struct session *s)

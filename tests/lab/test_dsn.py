@@ -5,6 +5,7 @@ import email.policy
 import pytest
 
 from nexthop import commands
+from program import Danelaw
 from smtp import MESSAGE, Smtp, send
 from zones import UNSIGNED, wait
 
@@ -100,3 +101,11 @@ def test_not_offered_to_helo(danelaw, line):
         assert "5.5.4" in c(line, 555)
         c("MAIL FROM:<a@client.lab>", 250)
         assert "5.5.4" in c("RCPT TO:<b@knows.plain> NOTIFY=NEVER", 555)
+
+
+def test_not_offered_where_a_second_domain_is_deferred(lab):
+    """R-SMTP-52: nothing of such a message is ever ours."""
+    listener = {"listen": "127.0.0.1:2526", "delivery": "defer"}
+    with Danelaw(lab, {"listener smarthost": listener}) as d, Smtp(d.server) as c:
+        assert "DSN" not in c.extensions
+        assert "5.5.4" in c("MAIL FROM:<a@client.lab> RET=FULL", 555)
