@@ -2,10 +2,13 @@
 
 A fate is what one next hop does with the message, and where: at RCPT, DATA, in the body, at the
 final dot. Each has a receiver and three domains of its own, so that it can meet itself."""
+import contextlib
 import itertools
+import os
 import re
 import socket
 import struct
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,6 +16,7 @@ import pytest
 
 from fakemx import FakeMx, Gone
 from nexthop import Slots, has_dot
+from postfix import Postfix
 from program import Danelaw, fields
 from smtp import Smtp, stuff
 from zones import wait
@@ -379,3 +383,101 @@ def test_queue(queueing, receivers, hop):
         assert re.match(r"250 2\.0\.0 queued as \S+$", c.data(message("queue")))
     assert spooled(queueing, "queue") == {r: "retry" for r in [
         *case.recipients[1:], "queue@" + silent.domain]}
+
+
+# ---- LMTP from Postfix ----
+
+class LmtpPostfix(Postfix):
+    port = 2521
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.settings += ("myhostname = sender.lab\ninet_interfaces = 127.0.0.1\n"
+                          "default_transport = lmtp:inet:[127.0.0.8]:2524\n")
+        self.services += "127.0.0.1:%d inet n - n - - smtpd\nlmtp unix - - n - - lmtp\n" % self.port
+
+
+def test_lmtp_from_postfix(lab, lmtp, receivers):
+    """R-SMTP-62: Postfix logs each recipient's own result."""
+    sender = LmtpPostfix(lab.new_folder("postfix-lmtp"))
+    sender.start()
+    try:
+        case = Case("pflmtp", ["dot-yes", "dot-later", "dot-no", "rcpt-no"])
+        with Smtp(("127.0.0.1", sender.port)) as c:
+            c("MAIL FROM:<%s>" % SENDER, 250)
+            for r in case.recipients:
+                c("RCPT TO:<%s>" % r, 250)
+            c.data(message("pflmtp"), 250)
+        wanted = dict(zip(case.recipients, ("sent", "deferred", "bounced", "bounced")))
+        for r, status in wanted.items():
+            wait(lambda: re.search("to=<%s>.* status=%s " % (re.escape(r), status), sender.maillog),
+                 5, r + "\n" + sender.maillog)
+    finally:
+        sender.stop()
+    assert had(receivers["dot-yes"], "pflmtp") == case.recipients[:1]
+
+
+# ---- a disk that is full ----
+
+@pytest.fixture
+def full(lab):
+    """danelaw with a small disk for its state, and fill(), which leaves nothing free on it."""
+    state = lab.new_folder("small")
+    os.makedirs(state)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24M,mode=777", "tmpfs", state], check=True)
+
+    def fill(name="ballast"):
+        with open("%s/%s" % (state, name), "wb", buffering=0) as f:
+            with contextlib.suppress(OSError):
+                while True:
+                    f.write(b"x" * 4096)
+    changes = dict(SHORT, **{"listener smarthost": {"listen": "127.0.0.10:2525"},
+                             "server": {"state_dir": state}})
+    with Danelaw(lab, changes) as d:
+        d.fill, d.state = fill, state
+        yield d
+    subprocess.run(["umount", state], check=True)
+
+
+def test_full_before(full, hop):
+    """One destination needs no disk; a second one is refused before anything is promised."""
+    one, two = hop(), hop()
+    full.fill()
+    time.sleep(2)  # the free space is looked at now and then
+    with Smtp(full.server) as c:
+        c("MAIL FROM:<%s>" % SENDER, 250)
+        c("RCPT TO:<full@%s>" % one.domain, 250)
+        assert c("RCPT TO:<full@%s>" % two.domain, 452).startswith("452 4.3.1 spool-failed")
+        c.data(message("full"), 250)
+    assert had(one.mx, "full") == ["full@" + one.domain] and not two.mx.messages
+
+
+def test_full_in_the_body(full, hop):
+    """R-SMTP-65: what cannot be written gets no final dot anywhere."""
+    one, two = hop(), hop()
+    with Smtp(full.server) as c:
+        c("MAIL FROM:<%s>" % SENDER, 250)
+        c("RCPT TO:<body@%s>" % one.domain, 250)
+        c("RCPT TO:<body@%s>" % two.domain, 250)
+        c("DATA", 354)
+        full.fill()
+        c.raw(stuff(message("body", *["x" * 900] * 4000)))
+        assert c.reply(452).startswith("452 4.3.1 spool-failed")
+    assert not has_dot(one.mx) and not has_dot(two.mx)
+    assert not spooled(full, "body")
+
+
+def test_full_after_an_acceptance(full, hop):
+    """What was accepted before the rest could not be kept is not delivered again."""
+    def accept(c, text):
+        full.fill()
+        return "250 2.0.0 taken"
+    good = hop(replies={".": accept})
+    late = hop(replies=slow("451 4.3.0 later"))
+    to, text = ["after@" + good.domain, "after@" + late.domain], message("after")
+    assert retry(full, to, text).startswith("452 4.3.1 spool-failed")
+    os.unlink(full.state + "/ballast")
+    late.mx.replies.clear()
+    assert retry(full, to, text).code == 250
+    assert len(good.mx.messages) == len(late.mx.messages) == 1
+    assert duplicates(full, "after") == to[:1]
