@@ -449,7 +449,8 @@ void delivery_log(const struct delivery *d, const struct delivery_log *log)
 	};
 
 	delivery_record_write(&record);
-	if (!d->knows_dsn)
+	/* A message of the spool keeps its headers until its sender was told: spool_task.c. */
+	if (!d->knows_dsn && !log->tries)
 		relayed_tell(d->proxy, &record);
 }
 

@@ -9,7 +9,8 @@
 struct delivery_record;
 struct proxy;
 
-/* The record of a delivery whose next hop knows no DSN; borrowed. Nothing where nothing is owed. */
+/* The record of a client's delivery whose next hop knows no DSN; borrowed. Nothing where nothing is
+ * owed. */
 void relayed_tell(struct proxy *proxy, const struct delivery_record *record);
 
 #endif
