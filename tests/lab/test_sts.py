@@ -10,7 +10,6 @@ import socket
 import sqlite3
 import ssl
 import struct
-import subprocess
 import time
 
 import pytest
@@ -18,8 +17,9 @@ import pytest
 from certs import make
 from dnsrelay import fail
 from nginx import ScriptedHost, endless, policy, stall
-from program import HERE, Danelaw
+from program import Danelaw
 from smtp import Smtp, send
+from switches import Switches
 from world import STALE
 from zones import UNSIGNED, wait
 
@@ -123,26 +123,6 @@ def declare_changing(lab):
     for name in "removed", "id", "killed", "expiring", "no-ca":
         domain(lab, name + ".plain", "enforce", cert=lab.cert("mx.%s.plain" % name), ttl=1)
     domain(lab, "slow.plain", dict(rate=150))
-
-
-class Switches:
-    """A library to preload into danelaw, and the numbers that it reads."""
-
-    def __init__(self, folder):
-        self.library, self.control = folder + "/preload.so", folder + "/control"
-        subprocess.run(["cc", "-shared", "-fPIC", "-o", self.library, HERE + "/preload.c"],
-                       check=True)
-        self.set()
-
-    def set(self, wall=0, steady=0, fsync=0):
-        """Seconds that the clocks are ahead; milliseconds that an fsync takes."""
-        with open(self.control, "r+b" if os.path.exists(self.control) else "wb") as f:
-            f.write(struct.pack("=qqq", wall, steady, fsync))
-
-    @property
-    def env(self):
-        return {"LD_PRELOAD": self.library, "LAB_CONTROL": self.control,
-                "ASAN_OPTIONS": "verify_asan_link_order=0"}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,26 @@
+"""Clocks that jump and a disk that is slow, for a danelaw that is told so (preload.c)."""
+import os
+import struct
+import subprocess
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+class Switches:
+    """A library to preload into danelaw, and the numbers that it reads."""
+
+    def __init__(self, folder):
+        self.library, self.control = folder + "/preload.so", folder + "/control"
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", self.library, HERE + "/preload.c"],
+                       check=True)
+        self.set()
+
+    def set(self, wall=0, steady=0, fsync=0):
+        """Seconds that the clocks are ahead; milliseconds that an fsync takes."""
+        with open(self.control, "r+b" if os.path.exists(self.control) else "wb") as f:
+            f.write(struct.pack("=qqq", wall, steady, fsync))
+
+    @property
+    def env(self):
+        return {"LD_PRELOAD": self.library, "LAB_CONTROL": self.control,
+                "ASAN_OPTIONS": "verify_asan_link_order=0"}

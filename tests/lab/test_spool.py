@@ -1,0 +1,403 @@
+"""What danelaw answers for itself: tried again, given up, and told to the sender.
+
+Messages come in through a listener with delivery = queue. Notices go where any mail goes: to the MX
+of the sender's domain, by danelaw, and are read by Python and by a bounce parser of the
+distribution."""
+import email
+import email.policy
+import itertools
+import os
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+from certs import tlsa
+from program import Danelaw, fields
+from smtp import MESSAGE, Smtp
+from switches import Switches
+from world import STALE
+from zones import wait
+
+PORTS = itertools.count(2560)
+HOUR, DAY = 3600, 86400
+SENDER = "writer@back.lab"
+PARSER = """
+use Mail::DeliveryStatus::BounceParser;
+my $b = Mail::DeliveryStatus::BounceParser->new(join '', <STDIN>);
+print $b->is_bounce ? "bounce\\n" : "no bounce\\n";
+print join(" ", $_->get("email"), $_->get("std_reason")), "\\n" for $b->reports;
+"""
+
+
+def dot_first(*replies):
+    left = list(replies)
+    return lambda c, text: left.pop(0) if left else "250 2.0.0 taken"
+
+
+def lose_first_after_dot():
+    lost = []
+
+    def final(c, text):
+        if lost:
+            return "250 2.0.0 taken"
+        lost.append(c)
+        c.close()
+        raise OSError("lost after the dot")
+    return final
+
+
+def declare(lab):
+    lab.domain("back.lab", "3 1 1", fake={})
+    lab.domain("later.lab", "3 1 1", fake={"replies": {".": dot_first("451 4.3.0 not now")}})
+    lab.domain("some.lab", "3 1 1", fake={"replies": {"RCPT": rcpt_of_some()}})
+    lab.domain("mended.lab", STALE, fake={}, ttl=1)
+    lab.domain("stale-for-ever.lab", STALE, fake={}, ttl=1)
+    lab.domain("lost.lab", "3 1 1", fake={"replies": {".": lose_first_after_dot()}})
+    lab.domain("no-notices.lab", "3 1 1", fake={"replies": {"MAIL": refuse_notices}})
+    lab.domain("slow-dot.lab", "3 1 1", fake={"replies": {".": slow_dot}})
+    lab.domain("seven.spool.lab", "3 1 1",
+               fake={"ehlo": ("PIPELINING", "ENHANCEDSTATUSCODES")})
+    lab.domain("clock.lab", "3 1 1", fake={"replies": {".": dot_first("451 4.3.0 not now")}})
+    lab.domain("killed.lab", "3 1 1", fake={"replies": {".": dot_first("451 4.3.0 not now")}})
+    lab.domain("crowd.lab", "3 1 1", fake={"replies": {".": slow_dot}})
+
+
+def rcpt_of_some():
+    """Later, when the client is told and at the first try."""
+    left = ["450 4.2.0 later"] * 2
+    return lambda c, line: left.pop() if "later" in line and left else None
+
+
+def refuse_notices(c, line):
+    return "550 5.7.1 no notices" if "<>" in line else None
+
+
+def slow_dot(c, text):
+    c.stall(1)
+    return "250 2.0.0 taken"
+
+
+@pytest.fixture(scope="module")
+def switches(lab):
+    folder = lab.new_folder("switches")
+    os.makedirs(folder)
+    return Switches(folder)
+
+
+class Queue(Danelaw):
+    """A danelaw that queues, with a spool of its own."""
+
+    def __init__(self, lab, spool=None, **how):
+        state = lab.new_folder("spool-state")
+        super().__init__(lab, {
+            "server": {"state_dir": state},
+            "listener smarthost": {"listen": "127.0.0.1:%d" % next(PORTS), "delivery": "queue"},
+            "spool": {"retry": "1s", **(spool or {})}}, **how)
+
+    def put(self, recipients, message=MESSAGE, sender=SENDER, mail=""):
+        """The reply that took the message, which must be 250."""
+        with Smtp(self.server) as c:
+            c("MAIL FROM:<%s>%s" % (sender, mail), 250)
+            for r in [recipients] if isinstance(recipients, str) else recipients:
+                c("RCPT TO:<%s>" % r.split()[0] + r[len(r.split()[0]):], 250)
+            return c.data(message, 250)
+
+    def events(self, event, **wanted):
+        lines = [fields(x) for x in self.log.splitlines() if " %s session=" % event in x]
+        return [x for x in lines if all(x.get(k) == v for k, v in wanted.items())]
+
+    def tries(self, to):
+        return [d for d in self.deliveries() if "<%s>" % to in d.get("to", "") and "tries" in d]
+
+
+@pytest.fixture(scope="module")
+def queue(lab):
+    with Queue(lab) as d:
+        yield d
+
+
+# ---- reading notices ----
+
+class Notice:
+    def __init__(self, data):
+        self.data = data
+        self.mail = email.message_from_bytes(data, policy=email.policy.SMTP)
+        assert self.mail.defects == [] and self.mail.is_multipart()
+        parts = list(self.mail.iter_parts())
+        self.text = parts[0].get_content()
+        report = parts[1].get_payload()  # a list of header blocks (RFC 3464)
+        self.about, self.recipients = report[0], report[1:]
+        self.headers = parts[2].get_payload(decode=True) if len(parts) > 2 else None
+        self.parts = parts
+
+    def parsed_by_perl(self):
+        done = subprocess.run(["perl", "-e", PARSER], input=self.data.replace(b"\r\n", b"\n"),
+                              stdout=subprocess.PIPE, check=True)
+        return done.stdout.decode().splitlines()
+
+
+def notices(lab, about, count=1, domain="back.lab"):
+    """Those that the sender's MX has about a recipient."""
+    def found():
+        return [m for m in lab[domain].receiver.messages if about.encode() in m.data]
+    wait(lambda: len(found()) >= count, 8, "a notice about " + about)
+    return [Notice(m.data) for m in found()]
+
+
+def received(lab, name, text=b""):
+    return [m for m in lab[name].receiver.messages if text in m.data]
+
+
+# ---- trying again ----
+
+def test_again_and_together(lab, queue):
+    """R-SMTP-65: refused for now, tried again; the recipients of a domain go in one transaction."""
+    to = ["%s@later.lab" % x for x in "abc"]
+    queue.put(to)
+    wait(lambda: received(lab, "later.lab"), 8, "the second try")
+    assert [m.recipients for m in received(lab, "later.lab")] == [to]
+    tries = queue.tries(to[0])
+    assert [t["status"] for t in tries] == ["deferred", "sent"]
+    assert [t["tries"] for t in tries] == ["1", "2"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[0-9:]{8}Z", tries[0]["next_try"])
+    assert "next_try" not in tries[1]
+    keys = re.findall(r" (\w+)=", [x for x in queue.log.splitlines() if "tries=2" in x][0])
+    assert keys[-2:] == ["reply", "tries"] and keys[:3] == ["session", "client", "from"]
+
+
+def test_record_is_mended(lab, queue):
+    """R-SMTP-65: every try takes its decisions anew: mended in DNS, it goes out."""
+    queue.put("a@mended.lab")
+    wait(lambda: queue.tries("a@mended.lab"), 5, "a try")
+    assert queue.tries("a@mended.lab")[0]["reason"] == "dane-mismatch"
+    d = lab["mended.lab"]
+    lab.dns.change("mended.lab", "@ MX 10 mx\nmx A %s\n_25._tcp.mx TLSA %s\n"
+                   % (d.receiver.address, tlsa(d.cert)))
+    wait(lambda: received(lab, "mended.lab"), 8, "delivery after the record was mended")
+    assert queue.tries("a@mended.lab")[-1]["tls"] == "verified"
+    assert b"MAIL" not in bytes(d.receiver.clear).upper()
+
+
+def test_lost_after_the_dot(lab, queue):
+    """R-SMTP-68: nobody knows whether it arrived: tried again, and the log says what that means."""
+    queue.put("a@lost.lab")
+    wait(lambda: received(lab, "lost.lab"), 8, "the second try")
+    tries = queue.tries("a@lost.lab")
+    assert [t["status"] for t in tries] == ["unknown", "sent"]
+    assert "duplicate" in tries[0]["reply"]
+
+
+def test_each_recipient_its_own_fate(lab, queue):
+    """One is taken, one is not yet: the next try is for the rest alone."""
+    queue.put(["good@some.lab", "later@some.lab"])
+    wait(lambda: len(received(lab, "some.lab")) == 2, 8, "the second try")
+    assert [m.recipients for m in received(lab, "some.lab")] == \
+        [["good@some.lab"], ["later@some.lab"]]
+
+
+def test_not_many_at_once(lab, queue):
+    """At most four deliveries to one domain at a time, and all of them get through."""
+    receiver = lab["crowd.lab"].receiver
+    for n in range(9):
+        queue.put("n%d@crowd.lab" % n)
+    most = 0
+
+    def all_there():
+        nonlocal most
+        busy = sum(c.log[-1].startswith("C  ") for c in receiver.connections if c.log)
+        most = max(most, busy)
+        return len(receiver.messages) == 9
+    wait(all_there, 9, "nine messages")
+    assert 2 <= most <= 4
+
+
+# ---- giving up ----
+
+def test_bounce(lab, queue):
+    """R-SMTP-65: refused for good at the final dot's domain; the sender hears of it, once."""
+    queue.put("nobody@seven.spool.lab", b"Subject: caf\xc3\xa9\r\n\r\nZw\xc3\xb6lf.\r\n")
+    [n] = notices(lab, "nobody@seven.spool.lab")
+    [m] = received(lab, "back.lab", b"nobody@seven.spool.lab")
+    assert m.sender == "" and m.recipients == [SENDER] and m.is_tls
+    assert n.mail.get_content_type() == "multipart/report"
+    assert n.mail.get_param("report-type") == "delivery-status"
+    assert n.mail["Auto-Submitted"] == "auto-replied" and n.mail["MIME-Version"] == "1.0"
+    assert n.mail["To"] == "<%s>" % SENDER or n.mail["To"] == SENDER
+    assert "postmaster@danelaw.lab" in n.mail["From"]
+    assert n.about["Reporting-MTA"] == "dns; danelaw.lab" and n.about["Arrival-Date"]
+    [r] = n.recipients
+    assert r["Final-Recipient"] == "rfc822; nobody@seven.spool.lab"
+    assert (r["Action"], r["Status"]) == ("failed", "5.6.3")
+    assert r["Diagnostic-Code"].startswith("X-danelaw; 554 5.6.3 no-8bitmime")
+    assert r["Remote-MTA"] == "dns; mx.seven.spool.lab"
+    assert "no-8bitmime:" in n.text and "Content-Type: text/rfc822-headers" in n.data.decode()
+    assert b"Subject: caf\xc3\xa9" in n.headers and b"Zw" not in n.headers
+    assert all(b < 128 for b in n.data)
+    assert n.parsed_by_perl()[:2][0] == "bounce"
+    assert "nobody@seven.spool.lab" in n.parsed_by_perl()[1]
+    assert queue.events("bounce", to="<nobody@seven.spool.lab>")
+
+
+def test_expired(lab):
+    """R-SMTP-65: older than its lifetime, it is given back, with what was wrong and who can mend it."""
+    with Queue(lab, {"lifetime": "2s", "bounce_from": "desk@danelaw.lab"}) as d:
+        d.put(["old@stale-for-ever.lab", "older@stale-for-ever.lab"])
+        [n] = notices(lab, "old@stale-for-ever.lab")
+        d.put("last@stale-for-ever.lab", sender="")
+        wait(lambda: d.events("dropped"), 8, "the null sender's message is dropped")
+    assert "desk@danelaw.lab" in n.mail["From"]
+    assert [(r["Action"], r["Status"]) for r in n.recipients] == [("failed", "5.4.7")] * 2
+    assert all("dane-mismatch" in r["Diagnostic-Code"] for r in n.recipients)
+    assert "(DANE, a TLSA record)" in " ".join(n.text.split())
+    assert n.parsed_by_perl()[0] == "bounce" and len(n.parsed_by_perl()) == 3
+    assert len(d.events("expired")) == 3
+    assert int(d.tries("old@stale-for-ever.lab")[-1]["tries"]) >= 2
+    [dropped] = d.events("dropped")
+    assert dropped["to"] == "<last@stale-for-ever.lab>" and "null sender" in dropped["why"]
+    assert not received(lab, "back.lab", b"last@stale-for-ever.lab")
+    assert not received(lab, "stale-for-ever.lab")
+
+
+def test_late_then_given_up(lab, switches):
+    """After 4 hours the sender hears that it is late, once; after 5 days that it is over."""
+    switches.set()
+    with Queue(lab, env=switches.env) as d:
+        d.put("slow@stale-for-ever.lab")
+        wait(lambda: d.tries("slow@stale-for-ever.lab"), 5, "a first try")
+        switches.set(wall=4 * HOUR + 60)
+        [n] = notices(lab, "slow@stale-for-ever.lab")
+        assert (n.recipients[0]["Action"], n.recipients[0]["Status"]) == ("delayed", "4.7.5")
+        assert n.recipients[0]["Will-Retry-Until"]
+        before = len(d.tries("slow@stale-for-ever.lab"))
+        switches.set(wall=8 * HOUR)
+        wait(lambda: len(d.tries("slow@stale-for-ever.lab")) > before, 8, "one more try")
+        assert len(notices(lab, "slow@stale-for-ever.lab")) == 1
+        switches.set(wall=5 * DAY + HOUR)
+        last = notices(lab, "slow@stale-for-ever.lab", 2)[-1]
+        assert (last.recipients[0]["Action"], last.recipients[0]["Status"]) == ("failed", "5.4.7")
+        switches.set()
+
+
+def test_fifty_in_one_notice(lab):
+    """Recipients that fail together share a notice."""
+    to = ["u%d@stale-for-ever.lab" % n for n in range(50)]
+    with Queue(lab, {"lifetime": "1s"}) as d:
+        d.put(to)
+        [n] = notices(lab, "u49@stale-for-ever.lab")
+    assert len(n.recipients) == 50
+    assert [r["Final-Recipient"] for r in n.recipients] == ["rfc822; " + t for t in to]
+    assert n.text.count("dane-mismatch:") == 2  # what was said, what it means
+
+
+def test_bounce_of_a_bounce(lab, queue):
+    """Loop-safe: a notice that fails ends in the log."""
+    queue.put("x@seven.spool.lab", b"Subject: x\r\n\r\n\xe9\r\n", sender="w@no-notices.lab")
+    wait(lambda: queue.events("dropped", to="<w@no-notices.lab>"), 8, "the notice is dropped")
+    [dropped] = queue.events("dropped", to="<w@no-notices.lab>")
+    assert dropped["from"] == "<>" and "notice itself" in dropped["why"]
+
+
+@pytest.mark.parametrize("notify, told", [("NEVER", False), ("SUCCESS", False),
+                                          ("FAILURE", True), ("DELAY,FAILURE", True)])
+def test_notify(lab, queue, notify, told):
+    """R-SMTP-53: who did not ask for a notice gets none."""
+    to = "%s@seven.spool.lab" % notify.lower().replace(",", "-")
+    queue.put(to + " NOTIFY=%s ORCPT=rfc822;first@old.lab" % notify,
+              b"Subject: x\r\n\r\n\xe9\r\n", mail=" ENVID=id+2B7")
+    if told:
+        [n] = notices(lab, to)
+        assert n.about["Original-Envelope-Id"] == "id+7"
+        assert n.recipients[0]["Original-Recipient"] == "rfc822; first@old.lab"
+    else:
+        wait(lambda: queue.events("dropped", to="<%s>" % to), 5, "the line about it")
+        assert not received(lab, "back.lab", to.encode())
+
+
+def test_relayed(lab, queue):
+    """R-SMTP-54: the next hop knows no DSN: the notice of success is ours."""
+    queue.put("ok@seven.spool.lab NOTIFY=SUCCESS")
+    [n] = notices(lab, "ok@seven.spool.lab")
+    assert (n.recipients[0]["Action"], n.recipients[0]["Status"]) == ("relayed", "2.1.9")
+
+
+# ---- disks, clocks, ends ----
+
+def test_killed_and_restarted(lab):
+    """Between two tries danelaw dies: the message is still there, and goes out."""
+    with Queue(lab, {"retry": "3s"}) as d:
+        d.put("a@killed.lab")
+        wait(lambda: d.tries("a@killed.lab"), 5, "a try")
+        d.child.send_signal(signal.SIGKILL)
+        d.child.wait()
+        assert not received(lab, "killed.lab")
+        d.start()
+        wait(lambda: received(lab, "killed.lab"), 9, "delivery after the restart")
+    assert len(received(lab, "killed.lab")) == 1
+
+
+def test_stop_waits_for_the_dot(lab):
+    """SIGTERM while a next hop thinks about the final dot: its answer is waited for and stored."""
+    with Queue(lab) as d:
+        d.put("a@slow-dot.lab")
+        wait(lambda: any("C  " in x for c in lab["slow-dot.lab"].receiver.connections
+                         for x in c.log), 5, "the final dot")
+        d.stop()
+        assert d.tries("a@slow-dot.lab")[-1]["status"] == "sent"
+        d.start()
+        time.sleep(1.5)
+    assert len(received(lab, "slow-dot.lab")) == 1
+
+
+def test_clock_set_back(lab, switches):
+    """What was to be tried again later than any clock will say for long is tried all the same."""
+    switches.set(wall=10 * DAY)  # the lab's signatures last a month
+    with Queue(lab, env=switches.env) as d:
+        d.put("a@clock.lab")
+        wait(lambda: d.tries("a@clock.lab"), 5, "a try")
+        switches.set()
+        wait(lambda: received(lab, "clock.lab"), 9, "delivery by the right clock")
+
+
+def test_slow_disk(lab, switches):
+    """An fsync that takes its time holds up nobody's SMTP."""
+    switches.set(fsync=400)
+    with Queue(lab, env=switches.env) as d:
+        d.put("a-slow-disk@back.lab")
+        start = time.monotonic()
+        with Smtp(d.server) as c:
+            c("NOOP", 250)
+        assert time.monotonic() - start < 0.3
+        wait(lambda: d.tries("a-slow-disk@back.lab"), 9, "a delivery")
+    switches.set()
+
+
+def test_full_disk_keeps_the_notice_owed(lab, switches):
+    """No room for a notice: the failure is kept, and told when there is room again."""
+    switches.set()
+    d = Queue(lab, env=switches.env)
+    state = d.conf and re.search("state_dir = (.*)", open(d.conf).read()).group(1)
+    os.makedirs(state)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", state], check=True)
+    try:
+        with d:
+            d.put("full@stale-for-ever.lab")
+            wait(lambda: d.tries("full@stale-for-ever.lab"), 5, "a try")
+            with open(state + "/ballast", "wb") as f:
+                try:
+                    while True:
+                        f.write(b"x" * 65536)
+                        f.flush()
+                except OSError:
+                    pass
+            switches.set(wall=6 * DAY)
+            wait(lambda: "cannot be written into the spool" in d.log, 8, "no room for the notice")
+            os.unlink(state + "/ballast")
+            switches.set(wall=6 * DAY + 600)
+            [n] = notices(lab, "full@stale-for-ever.lab")
+            assert n.recipients[0]["Status"] == "5.4.7"
+    finally:
+        switches.set()
+        subprocess.run(["umount", "-l", state], check=True)
