@@ -1,7 +1,7 @@
 /*
- * transaction_internal.h - shared by transaction.c (recipients, DATA, the end),
- * transaction_final.c (from the client's final dot to what it is told) and transaction_spool.c
- * (what danelaw keeps).
+ * transaction_internal.h - shared by transaction.c (DATA, the body, the end),
+ * transaction_rcpt.c (recipients and their answers), transaction_final.c (from the client's final
+ * dot to what it is told) and transaction_spool.c (what danelaw keeps).
  */
 #ifndef PROXY_TRANSACTION_INTERNAL_H
 #define PROXY_TRANSACTION_INTERNAL_H
@@ -79,6 +79,7 @@ static inline bool is_lmtp(const struct transaction *t)
 
 /* Logs, and ends what is left; memory goes when the loop turns. */
 void transaction_close(struct transaction *t);
+void transaction_on_delivery(struct delivery *delivery, enum delivery_event event, void *arg);
 void transaction_set_patience(struct transaction *t, double seconds);
 
 /* ---- transaction_final.c ---- */
