@@ -148,6 +148,7 @@ static void check_clients(
 static void check_interception(
     const struct conf_listener *listener, struct draft *draft, const struct draft_section *section)
 {
+	bool is_queue = listener->delivery == DELIVERY_QUEUE;
 	const struct {
 		const char *key;
 		bool is_wrong;
@@ -157,8 +158,12 @@ static void check_interception(
 		"strict needs intercept = redirect or tproxy"},
 	    {"passthrough", listener->passthrough.count && listener->intercept == INTERCEPT_OFF,
 		"needs intercept = redirect or tproxy"},
-	    {"passthrough", listener->passthrough.count && listener->delivery == DELIVERY_QUEUE,
+	    {"original_destination", listener->is_strict && is_queue,
+		"strict and delivery = queue exclude each other: what is queued is danelaw's own to route"},
+	    {"passthrough", listener->passthrough.count && is_queue,
 		"and delivery = queue exclude each other: what is queued goes to the recipient's own host"},
+	    {"preserve_source", listener->preserve_source && is_queue,
+		"and delivery = queue exclude each other: what is queued leaves with danelaw's own address"},
 	    {"preserve_source",
 		listener->preserve_source && listener->intercept != INTERCEPT_TPROXY,
 		"needs intercept = tproxy"},

@@ -126,6 +126,12 @@ size_t intercept_order(
 	return taken;
 }
 
+enum delivery_mode intercept_delivery(
+    const struct interception *i, const struct conf_listener *listener)
+{
+	return i->keeps_source || i->passthrough ? DELIVERY_DEFER : listener->delivery;
+}
+
 const char *intercept_domain(const struct interception *i, const char *domain, char text[ADDR_TEXT])
 {
 	return i->passthrough ? addr_bracketed(&i->original, text) : domain;

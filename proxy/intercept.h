@@ -57,6 +57,13 @@ size_t intercept_order(const struct interception *interception, const struct add
 const char *intercept_domain(
     const struct interception *interception, const char *domain, char text[ADDR_TEXT]);
 
+/*
+ * How several recipient domains are served. What danelaw keeps leaves later as its own mail, from
+ * its own address for the recipient's own host: mail that must not go that way is never kept.
+ */
+enum delivery_mode intercept_delivery(
+    const struct interception *interception, const struct conf_listener *listener);
+
 /* The name as the client said it where another server can be told it, else its address literal. */
 void intercept_take_name(struct interception *interception, const char *helo);
 

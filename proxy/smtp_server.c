@@ -40,8 +40,15 @@ static bool can_notify(const struct session *s)
 {
 	char why[SPOOL_WHY];
 
-	return s->conf->delivery != DELIVERY_DEFER && s->proxy->spool &&
+	return intercept_delivery(&s->interception, s->conf) != DELIVERY_DEFER && s->proxy->spool &&
 	       spool_is_ready(s->proxy->spool, why);
+}
+
+/* A passed-through host is the next hop of all domains. */
+static bool takes_one_domain(const struct session *s)
+{
+	return intercept_delivery(&s->interception, s->conf) == DELIVERY_DEFER &&
+	       !s->interception.passthrough;
 }
 
 static void offer_extensions(struct session *s)
@@ -56,8 +63,7 @@ static void offer_extensions(struct session *s)
 	    "RCPTMAX=%u%s",
 	    conf->server.greeting_name, (unsigned long long)conf->limits.message_size,
 	    s->offers_dsn ? "\nDSN" : "", offers_tls(s) ? "\nSTARTTLS" : "",
-	    conf->limits.recipients,
-	    s->conf->delivery == DELIVERY_DEFER ? " RCPTDOMAINMAX=1" : "");
+	    conf->limits.recipients, takes_one_domain(s) ? " RCPTDOMAINMAX=1" : "");
 	session_reply(s, 250, NULL, text);
 }
 

@@ -90,7 +90,8 @@ static bool refuse_second_domain(
 {
 	const struct delivery *live = live_delivery(t);
 
-	if (t->listener->delivery != DELIVERY_DEFER || !live || (o && o->delivery == live))
+	if (intercept_delivery(&t->interception, t->listener) != DELIVERY_DEFER || !live ||
+	    (o && o->delivery == live))
 		return false;
 	outcome_refuse_text(&r->outcome, REASON_ONE_DOMAIN,
 	    "one recipient domain in one transaction, this one goes to %s; "
@@ -129,8 +130,8 @@ static bool must_go_apart(const struct transaction *t, const struct recipient *r
 {
 	struct duplicate_key key = {t->client_text, t->envelope.sender.address, r->path.address};
 
-	return t->listener->delivery == DELIVERY_FANOUT && t->outlet_count < DOMAINS_MAX &&
-	       duplicates_may_know(t->proxy->duplicates, &key);
+	return intercept_delivery(&t->interception, t->listener) == DELIVERY_FANOUT &&
+	       t->outlet_count < DOMAINS_MAX && duplicates_may_know(t->proxy->duplicates, &key);
 }
 
 void transaction_add_recipient(struct transaction *t, const struct smtp_command *rcpt)

@@ -9,6 +9,7 @@ import pytest
 import netlab
 from program import PROGRAM, Danelaw, ini, settings
 from smtp import Smtp, send
+from test_fanout import SENDER, leave_after_dot, message, slow
 from test_start import status
 from zones import UNSIGNED, wait, write
 
@@ -151,6 +152,40 @@ def test_source_is_preserved(lab, network):
         assert lab.six.connections[-1].peer == netlab.CLIENT6
         reply = client_sends(network, "ps@trap.lab", lab.six.address)
         assert reply.startswith("451 4.4.4 no-address") and "IPv6" in reply
+
+
+def test_what_keeps_the_source_is_never_ours(lab, network):
+    """R-NET-11: what danelaw kept would leave later with its own address: one domain at a time,
+    and no DSN, which would make it the one who answers for the mail."""
+    with trap(lab, network, "tproxy", {"preserve_source": "yes", "delivery": "fanout"}) as d:
+        with network.client.inside(), Smtp((lab["trap.lab"].address, 25)) as c:
+            assert "DSN" not in c.extensions
+            assert any(x.endswith(" RCPTDOMAINMAX=1") for x in c.extensions)
+            c("MAIL FROM:<a@client.lab>", 250)
+            c("RCPT TO:<kept1@trap.lab>", 250)
+            assert c("RCPT TO:<kept1@other-trap.lab>").startswith("452 4.5.3 one-domain")
+            c.data(b"Subject: x\r\n\r\nx\r\n", 250)
+        assert d.delivery_to("kept1@trap.lab")["status"] == "sent"
+
+
+def test_passthrough_keeps_nothing(lab, network):
+    """R-NET-10: danelaw would bring what it kept to the recipient's own host. So there is one
+    conversation for all recipients, whoever of them may have had the message before."""
+    host, text = lab.smarthost, message("kept")
+    to = ["kept@trap.lab", "kept@other-trap.lab"]
+    with trap(lab, network, "redirect", {"passthrough": host.address}) as d, network.client.inside():
+        host.replies.update(slow("250 2.0.0 taken"))
+        leave_after_dot((host.address, 25), to[:1], text)
+        d.delivery_to(to[0])
+        host.replies.clear()
+        with Smtp((host.address, 25)) as c:
+            assert "DSN" not in c.extensions and "RCPTDOMAINMAX" not in " ".join(c.extensions)
+            c("MAIL FROM:<%s>" % SENDER, 250)
+            for r in to:
+                c("RCPT TO:<%s>" % r, 250)
+            c.data(text, 250)
+        assert host.messages[-1].recipients == to
+        assert " spooled session=" not in d.log
 
 
 def serve(lab, network, mode, listener=None):

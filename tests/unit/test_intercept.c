@@ -51,6 +51,24 @@ static const struct {
     {&preserving, "192.0.2.2", "10.0.0.1", "2001:db8::1", ""},
 };
 
+static void never_kept(void **unused)
+{
+	const struct conf_listener *listeners[] = {&hinting, &preserving};
+	static const struct conf_policy policy;
+
+	(void)unused;
+	for (size_t i = 0; i < COUNT(listeners); i++) {
+		struct interception it = {.listener = listeners[i]};
+
+		assert_int_equal(intercept_delivery(&it, listeners[i]), DELIVERY_FANOUT);
+		it.keeps_source = true;
+		assert_int_equal(intercept_delivery(&it, listeners[i]), DELIVERY_DEFER);
+		it.keeps_source = false;
+		it.passthrough = &policy;
+		assert_int_equal(intercept_delivery(&it, listeners[i]), DELIVERY_DEFER);
+	}
+}
+
 static void order_of_addresses(void **unused)
 {
 	(void)unused;
@@ -139,6 +157,7 @@ int main(void)
 		NULL},
 	    {"R-NET-08: mail that was not intercepted", nothing_to_respect, NULL, NULL, NULL},
 	    {"R-NET-10: hosts that are passed through", passed_through, NULL, NULL, NULL},
+	    {"R-NET-10 R-NET-11: mail that is never kept", never_kept, NULL, NULL, NULL},
 	    {"R-NET-11: the client's name, as far as it can be told", names, NULL, NULL, NULL},
 	};
 
