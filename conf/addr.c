@@ -335,32 +335,6 @@ bool addr_is_loopback(const struct addr *a)
 	return IN6_IS_ADDR_LOOPBACK(&a->in6.sin6_addr);
 }
 
-bool addr_special_range(size_t index, struct cidr *out)
-{
-	static const struct range no_unicast6[] = {
-	    {{0x00}, 3, ADDR_SPECIAL}, {{0x40}, 2, ADDR_SPECIAL}, {{0x80}, 1, ADDR_SPECIAL}};
-	static const struct {
-		const struct range *items;
-		size_t count;
-		int family;
-	} tables[] = {
-	    {ranges4, sizeof ranges4 / sizeof *ranges4, AF_INET},
-	    {ranges6, sizeof ranges6 / sizeof *ranges6, AF_INET6},
-	    {no_unicast6, sizeof no_unicast6 / sizeof *no_unicast6, AF_INET6},
-	};
-
-	for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
-		if (index < tables[i].count) {
-			*out = (struct cidr){
-			    .family = tables[i].family, .prefix = tables[i].items[index].prefix};
-			memcpy(out->bytes, tables[i].items[index].bytes, 4);
-			return true;
-		}
-		index -= tables[i].count;
-	}
-	return false;
-}
-
 /* bind() would be quicker, but with ip_nonlocal_bind every address would seem to be ours. */
 bool addr_is_local(const struct addr *a)
 {

@@ -70,10 +70,6 @@ enum addr_class {
 };
 enum addr_class addr_classify(const struct addr *a);
 
-/* The ranges that are not ADDR_PUBLIC, one by one; but for those that NAT64 leads to. false: none of
- * that index. */
-bool addr_special_range(size_t index, struct cidr *out);
-
 bool addr_is_loopback(const struct addr *a); /* 127.0.0.0/8, ::1 */
 
 /* Whether the address belongs to this machine (127.0.0.0/8 and ::1 included). Asks the kernel. */

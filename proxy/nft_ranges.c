@@ -95,10 +95,8 @@ static void write_elements(FILE *out, int family, const struct cidr_list *list)
 
 void nft_write_set(FILE *out, const char *name, size_t n, int family, const struct cidr_list *list)
 {
-	fprintf(out, "\tset %s%c", name, nft_digit(family));
-	if (n)
-		fprintf(out, "_%zu", n);
-	fprintf(out, " {\n\t\ttype ipv%c_addr\n\t\tflags interval\n", nft_digit(family));
+	fprintf(out, "\tset %s%c_%zu {\n\t\ttype ipv%c_addr\n\t\tflags interval\n", name,
+	    nft_digit(family), n, nft_digit(family));
 	write_elements(out, family, list);
 	fputs("\t}\n", out);
 }

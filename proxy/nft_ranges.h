@@ -19,7 +19,7 @@ void nft_add_range(struct cidr_list *list, const struct cidr *range);
 void nft_add_ranges(struct cidr_list *list, const struct cidr_list *more);
 void nft_add_address(struct cidr_list *list, const struct addr *address);
 
-/* The definition of set NAME4_n or NAME6_n, without _n where that is 0. */
+/* The definition of set NAME4_n or NAME6_n. */
 void nft_write_set(FILE *out, const char *name, size_t n, int family, const struct cidr_list *list);
 
 #endif

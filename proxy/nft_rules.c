@@ -96,17 +96,17 @@ static bool keeps_source(const struct conf *conf)
 
 /* ---- sets ---- */
 
-static void put_special(const struct writer *w)
+/* No more than a LAN needs. The destination is what the client's DNS said, and that can be forged:
+ * of the other special ranges 6to4, Teredo and 192.88.99.0/24 lead to any host of the internet, and
+ * 100.64.0.0/10 to the neighbours at the provider. */
+static void put_lan(const struct writer *w)
 {
-	struct cidr_list special = {0};
-	struct cidr range;
-
-	for (size_t i = 0; addr_special_range(i, &range); i++)
-		nft_add_range(&special, &range);
-	put(w, "\n\t# Private, loopback and otherwise special addresses: not the internet.\n");
-	for (size_t f = 0; f < 2; f++)
-		nft_write_set(w->out, "special", 0, families[f], &special);
-	free(special.items);
+	put(w, "\n\t# Never the internet: private, link-local, loopback and multicast addresses.\n"
+	       "\tset lan4 {\n\t\ttype ipv4_addr\n\t\tflags interval\n\t\telements = {\n"
+	       "\t\t\t10.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12,\n"
+	       "\t\t\t192.168.0.0/16, 224.0.0.0/4\n\t\t}\n\t}\n"
+	       "\tset lan6 {\n\t\ttype ipv6_addr\n\t\tflags interval\n\t\telements = {\n"
+	       "\t\t\t::1, fc00::/7, fe80::/10, ff00::/8\n\t\t}\n\t}\n");
 }
 
 /* What the operator asked for, wherever it lies: of each policy, since the domain is not known yet.
@@ -138,9 +138,7 @@ static void put_spare(
 
 	put(w, "\tchain spare%c_%zu {\n", digit, n);
 	put(w, "\t\t%s daddr @asked%c_%zu return\n", ip, digit, n);
-	if (family == AF_INET6)
-		put(w, "\t\tip6 daddr 64:ff9b::/96 return  # NAT64: IPv4's internet\n");
-	put(w, "\t\t%s daddr @special%c accept\n", ip, digit);
+	put(w, "\t\t%s daddr @lan%c accept\n", ip, digit);
 	if (!is_everybody(&listener->clients, family))
 		put(w, "\t\t%s daddr @clients%c_%zu accept\n", ip, digit, n);
 	put(w, "\t}\n");
@@ -153,7 +151,7 @@ static void put_listener(const struct writer *w, const struct conf_listener *lis
 
 	gather_asked(w->conf, listener, &asked);
 	put(w,
-	    "\n\t# [listener %s]: its clients; the special addresses that allow_addresses or\n"
+	    "\n\t# [listener %s]: its clients; the addresses that allow_addresses or\n"
 	    "\t# passthrough ask for; and what is left alone (accept), the clients' own networks\n"
 	    "\t# with it.\n",
 	    listener->name);
@@ -350,8 +348,8 @@ static void put_head(const struct writer *w)
 	    "#\n"
 	    "# Taken: TCP connections to port 25 from the clients of an intercepting listener to\n"
 	    "# the internet. Left alone: everything else; so danelaw's own connections, those to\n"
-	    "# this host, and those between networks of its own (private and special addresses,\n"
-	    "# the clients' ranges) unless allow_addresses or passthrough name them.\n");
+	    "# this host, and those between networks of its own (private addresses, the clients'\n"
+	    "# ranges) unless allow_addresses or passthrough name them.\n");
 	put(w, w->choice->fail_open
 		   ? "# While danelaw does not run connections pass it by, unprotected (--fail "
 		     "open).\n"
@@ -381,7 +379,7 @@ static void put_table(const struct writer *w)
 
 	/* Declared, so that there is one to delete: loading works the first time and ever after. */
 	put(w, "\ntable inet danelaw\ndelete table inet danelaw\n\ntable inet danelaw {");
-	put_special(w);
+	put_lan(w);
 	for (size_t i = 0; i < w->conf->listener_count; i++)
 		if (w->conf->listeners[i].intercept != INTERCEPT_OFF)
 			put_listener(w, &w->conf->listeners[i], ++n);

@@ -15,7 +15,6 @@ from taker import Taker, dial
 from zones import UNSIGNED, wait, write
 
 NAME, SIX = "nft.plain", "nft6.plain"
-ALLOWED = "198.18.0.0/15 2001:db8:25::/48"  # the lab's internet is special addresses
 CLIENTS = "192.0.2.0/24 2001:db8:c::/64"
 MODES = ("redirect", "tproxy")
 PORT = 2526
@@ -37,7 +36,7 @@ def danelaw_nft(folder, mode, *options, clients=CLIENTS, passthrough=None, conf=
     path = folder / "nft.conf"
     listener = {"listen": "0.0.0.0:%d [::]:%d" % (PORT, PORT), "intercept": mode,
                 "clients": clients, "passthrough": passthrough}
-    write(path, ini(conf or {"policy": {"allow_addresses": ALLOWED}, "listener taken": listener}))
+    write(path, ini(conf or {"listener taken": listener}))
     return subprocess.run([PROGRAM, "nft", "-c", path, *options], capture_output=True, text=True)
 
 
@@ -103,6 +102,19 @@ def test_the_router_itself_and_the_neighbours_are_left_alone(network, mode):
             assert dial(network.client, address) == taken(address)
         counters = network.router.run("nft", "list", "table", "inet", "danelaw")
         assert not re.search(r"packets [1-9]", counters)
+
+
+WAYS_OUT = ("2002:c633:640a::1", "2001:0:c633:640a::1", "192.88.99.1", "100.64.0.1", "198.51.100.9",
+            "64:ff9b::c633:640a")  # 6to4, Teredo, its relays, the provider's NAT, documentation, NAT64
+
+
+def test_what_a_forged_answer_may_name_is_taken(network, mode):
+    """None of them is the client's LAN, and some lead to any host of the internet."""
+    with taker(network, mode):
+        for address in WAYS_OUT:
+            assert dial(network.client, address, timeout=2) == taken(address)
+    for address in WAYS_OUT:
+        assert dial(network.client, address, timeout=2) == "refused"
 
 
 def test_who_is_no_client_is_left_alone(network, mode, addresses):
