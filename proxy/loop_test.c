@@ -52,9 +52,16 @@ static void on_stream(struct stream *stream, enum stream_event event, void *arg)
 
 static void on_patience_over(struct ev_loop *loop, ev_timer *w, int revents)
 {
+	struct loop_test *test = w->data;
+
 	(void)loop, (void)revents;
-	log_debug("our own connections are not intercepted");
-	stop(w->data);
+	if (test->probes[0].is_bound || test->probes[1].is_bound)
+		log_debug("our own connections are not intercepted");
+	else
+		log_warning("whether our own connections would be intercepted could not be "
+			    "tested: none could leave this host (%s)",
+		    stream_error(test->probes[0].stream));
+	stop(test);
 }
 
 static void on_verdict(struct ev_loop *loop, ev_timer *w, int revents)

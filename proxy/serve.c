@@ -27,8 +27,10 @@
 #include "proxy/transaction.h"
 #include "proxy/version.h"
 #include "tls/server.h"
+#include "tls/socket.h"
 #include "tls/stream.h"
 
+#include <errno.h>
 #include <ev.h>
 #include <signal.h>
 #include <stdio.h>
@@ -142,6 +144,23 @@ static void test_for_loops(struct service *s)
 		intercepts |= s->machine.conf->listeners[i].intercept != INTERCEPT_OFF;
 	if (intercepts)
 		s->machine.proxy.loop_test = loop_test_start(&s->machine.proxy, on_loop_found, s);
+}
+
+/* Linux before 5.17 wants CAP_NET_ADMIN for it, with which danelaw could change the network. Better
+ * no start than one after which no mail can leave. */
+static bool take_mark(struct service *s)
+{
+	char *error;
+
+	if (!intercept_marks(s->machine.conf))
+		return true;
+	s->machine.proxy.mark = INTERCEPT_MARK;
+	if (socket_may_mark(INTERCEPT_MARK))
+		return true;
+	error = mem_printf("intercept = tproxy must mark its connections to mail hosts (SO_MARK), "
+			   "which needs Linux 5.17 or later: %s",
+	    strerror(errno));
+	return complain("", &error);
 }
 
 /* An MX host at one of our own ports is ourselves. */
@@ -325,14 +344,14 @@ static int prepare(struct service *s)
 		complain("", &error);
 		return EX_CONFIG;
 	}
+	if (!take_mark(s))
+		return EX_UNAVAILABLE;
 	code = machine_open(&s->machine, ev_default_loop(0), conf);
 	if (code != EX_OK)
 		return code;
 	tell_name(conf);
 	tell_capacity(conf, fit);
 	tell_own_addresses(s);
-	if (intercept_marks(conf))
-		s->machine.proxy.mark = INTERCEPT_MARK;
 	if (!start_listeners(s))
 		return EX_UNAVAILABLE;
 	test_for_loops(s);

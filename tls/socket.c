@@ -37,6 +37,18 @@ static bool set_mark(int fd, uint32_t mark)
 	return mark == 0 || setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) == 0;
 }
 
+bool socket_may_mark(uint32_t mark)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool may = fd >= 0 && set_mark(fd, mark);
+	int error = errno;
+
+	if (fd >= 0)
+		close(fd);
+	errno = error;
+	return may;
+}
+
 static bool begin_connect(int fd, const struct addr *to, const struct socket_origin *origin)
 {
 	if (origin && !set_mark(fd, origin->mark))

@@ -1,6 +1,6 @@
 /*
  * socket.h - what the kernel is asked about a TCP socket before and beside its octets: connecting,
- * options, addresses. Its functions are stream.c's alone.
+ * options, addresses. Its functions are stream.c's alone, but for socket_may_mark().
  */
 #ifndef TLS_SOCKET_H
 #define TLS_SOCKET_H
@@ -13,8 +13,11 @@
 /* How a connection leaves. Zeroed: like any other. */
 struct socket_origin {
 	const struct addr *source; /* NULL: any; one that is not this host's needs CAP_NET_RAW */
-	uint32_t mark;             /* SO_MARK, which needs CAP_NET_RAW; 0: none */
+	uint32_t mark;             /* SO_MARK, which needs CAP_NET_RAW and Linux 5.17; 0: none */
 };
+
+/* Whether this kernel and our privileges let SO_MARK be set. false: errno. */
+bool socket_may_mark(uint32_t mark);
 
 /*
  * A non-blocking socket on its way to an address; origin NULL: zeroed. It is writable when it is

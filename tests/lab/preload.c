@@ -1,14 +1,17 @@
 /*
- * preload.c - LD_PRELOAD for danelaw in the lab: clocks that jump and a disk that is slow.
+ * preload.c - LD_PRELOAD for danelaw in the lab: clocks that jump, a disk that is slow, and a
+ * kernel of yesterday.
  *
  * $LAB_CONTROL names a file of 64-bit numbers, which a test may change at any time. It is mapped at
  * start, before privileges are dropped; children inherit it.
  */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>
@@ -17,6 +20,7 @@
 struct control {
 	int64_t wall, steady; /* seconds added to calendar time, and to the time since boot */
 	int64_t fsync;        /* milliseconds that each one takes */
+	int64_t no_mark;      /* SO_MARK wants CAP_NET_ADMIN, as before Linux 5.17 */
 };
 
 static const struct control nothing;
@@ -82,4 +86,13 @@ int fdatasync(int fd)
 {
 	dawdle();
 	return (int)syscall(SYS_fdatasync, fd);
+}
+
+int setsockopt(int fd, int level, int option, const void *value, socklen_t len)
+{
+	if (control->no_mark && level == SOL_SOCKET && option == SO_MARK) {
+		errno = EPERM;
+		return -1;
+	}
+	return (int)syscall(SYS_setsockopt, fd, level, option, value, len);
 }

@@ -1,4 +1,4 @@
-"""Clocks that jump and a disk that is slow, for a danelaw that is told so (preload.c)."""
+"""Clocks that jump, a disk that is slow and a kernel of yesterday, for a danelaw that is told so (preload.c)."""
 import os
 import struct
 import subprocess
@@ -15,10 +15,11 @@ class Switches:
                        check=True)
         self.set()
 
-    def set(self, wall=0, steady=0, fsync=0):
-        """Seconds that the clocks are ahead; milliseconds that an fsync takes."""
+    def set(self, wall=0, steady=0, fsync=0, no_mark=0):
+        """Seconds that the clocks are ahead; milliseconds that an fsync takes;
+        SO_MARK is refused."""
         with open(self.control, "r+b" if os.path.exists(self.control) else "wb") as f:
-            f.write(struct.pack("=qqq", wall, steady, fsync))
+            f.write(struct.pack("=qqqq", wall, steady, fsync, no_mark))
 
     @property
     def env(self):

@@ -1,6 +1,7 @@
 """Connections that were meant for others, in both modes and both families: danelaw on the router
 between a client and the internet (netlab.py). The rules here are the least that hands them over."""
 import contextlib
+import os
 import pwd
 import subprocess
 
@@ -9,6 +10,7 @@ import pytest
 import netlab
 from program import PROGRAM, Danelaw, ini, settings
 from smtp import Smtp, send
+from switches import Switches
 from test_fanout import SENDER, leave_after_dot, message, slow
 from test_start import status
 from zones import UNSIGNED, wait, write
@@ -188,12 +190,13 @@ def test_passthrough_keeps_nothing(lab, network):
         assert " spooled session=" not in d.log
 
 
-def serve(lab, network, mode, listener=None):
+def serve(lab, network, mode, listener=None, env=None):
     """Runs danelaw to its end; returns its exit status and what it said."""
     folder = lab.new_folder("trap")
     write(folder + ".conf", ini(settings(lab, changes(lab, mode, listener))))
     done = subprocess.run([*network.router.wrap, PROGRAM, "serve", "-c", folder + ".conf"],
-                          capture_output=True, text=True, timeout=20)
+                          capture_output=True, text=True, timeout=20,
+                          env=dict(os.environ, **(env or {})))
     return done.returncode, done.stderr
 
 
@@ -221,6 +224,29 @@ def test_tproxy_needs_its_capability(lab, network):
     done = subprocess.run([*network.router.wrap, *drop, PROGRAM, "serve", "-c", folder + ".conf"],
                           capture_output=True, text=True, timeout=20)
     assert done.returncode == 69 and "CAP_NET_RAW" in done.stderr
+
+
+def test_tproxy_needs_a_kernel_that_lets_it_mark(lab, network):
+    """Before Linux 5.17 it would start and then deliver nothing."""
+    folder = lab.new_folder("old-kernel")
+    os.makedirs(folder)
+    switches = Switches(folder)
+    switches.set(no_mark=1)
+    code, said = serve(lab, network, "tproxy", env=switches.env)
+    assert code == 69 and "Linux 5.17 or later" in said
+
+
+def test_a_self_test_that_proved_nothing_says_so(lab, network):
+    """R-NET-05: nothing came back, but nothing had left either."""
+    for family in "-4", "-6":
+        network.lan.run("ip", family, "route", "del", "default")
+    try:
+        with Danelaw(lab, changes(lab, "redirect"), host=network.lan) as d:
+            wait(lambda: "none could leave this host (" in d.log, 5, "the self-test is over")
+            assert "our own connections are not intercepted" not in d.log
+    finally:
+        network.lan.route("0.0.0.0/0", "10.25.0.1")
+        network.lan.route("::/0", "fd25::1")
 
 
 # ---- both modes ----
