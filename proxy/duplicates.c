@@ -18,6 +18,7 @@
 
 enum {
 	KEEP = 86400, /* seconds */
+	UNHEARD_MAX = 10000,
 	WHO_SIZE = 10,
 };
 
@@ -193,16 +194,58 @@ time_t duplicates_find(const struct duplicates *d, const struct duplicate_key *k
 	return entry && !is_over(entry) ? entry->until - KEEP : 0;
 }
 
+static void remember(struct duplicates *d, const unsigned char digest[DIGEST_SIZE])
+{
+	const struct entry *entry = find(d, digest);
+	time_t until = clock_wall() + KEEP;
+
+	if (entry && !is_over(entry))
+		return;
+	add(digest, until, d);
+	if (d->spool)
+		spool_remember(d->spool, digest, until);
+}
+
 void duplicates_remember(
     struct duplicates *d, const struct duplicate_key *key, const unsigned char body[DIGEST_SIZE])
 {
 	unsigned char digest[DIGEST_SIZE];
-	time_t until = clock_wall() + KEEP;
 
 	make_entry(key, body, digest);
-	add(digest, until, d);
+	remember(d, digest);
+}
+
+/* The spool knows no other way than that its time is over. */
+static void forget_digest(struct duplicates *d, const unsigned char digest[DIGEST_SIZE])
+{
+	struct entry *entry = find(d, digest);
+
+	if (!entry)
+		return;
+	forget(d, entry);
 	if (d->spool)
-		spool_remember(d->spool, digest, until);
+		spool_remember(d->spool, digest, clock_wall());
+}
+
+void unheard_add(
+    struct unheard *u, const struct duplicate_key *key, const unsigned char body[DIGEST_SIZE])
+{
+	if (u->count >= UNHEARD_MAX)
+		return;
+	u->digests = mem_resize(u->digests, u->count + 1, sizeof *u->digests);
+	make_entry(key, body, u->digests[u->count++]);
+}
+
+void duplicates_settle(struct duplicates *d, struct unheard *u, bool is_heard)
+{
+	for (size_t i = 0; i < u->count; i++) {
+		if (is_heard)
+			forget_digest(d, u->digests[i]);
+		else
+			remember(d, u->digests[i]);
+	}
+	free(u->digests);
+	*u = (struct unheard){0};
 }
 
 size_t duplicates_count(const struct duplicates *d) { return HASH_COUNT(d->entries); }

@@ -3,7 +3,8 @@
  *
  * The client vanished after its final dot, or what remained of its message could not be kept: it
  * will send the same message again, and the recipients who have it must not get it twice. An
- * acceptance is remembered for a day, over restarts too. Owner: machine.
+ * acceptance is remembered for a day, over restarts too; until its client has heard of it. Owner:
+ * machine.
  */
 #ifndef PROXY_DUPLICATES_H
 #define PROXY_DUPLICATES_H
@@ -39,8 +40,20 @@ bool duplicates_may_know(const struct duplicates *duplicates, const struct dupli
  */
 time_t duplicates_find(const struct duplicates *duplicates, const struct duplicate_key *key,
     const unsigned char body[DIGEST_SIZE]);
+/* What is remembered already is not remembered for longer. */
 void duplicates_remember(struct duplicates *duplicates, const struct duplicate_key *key,
     const unsigned char body[DIGEST_SIZE]);
+
+/* Acceptances whose reply is on its way to the client. Zeroed is empty. */
+struct unheard {
+	size_t count;
+	unsigned char (*digests)[DIGEST_SIZE];
+};
+void unheard_add(struct unheard *unheard, const struct duplicate_key *key,
+    const unsigned char body[DIGEST_SIZE]);
+/* The client has heard: it may send the like again, and means it. Or it has not: all is
+ * remembered. Empties it. */
+void duplicates_settle(struct duplicates *duplicates, struct unheard *unheard, bool is_heard);
 
 size_t duplicates_count(const struct duplicates *duplicates);
 

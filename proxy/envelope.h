@@ -20,7 +20,7 @@ struct envelope {
 	uint64_t size; /* declared; 0: not */
 	enum smtp_body_type body;
 	bool smtputf8;
-	struct smtp_dsn_mail dsn; /* RET and ENVID */
+	struct smtp_dsn_mail dsn;                /* RET and ENVID */
 	const struct interception *interception; /* how it came; NULL: from the spool */
 };
 
@@ -32,6 +32,7 @@ struct recipient {
 	struct recipient *next; /* of the same delivery */
 	bool is_logged;         /* in a line of the log already */
 	bool is_promised;       /* the client was told 250 */
+	bool is_known;          /* it has this message, or will: nothing is queued for it again */
 	double came;            /* of the steady clock */
 };
 

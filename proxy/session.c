@@ -65,10 +65,22 @@ static bool tell_final(struct session *s)
 
 	if (!outcome)
 		return false;
-	if (stream_at_eof(s->stream))
-		transaction_doubt(s->transaction);
+	if (transaction_is_told(s->transaction))
+		transaction_note_told(s->transaction, &s->unheard);
 	smtp_server_final(s, outcome);
 	return true;
+}
+
+static void settle(struct session *s, bool is_heard)
+{
+	duplicates_settle(s->proxy->duplicates, &s->unheard, is_heard);
+}
+
+/* A client that has closed its side may have left, or wait for our reply: its kernel tells. */
+static void settle_if_heard(struct session *s)
+{
+	if (s->unheard.count && stream_is_heard(s->stream))
+		settle(s, true);
 }
 
 /* ---- the end ---- */
@@ -76,10 +88,11 @@ static bool tell_final(struct session *s)
 static void release(void *object) { free(object); }
 
 /* The descriptor is free again. */
-static void on_gone(void *arg)
+static void on_gone(bool is_heard, void *arg)
 {
 	struct session *s = arg;
 
+	settle(s, is_heard);
 	listener_free_seat(s->listener, &s->client);
 	reap_later(s->proxy->loop, s, release);
 }
@@ -95,18 +108,23 @@ static void end_session(struct session *s, const char *why)
 
 static void close_session(struct session *s, const char *why)
 {
+	bool is_heard = stream_is_heard(s->stream);
+
 	stream_close(&s->stream);
 	end_session(s, why);
-	on_gone(s);
+	on_gone(is_heard, s);
 }
 
 void session_close_after_reply(struct session *s)
 {
+	bool is_heard;
+
 	if (s->mode == SESSION_CLOSED)
 		return;
 	end_session(s, "after the reply");
+	is_heard = stream_is_heard(s->stream);
 	if (!stream_finish(&s->stream, LAST_REPLY_LINGER, on_gone, s))
-		on_gone(s);
+		on_gone(is_heard, s);
 }
 
 static void close_with(struct session *s, enum reason reason, const char *text)
@@ -437,6 +455,7 @@ static void on_stream(struct stream *stream, enum stream_event event, void *arg)
 	}
 	if (event == STREAM_SECURED)
 		on_secured(s);
+	settle_if_heard(s);
 	advance(s);
 }
 

@@ -9,6 +9,7 @@
 
 #include "conf/addr.h"
 #include "conf/conf.h"
+#include "proxy/duplicates.h"
 #include "proxy/intercept.h"
 #include "proxy/outcome.h"
 #include "proxy/smtp_parse.h"
@@ -46,6 +47,7 @@ struct session {
 	bool is_esmtp, is_tls;
 	bool offers_dsn; /* said in the reply to EHLO */
 	struct transaction *transaction;
+	struct unheard unheard; /* accepted, and perhaps the client does not know */
 	unsigned messages;
 	unsigned bad_commands;       /* in a row */
 	unsigned refused_recipients; /* in a row, with 5xx */

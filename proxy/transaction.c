@@ -383,8 +383,11 @@ void transaction_leave(struct transaction **transaction, const char *why)
 		final_remember_accepted(t);
 		t->callback = NULL;
 		break;
-	case ENVELOPE:
 	case ENDED:
+		if (!transaction_is_told(t))
+			final_remember_untold(t);
+		break;
+	case ENVELOPE:
 		break;
 	}
 	transaction_close(t);

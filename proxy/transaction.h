@@ -19,6 +19,7 @@
 
 struct proxy;
 struct transaction;
+struct unheard;
 
 /* Whose mail it is; copied. */
 struct transaction_origin {
@@ -80,9 +81,9 @@ const struct outcome *transaction_next_final(struct transaction *transaction);
 bool transaction_is_told(const struct transaction *transaction);    /* all of them */
 bool transaction_must_close(const struct transaction *transaction); /* and then no command more */
 
-/* The client has closed its side before it was told, and perhaps does not listen: should it bring
- * the message again, nobody is to get it twice. Before it is told. */
-void transaction_doubt(struct transaction *transaction);
+/* After it was told all: who has the message, for the time until the client has heard it. Should
+ * it not hear and bring the message again, nobody is to get it twice. */
+void transaction_note_told(const struct transaction *transaction, struct unheard *unheard);
 
 /*
  * Ends it: RSET, QUIT, a new EHLO, the client's disappearance, or after the outcome was told. A

@@ -92,7 +92,8 @@ static bool can_be_known_again(const struct transaction *t)
 	return t->relay.body.has_message_id && t->state > BODY;
 }
 
-static void remember(const struct transaction *t, bool and_kept)
+/* Whom danelaw has taken over is not to be taken over twice, either. */
+static void note_accepted(const struct transaction *t, bool and_kept, struct unheard *unheard)
 {
 	for (size_t i = 0; i < t->recipient_count && can_be_known_again(t); i++) {
 		const struct recipient *r = t->recipients[i];
@@ -100,16 +101,35 @@ static void remember(const struct transaction *t, bool and_kept)
 
 		if (r->is_promised &&
 		    (and_kept || (r->delivery && outcome_is_good(delivery_outcome(r->delivery)))))
-			duplicates_remember(t->proxy->duplicates, &key, t->body_digest);
+			unheard_add(unheard, &key, t->body_digest);
 	}
 }
 
-void final_remember_accepted(struct transaction *t) { remember(t, false); }
-
-/* Whom danelaw has taken over is not to be taken over twice. */
-void transaction_doubt(struct transaction *t)
+void final_remember_accepted(const struct transaction *t)
 {
-	remember(t, !t->is_told_each && outcome_is_good(&t->outcome));
+	struct unheard unheard = {0};
+
+	note_accepted(t, false, &unheard);
+	duplicates_settle(t->proxy->duplicates, &unheard, false);
+}
+
+static bool is_all_accepted(const struct transaction *t)
+{
+	return !t->is_told_each && outcome_is_good(&t->outcome);
+}
+
+void final_remember_untold(const struct transaction *t)
+{
+	struct unheard unheard = {0};
+
+	note_accepted(t, is_all_accepted(t), &unheard);
+	duplicates_settle(t->proxy->duplicates, &unheard, false);
+}
+
+void transaction_note_told(const struct transaction *t, struct unheard *unheard)
+{
+	if (t->is_told_each || is_all_accepted(t))
+		note_accepted(t, is_all_accepted(t), unheard);
 }
 
 /* Whether all recipients of a delivery have this message; then tells when the first got it. */
@@ -149,6 +169,17 @@ static void log_duplicate(const struct transaction *t, const struct recipient *r
 	log_end(&line);
 }
 
+static bool is_any_known(const struct transaction *t)
+{
+	return t->relay.body.has_message_id && duplicates_count(t->proxy->duplicates);
+}
+
+static void set_duplicate(struct outcome *outcome)
+{
+	outcome_refuse_text(
+	    outcome, REASON_DUPLICATE, "it came before, and was delivered or queued then");
+}
+
 static void log_duplicates(const struct transaction *t, const struct delivery *d)
 {
 	for (size_t i = 0; i < t->recipient_count; i++) {
@@ -162,15 +193,47 @@ static void end_duplicates(struct transaction *t)
 {
 	struct outcome outcome;
 
-	if (!t->relay.body.has_message_id || !duplicates_count(t->proxy->duplicates))
+	if (!is_any_known(t))
 		return;
-	outcome_refuse_text(&outcome, REASON_DUPLICATE, "it came before, and was delivered then");
+	set_duplicate(&outcome);
 	for (struct outlet *o = t->outlets; o; o = o->next) {
 		if (!delivery_is_writing(o->delivery) || !is_known(t, o->delivery))
 			continue;
 		log_duplicates(t, o->delivery);
 		delivery_abort(o->delivery, &outcome);
 	}
+}
+
+/* delivery = queue: nobody is queued for who has it. false: nobody is left. */
+static bool skip_known(struct transaction *t)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < t->recipient_count; i++) {
+		struct recipient *r = t->recipients[i];
+		struct duplicate_key key = key_of(t, r);
+
+		if (!r->is_promised)
+			continue;
+		r->is_known =
+		    is_any_known(t) && duplicates_find(t->proxy->duplicates, &key, t->body_digest);
+		if (r->is_known)
+			log_duplicate(t, r);
+		left += !r->is_known;
+	}
+	return left > 0;
+}
+
+static void queue(struct transaction *t)
+{
+	struct outcome outcome;
+
+	if (skip_known(t)) {
+		keep_commit(t);
+		return;
+	}
+	set_duplicate(&outcome);
+	final_end(t, &outcome);
 }
 
 /* ---- from the client's final dot on ---- */
@@ -232,7 +295,7 @@ void final_begin(struct transaction *t)
 	if (outcome_is_known(&t->relay.refusal))
 		final_end(t, &t->relay.refusal);
 	else if (is_queueing(t))
-		keep_commit(t);
+		queue(t);
 	else
 		finish(t);
 }

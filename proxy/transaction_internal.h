@@ -93,7 +93,9 @@ void final_end(struct transaction *t, const struct outcome *outcome);
 /* A delivery ended. */
 void final_on_delivery(struct transaction *t);
 /* Who has the message though the client will not know: for the duplicate guard. */
-void final_remember_accepted(struct transaction *t);
+void final_remember_accepted(const struct transaction *t);
+/* The same where the client left before it was told what is known already. */
+void final_remember_untold(const struct transaction *t);
 
 /* ---- transaction_spool.c ---- */
 

@@ -24,7 +24,7 @@
 
 static bool has_got_it(const struct recipient *r)
 {
-	return r->delivery && outcome_is_good(delivery_outcome(r->delivery));
+	return r->is_known || (r->delivery && outcome_is_good(delivery_outcome(r->delivery)));
 }
 
 /* A next hop that was asked at RCPT alone has said what is known of it, too. */

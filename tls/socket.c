@@ -5,9 +5,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/in6.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -91,6 +94,13 @@ bool socket_is_broken(int fd)
 	struct pollfd p = {.fd = fd};
 
 	return poll(&p, 1, 0) > 0 && p.revents & (POLLERR | POLLHUP);
+}
+
+int socket_unacknowledged(int fd)
+{
+	int octets = 0;
+
+	return ioctl(fd, SIOCOUTQ, &octets) == 0 ? octets : INT_MAX;
 }
 
 bool socket_local(int fd, struct addr *a)

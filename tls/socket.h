@@ -33,6 +33,9 @@ int socket_error(int fd); /* an errno; 0: none */
 /* The connection is reset, or gone in both directions; nothing is read. */
 bool socket_is_broken(int fd);
 
+/* Octets written that the peer's kernel has not acknowledged; our FIN counts as one. */
+int socket_unacknowledged(int fd);
+
 /* false, and *a untouched: not connected, or another family. */
 bool socket_local(int fd, struct addr *a);
 

@@ -30,7 +30,7 @@ struct stream {
 	void *arg;
 	struct channel channel;
 	ev_io reader, writer;
-	ev_timer linger;
+	ev_timer linger, look;
 	struct buf in, out;
 	/* What the last try in each direction waits for; TLS may have to read in order to write. */
 	enum channel_outcome read_wants, write_wants;
@@ -41,12 +41,15 @@ struct stream {
 	LIST_ENTRY(stream) finishing;
 };
 
+static const double LOOK_EVERY = 0.02;
+
 /* Streams that nobody owns any more: only so that none is forgotten when the program ends. */
 static LIST_HEAD(, stream) finishing = LIST_HEAD_INITIALIZER(finishing);
 
 static void on_readable(struct ev_loop *loop, ev_io *watcher, int events);
 static void on_writable(struct ev_loop *loop, ev_io *watcher, int events);
 static void on_linger(struct ev_loop *loop, ev_timer *watcher, int events);
+static void on_look(struct ev_loop *loop, ev_timer *watcher, int events);
 
 /* ---- state and watchers ---- */
 
@@ -138,7 +141,8 @@ static struct stream *new_stream(struct ev_loop *loop, int fd, stream_fn *callba
 	/* After all other callbacks of the turn, so that what they write leaves in one piece. */
 	ev_set_priority(&s->writer, EV_MINPRI + 1);
 	ev_timer_init(&s->linger, on_linger, 0, 0);
-	s->reader.data = s->writer.data = s->linger.data = s;
+	ev_timer_init(&s->look, on_look, LOOK_EVERY, LOOK_EVERY);
+	s->reader.data = s->writer.data = s->linger.data = s->look.data = s;
 	buf_init(&s->in, STREAM_INPUT_MAX + CHANNEL_READ_SIZE);
 	buf_init(&s->out, STREAM_OUTPUT_MAX);
 	return s;
@@ -352,6 +356,20 @@ static void finish_connect(struct stream *s)
 		flush(s);
 }
 
+/* No event tells that a peer has acknowledged what it was sent: where that matters it is asked. */
+static void end_if_heard(struct stream *s)
+{
+	bool is_over = s->said_all && s->eof;
+
+	if (is_over && (!s->gone || stream_is_heard(s) || stream_is_broken(s))) {
+		stream_close(&s);
+		return;
+	}
+	watch(s);
+	if (is_over)
+		ev_timer_start(s->loop, &s->look);
+}
+
 static void finish_output(struct stream *s)
 {
 	enum channel_outcome outcome = write_all(s);
@@ -360,10 +378,10 @@ static void finish_output(struct stream *s)
 		outcome = channel_shutdown(&s->channel);
 	s->said_all = outcome == CHANNEL_DONE;
 	s->write_wants = outcome;
-	if (outcome == CHANNEL_FAILED || (s->said_all && s->eof))
+	if (outcome == CHANNEL_FAILED)
 		stream_close(&s);
 	else
-		watch(s);
+		end_if_heard(s);
 }
 
 /*
@@ -375,10 +393,10 @@ static void discard_input(struct stream *s)
 	enum channel_outcome outcome = channel_discard(&s->channel);
 
 	s->eof = s->eof || outcome == CHANNEL_EOF;
-	if (outcome == CHANNEL_FAILED || (s->eof && s->said_all))
+	if (outcome == CHANNEL_FAILED)
 		stream_close(&s);
 	else
-		watch(s);
+		end_if_heard(s);
 }
 
 static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
@@ -436,6 +454,12 @@ static void on_writable(struct ev_loop *loop, ev_io *watcher, int events)
 	}
 }
 
+static void on_look(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+	(void)loop, (void)events;
+	end_if_heard(watcher->data);
+}
+
 static void on_linger(struct ev_loop *loop, ev_timer *watcher, int events)
 {
 	struct stream *s = watcher->data;
@@ -451,6 +475,11 @@ const char *stream_error(const struct stream *s) { return s->channel.error; }
 bool stream_is_broken(const struct stream *s)
 {
 	return s->channel.error[0] || s->channel.fd < 0 || socket_is_broken(s->channel.fd);
+}
+
+bool stream_is_heard(const struct stream *s)
+{
+	return s->channel.fd >= 0 && !buf_len(&s->out) && socket_unacknowledged(s->channel.fd) <= 1;
 }
 
 bool stream_local(const struct stream *s, struct addr *local)
@@ -479,10 +508,11 @@ void stream_close(struct stream **stream)
 	if (s->state == FINISHING) {
 		LIST_REMOVE(s, finishing);
 		if (s->gone)
-			s->gone(s->gone_arg);
+			s->gone(stream_is_heard(s), s->gone_arg);
 	}
 	enter(s, ENDED);
 	ev_timer_stop(s->loop, &s->linger);
+	ev_timer_stop(s->loop, &s->look);
 	ev_clear_pending(s->loop, &s->reader);
 	ev_clear_pending(s->loop, &s->writer);
 	channel_close(&s->channel);

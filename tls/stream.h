@@ -86,6 +86,9 @@ const char *stream_error(const struct stream *stream);
 
 /* Known to be gone, asked at this moment: octets that came before may still wait in the input. */
 bool stream_is_broken(const struct stream *stream);
+/* All output has reached the peer, as its kernel says; true of a connection that was lost later,
+ * too. A peer that was closed, not only for writing, acknowledges nothing. */
+bool stream_is_heard(const struct stream *stream);
 bool stream_local(const struct stream *stream, struct addr *local);
 
 /*
@@ -96,10 +99,10 @@ void stream_close(struct stream **stream);
 
 /*
  * For a last reply: lets output leave (at most `linger` seconds), ignores input, then closes. The
- * descriptor is held until then; `gone` (NULL: nobody cares) tells the end of it. false: it is
- * closed already, and nothing is told.
+ * descriptor is held until then; `gone` (NULL: nobody cares) tells the end of it, and whether the
+ * peer has heard it all. false: it is closed already, and nothing is told.
  */
-typedef void stream_gone_fn(void *arg);
+typedef void stream_gone_fn(bool is_heard, void *arg);
 bool stream_finish(struct stream **stream, double linger, stream_gone_fn *gone, void *arg);
 
 /* At the program's end: whether last replies are still on their way; waits for them no more. */

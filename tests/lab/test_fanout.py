@@ -293,6 +293,41 @@ def test_no_message_id_no_duplicate(danelaw, hop):
     assert len(mx.mx.messages) == 2 and not duplicates(danelaw, "alarm")
 
 
+def pipe(server, to, text):
+    """As `... | nc -N`: all at once, the sending side closed, the replies read to the end."""
+    with Smtp(server, ehlo=None) as c:
+        c.reply(220)
+        c.raw(b"EHLO client.lab\r\nMAIL FROM:<%s>\r\nRCPT TO:<%s>\r\n" % (SENDER.encode(), to.encode()))
+        for _ in range(3):
+            c.reply(250)
+        c("DATA", 354)
+        c.raw(stuff(text) + b"QUIT\r\n")
+        c.sock.shutdown(socket.SHUT_WR)
+        final = c.reply()
+        c.reply(221)
+        assert c.is_closed()
+        return final
+
+
+def test_half_closed_client_is_alive(danelaw, hop):
+    """R-SMTP-71: who hears its 250 and sends the same again means it."""
+    mx = hop(replies=slow("250 2.0.0 taken"))
+    to, text = "daily@" + mx.domain, message("daily")
+    assert [pipe(danelaw.server, to, text).code for _ in range(3)] == [250] * 3
+    assert len(mx.mx.messages) == 3 and not duplicates(danelaw, "daily")
+
+
+def test_duplicate_that_was_told_is_forgotten(danelaw, hop):
+    """R-SMTP-64: one retry is what the guard is for; the daily alarm after it is mail."""
+    mx = hop(replies=slow("250 2.0.0 taken"))
+    to, text = ["once@" + mx.domain], message("once")
+    leave_after_dot(danelaw.server, to, text)
+    wait(lambda: danelaw.deliveries(to="<%s>" % to[0], status="sent"), 5, danelaw.tail())
+    assert retry(danelaw, to, text).startswith("250 2.0.0 duplicate: ")
+    assert not retry(danelaw, to, text).startswith("250 2.0.0 duplicate: ")
+    assert len(mx.mx.messages) == 2 and duplicates(danelaw, "once") == to
+
+
 # ---- LMTP (RFC 2033) ----
 
 @pytest.fixture(scope="module")
@@ -383,6 +418,22 @@ def test_queue(queueing, receivers, hop):
         assert re.match(r"250 2\.0\.0 queued as \S+$", c.data(message("queue")))
     assert spooled(queueing, "queue") == {r: "retry" for r in [
         *case.recipients[1:], "queue@" + silent.domain]}
+
+
+def test_queue_knows_duplicates(queueing, hop):
+    """R-SMTP-64: what was queued for a client that had left is not queued twice."""
+    late = hop(replies={"RCPT": "450 4.2.0 later"})
+    to, text = ["queued@" + late.domain], message("queued")
+    with Smtp(queueing.server) as c:
+        c("MAIL FROM:<%s>" % SENDER, 250)
+        c("RCPT TO:<%s>" % to[0], 250)
+        c("DATA", 354)
+        c.raw(stuff(text))
+        c.close()
+    wait(lambda: spooled(queueing, "queued") == {to[0]: "retry"}, 5, queueing.tail())
+    time.sleep(0.2)  # until the reply came back
+    assert retry(queueing, to, text).startswith("250 2.0.0 duplicate: ")
+    assert duplicates(queueing, "queued") == to
 
 
 # ---- LMTP from Postfix ----

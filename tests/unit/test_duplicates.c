@@ -112,6 +112,31 @@ static void over_restarts(void **state)
 	duplicates_free(&d);
 }
 
+static void until_heard(void **state)
+{
+	struct spool spool = {0};
+	struct duplicates *d = duplicates_new(&spool);
+	struct unheard unheard = {0};
+	time_t accepted = now;
+
+	(void)state;
+	unheard_add(&unheard, &key, body);
+	unheard_add(&unheard, &key, other_body);
+	duplicates_settle(d, &unheard, false);
+	assert_int_equal(unheard.count, 0);
+	assert_int_equal(duplicates_find(d, &key, other_body), accepted);
+	now += 60;
+	duplicates_remember(d, &key, other_body); /* a second time makes it no younger */
+	assert_int_equal(duplicates_find(d, &key, other_body), accepted);
+	unheard_add(&unheard, &key, body);
+	duplicates_settle(d, &unheard, true);
+	assert_int_equal(duplicates_find(d, &key, body), 0);
+	assert_int_equal(duplicates_count(d), 1);
+	assert_int_equal(spool.count, 3);
+	assert_int_equal(spool.kept[2].until, now);
+	duplicates_free(&d);
+}
+
 static void bounded(void **state)
 {
 	struct duplicates *d = duplicates_new(NULL);
@@ -142,6 +167,7 @@ int main(void)
 	    {"R-SMTP-64: the same message alone is known again", only_the_same, NULL, NULL, NULL},
 	    {"R-SMTP-64: for a day", for_a_day, NULL, NULL, NULL},
 	    {"R-SMTP-64: over restarts", over_restarts, NULL, NULL, NULL},
+	    {"R-SMTP-64: until the client has heard", until_heard, NULL, NULL, NULL},
 	    {"the oldest goes", bounded, NULL, NULL, NULL},
 	};
 

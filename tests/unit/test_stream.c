@@ -366,7 +366,11 @@ static void never_read(int fd, const void *arg)
 		;
 }
 
-static void count_gone(void *arg) { ++*(int *)arg; }
+static void count_gone(bool is_heard, void *arg)
+{
+	assert_false(is_heard);
+	++*(int *)arg;
+}
 
 static void finish_does_not_linger(void **state)
 {
