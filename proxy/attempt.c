@@ -256,7 +256,7 @@ static void on_failed(struct attempt *a)
 	hop_explain(a->plan.route, a->client, &refusal);
 	if (failure->stage == STAGE_TLS)
 		route_recheck_sts(a->proxy->policy, a->plan.route);
-	if (minds_setbacks(a))
+	if (minds_setbacks(a) && failure->reason != REASON_BUSY)
 		setbacks_add(a->proxy->setbacks, current_address(a), a->plan.rule,
 		    failure->stage == STAGE_CONNECT, &refusal);
 	note_failure(a, &refusal);

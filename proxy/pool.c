@@ -7,6 +7,7 @@
 #include "conf/log.h"
 #include "conf/mem.h"
 #include "proxy/metrics.h"
+#include "proxy/privileges.h"
 #include "proxy/proxy.h"
 #include "proxy/smtp_client.h"
 #include "proxy/tally.h"
@@ -47,8 +48,9 @@ struct pool {
 	struct proxy *proxy;
 	struct idle *idle; /* the one used last stands first */
 	size_t idle_count, idle_max;
-	struct tally open;  /* connections to each address, idle or not */
-	struct flow *flows; /* the same connections by both ends */
+	size_t further, further_max; /* next hops that are not the first of their message */
+	struct tally open;           /* connections to each address, idle or not */
+	struct flow *flows;          /* the same connections by both ends */
 };
 
 /* A share of the descriptors: what waits must never keep what works from a socket. */
@@ -69,6 +71,7 @@ struct pool *pool_new(struct proxy *proxy)
 
 	pool->proxy = proxy;
 	pool->idle_max = most_idle();
+	pool->further_max = privileges_further_next_hops();
 	return pool;
 }
 
@@ -137,6 +140,16 @@ bool pool_is_own(const struct pool *pool, const struct addr *near, const struct 
 {
 	return find_flow(pool, near, address) != NULL;
 }
+
+bool pool_claim_further(struct pool *pool)
+{
+	if (pool->further >= pool->further_max)
+		return false;
+	pool->further++;
+	return true;
+}
+
+void pool_return_further(struct pool *pool) { pool->further--; }
 
 /* ---- idle connections ---- */
 

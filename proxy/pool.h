@@ -36,6 +36,13 @@ bool pool_is_own(const struct pool *pool, const struct addr *near, const struct 
  */
 bool pool_has_room(struct pool *pool, const struct addr *address);
 
+/*
+ * A message with more than one next hop: each further one is claimed, over all messages together,
+ * since a single client could have a hundred for each of its sessions. false: all are taken.
+ */
+bool pool_claim_further(struct pool *pool);
+void pool_return_further(struct pool *pool);
+
 /* An idle connection, now the caller's, who asks it with smtp_client_reset() whether it lives;
  * NULL: none. */
 struct smtp_client *pool_take(

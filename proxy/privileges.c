@@ -25,18 +25,31 @@
 /* For the rest: DNS sockets and idle next-hop connections above all. */
 enum { DESCRIPTORS_A_SESSION = 2, DESCRIPTORS_FOR_THE_REST = 2100 };
 
+static size_t further_next_hops(const struct rlimit *limit) { return limit->rlim_cur / 3; }
+
 size_t privileges_raise_descriptors(void)
 {
 	struct rlimit limit;
+	rlim_t left;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit))
 		return 0;
 	limit.rlim_cur = limit.rlim_max;
 	if (setrlimit(RLIMIT_NOFILE, &limit))
 		log_warning("cannot raise the limit of open files: %s", strerror(errno));
-	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur <= DESCRIPTORS_FOR_THE_REST)
+	if (getrlimit(RLIMIT_NOFILE, &limit))
 		return 0;
-	return (limit.rlim_cur - DESCRIPTORS_FOR_THE_REST) / DESCRIPTORS_A_SESSION;
+	left = limit.rlim_cur - further_next_hops(&limit);
+	if (left <= DESCRIPTORS_FOR_THE_REST)
+		return 0;
+	return (left - DESCRIPTORS_FOR_THE_REST) / DESCRIPTORS_A_SESSION;
+}
+
+size_t privileges_further_next_hops(void)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_NOFILE, &limit) ? 0 : further_next_hops(&limit);
 }
 
 /* mkdir -p, the last one for its owner and group alone. */

@@ -10,8 +10,12 @@
 struct conf;
 
 /* Raises RLIMIT_NOFILE to the hard limit. Returns how many sessions fit: two descriptors each, some
- * for the rest. */
+ * for the rest, and for further next hops. */
 size_t privileges_raise_descriptors(void);
+
+/* How many next hops all messages together may have beyond their first: a share of the descriptors
+ * that leaves the sessions theirs. */
+size_t privileges_further_next_hops(void);
 
 /*
  * Root only: makes state_dir and hands it over, becomes [server] user (default danelaw if it

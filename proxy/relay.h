@@ -34,7 +34,8 @@ struct body_source {
 /* One of the next hops of a message. */
 struct outlet {
 	struct delivery *delivery;
-	bool is_apart; /* for one recipient who may have this message already */
+	bool is_apart;   /* for one recipient who may have this message already */
+	bool is_further; /* claimed from the pool */
 	struct outlet *next;
 };
 bool outlets_are_writing(const struct outlet *outlets); /* any of them */

@@ -86,6 +86,8 @@ static enum smtp_client_stage stage_of(enum state state)
  * -73). */
 static enum reason reason_of(const struct smtp_client *c)
 {
+	if (stream_is_starved(c->stream))
+		return REASON_BUSY;
 	if (c->state == FINAL && !stream_unsent(c->stream))
 		return REASON_OUTCOME_UNKNOWN;
 	return c->state < READY ? REASON_CONNECT_FAILED : REASON_CONNECTION_LOST;

@@ -63,8 +63,8 @@ enum smtp_client_stage {
 };
 struct smtp_client_failure {
 	enum smtp_client_stage stage;
-	enum reason
-	    reason; /* connect-failed, connection-lost, outcome-unknown; STAGE_TLS: REASON_NONE */
+	enum reason reason; /* connect-failed, connection-lost, outcome-unknown; busy: our own want
+			       of descriptors or memory; STAGE_TLS: REASON_NONE */
 	char text[320];
 };
 const struct smtp_client_failure *smtp_client_failure(const struct smtp_client *client);

@@ -183,7 +183,7 @@ static void let_go(struct transaction *t)
 	while ((o = t->outlets)) {
 		t->outlets = o->next;
 		delivery_log(o->delivery, &log);
-		delivery_free(&o->delivery);
+		outlet_let_go(t, o);
 		free(o);
 	}
 }
@@ -350,7 +350,7 @@ void transaction_close(struct transaction *t)
 	ev_timer_stop(t->proxy->loop, &t->patience);
 	spool_draft_free(&t->draft);
 	for (struct outlet *o = t->outlets; o; o = o->next)
-		delivery_free(&o->delivery);
+		outlet_let_go(t, o);
 	reap_later(t->proxy->loop, t, release);
 }
 

@@ -75,6 +75,11 @@ static inline bool is_lmtp(const struct transaction *t)
 	return t->listener->protocol == PROTOCOL_LMTP;
 }
 
+/* ---- transaction_rcpt.c ---- */
+
+/* Its next hop is let go; the outlet itself stays. */
+void outlet_let_go(struct transaction *t, struct outlet *outlet);
+
 /* ---- transaction.c ---- */
 
 /* Logs, and ends what is left; memory goes when the loop turns. */

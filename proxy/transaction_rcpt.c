@@ -8,6 +8,7 @@
 
 #include "conf/clock.h"
 #include "conf/mem.h"
+#include "proxy/pool.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -41,6 +42,7 @@ static struct outlet *add_outlet(struct transaction *t, const char *domain, bool
 {
 	struct outlet *o = mem_zero(1, sizeof *o);
 
+	o->is_further = t->outlets != NULL;
 	o->delivery =
 	    delivery_new(t->proxy, t->session, &t->envelope, domain, transaction_on_delivery, t);
 	o->is_apart = is_apart;
@@ -48,6 +50,14 @@ static struct outlet *add_outlet(struct transaction *t, const char *domain, bool
 	t->outlets = o;
 	t->outlet_count++;
 	return o;
+}
+
+void outlet_let_go(struct transaction *t, struct outlet *o)
+{
+	delivery_free(&o->delivery);
+	if (o->is_further)
+		pool_return_further(t->proxy->pool);
+	o->is_further = false;
 }
 
 /* ---- RCPT ---- */
@@ -115,10 +125,20 @@ static bool refuse_unkeepable(const struct transaction *t, struct recipient *r)
 	return true;
 }
 
+/* The first next hop of a message is the session's own. */
+static bool refuse_unclaimed(const struct transaction *t, struct recipient *r)
+{
+	if (!t->outlets || pool_claim_further(t->proxy->pool))
+		return false;
+	outcome_refuse_text(&r->outcome, REASON_BUSY,
+	    "too many next hops at once for the limit of open files; try again soon");
+	return true;
+}
+
 static bool refuse_further_domain(const struct transaction *t, struct recipient *r)
 {
 	if (t->outlet_count < DOMAINS_MAX)
-		return refuse_unkeepable(t, r);
+		return refuse_unkeepable(t, r) || refuse_unclaimed(t, r);
 	outcome_refuse_text(&r->outcome, REASON_TOO_MANY_RECIPIENTS,
 	    "at most %d recipient domains in one transaction; send the rest in another",
 	    DOMAINS_MAX);

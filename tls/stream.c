@@ -17,6 +17,7 @@
 #include "tls/socket.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <ev.h>
 #include <stdlib.h>
 #include <sys/queue.h>
@@ -35,6 +36,7 @@ struct stream {
 	/* What the last try in each direction waits for; TLS may have to read in order to write. */
 	enum channel_outcome read_wants, write_wants;
 	bool eof;
+	bool is_starved;
 	bool said_all; /* FINISHING: our FIN is out */
 	stream_gone_fn *gone;
 	void *gone_arg;
@@ -158,6 +160,8 @@ struct stream *stream_connect(struct ev_loop *loop, const struct addr *to,
 		enter(s, CONNECTING);
 	} else {
 		channel_note_errno(&s->channel, error);
+		s->is_starved =
+		    error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 		doom(s);
 	}
 	return s;
@@ -471,6 +475,8 @@ static void on_linger(struct ev_loop *loop, ev_timer *watcher, int events)
 /* ---- who it is, and the end ---- */
 
 const char *stream_error(const struct stream *s) { return s->channel.error; }
+
+bool stream_is_starved(const struct stream *s) { return s->is_starved; }
 
 bool stream_is_broken(const struct stream *s)
 {

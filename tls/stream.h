@@ -84,6 +84,9 @@ size_t stream_unsent(const struct stream *stream); /* octets not yet handed to t
 /* "connection refused", "connection lost", ...; "" while fine */
 const char *stream_error(const struct stream *stream);
 
+/* It failed for want of descriptors or memory here: it says nothing about the peer. */
+bool stream_is_starved(const struct stream *stream);
+
 /* Known to be gone, asked at this moment: octets that came before may still wait in the input. */
 bool stream_is_broken(const struct stream *stream);
 /* All output has reached the peer, as its kernel says; true of a connection that was lost later,

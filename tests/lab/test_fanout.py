@@ -74,6 +74,9 @@ def declare(lab):
     lab.fan["back"] = lab.address()  # where notices go
     text += "back MX 10 mx-back\nmx-back A %s\n" % lab.fan["back"]
     lab.zone("fan.lab", text)
+    lab.fan["many"] = lab.address()
+    text = "mx-many A %s\n" % lab.fan["many"]
+    lab.zone("many.lab", text + "".join("d%d MX 10 mx-many\n" % n for n in range(150)))
     lab.fan_slots = Slots(lab, "fanhop.lab", plain=20)
 
 
@@ -204,6 +207,58 @@ def test_stalled_one_falls_out(danelaw, receivers, hop):
     assert had(receivers["dot-yes"], "stall") == case.recipients
     assert len(receivers["dot-yes"].messages[-1].data) > 5400000
     assert not has_dot(stuck.mx)
+
+
+# ---- many domains ----
+
+@contextlib.contextmanager
+def taking_many(server, name, numbers):
+    """A transaction for domains of one host, and the replies to its RCPTs."""
+    with Smtp(server, timeout=60) as c:
+        c("MAIL FROM:<%s>" % SENDER, 250)
+        c.raw("".join("RCPT TO:<%s@d%d.many.lab>\r\n" % (name, n) for n in numbers).encode())
+        yield c, [c.reply() for _ in numbers]
+
+
+@pytest.fixture(scope="module")
+def many(lab):
+    mx = FakeMx(lab.fan["many"])
+    yield mx
+    mx.stop()
+
+
+def test_descriptors_for_further_next_hops(lab, many):
+    """R-NET-13: a third of them in all; the first next hop of a message is always served."""
+    changes = dict(SHORT, **{"listener smarthost": {"listen": "127.0.0.11:2525"}})
+    with Danelaw(lab, changes, wrap=("prlimit", "--nofile=240:240")) as d:
+        with taking_many(d.server, "one", range(60)) as (_, one), \
+                taking_many(d.server, "two", range(60)) as (c, two), \
+                taking_many(d.server, "three", range(3)) as (_, three):
+            assert [r.code for r in one] == [250] * 60
+            assert [r.code for r in two] == [250] * 22 + [451] * 38
+            assert two[-1].startswith("451 4.3.2 busy")
+            assert [r.code for r in three] == [250, 451, 451]
+            c.data(message("two"), 250)
+        assert "oo many open files" not in d.log
+        with taking_many(d.server, "four", range(60)) as (_, four):
+            assert [r.code for r in four] == [250] * 60
+
+
+def test_own_shortage_is_no_setback(lab, many):
+    """R-SMTP-34: that danelaw has no descriptor left says nothing about the next hop."""
+    changes = dict(SHORT, **{"listener smarthost": {"listen": "127.0.0.11:2525"}})
+    with Danelaw(lab, changes, wrap=("prlimit", "--nofile=64:64")) as d:
+        assert retry(d, ["first@d0.many.lab"], message("first")).code == 250
+        with Smtp(d.server) as c:
+            c("MAIL FROM:<%s>" % SENDER, 250)
+            with contextlib.ExitStack() as idle:
+                for _ in range(64):
+                    idle.enter_context(socket.create_connection(d.server))
+                wait(lambda: len(os.listdir("/proc/%d/fd" % d.child.pid)) == 64, 5, d.tail())
+                assert c("RCPT TO:<a@d0.many.lab>", 451).startswith("451 4.3.2 busy: mx-many.many.lab")
+            wait(lambda: len(os.listdir("/proc/%d/fd" % d.child.pid)) < 60, 5, d.tail())
+            c("RSET", 250)
+        assert retry(d, ["fine@d0.many.lab"], message("fine")).code == 250
 
 
 # ---- the client leaves (R-SMTP-70), and comes back ----
