@@ -5,7 +5,8 @@
  * A message file holds the envelope, so that a lost index can be made again, and the body as it
  * goes over the wire; the index holds what is true of each recipient. A file is a draft until its
  * row is in the index: nobody was promised anything. Whoever writes a draft holds a lock on the
- * file; a file without row and without lock is removed by who comes next.
+ * file; one without row and without lock is removed by who comes next, unless it is marked as
+ * promised (spool_file.h): the index has lost it then, and it is taken up again.
  *
  * The loop writes bodies into the page cache; everything that may wait for a disk (fsync, SQLite,
  * unlink) is done by one child process, the disk process. Answers come on a later turn, exactly one

@@ -1,10 +1,9 @@
 /*
  * spool_care.c - see spool_care.h.
  *
- * A file without a row is a draft, and its writer holds a lock on it; without the lock that writer
- * is dead, and nobody was promised anything: the file goes. But where the index was lost, such a
- * file may be a message that we answer for. Then a file `rescue` is made before anything else, and
- * until all are seen to, complete messages are taken up again.
+ * A file without a row and without its writer's lock tells by its mark (spool_file.h) what it is: a
+ * message that we answer for and the index has lost is taken up again; one that is done, and a
+ * draft, of which nobody was promised anything, go.
  */
 #include "proxy/spool_care.h"
 
@@ -41,39 +40,6 @@ static void tell(struct spool_care *care, enum log_level level, const char *form
 	vsnprintf(text, sizeof text, format, args);
 	va_end(args);
 	care->tell(level, text);
-}
-
-/* ---- the mark of a lost index ---- */
-
-static bool has_file(const struct spool_care *care, const char *name)
-{
-	char *path = mem_printf("%s/%s", care->directory, name);
-	bool there = access(path, F_OK) == 0;
-
-	free(path);
-	return there;
-}
-
-static enum spool_result mark_rescue(struct spool_care *care, char why[SPOOL_WHY])
-{
-	char *path = mem_printf("%s/rescue", care->directory);
-	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-	bool done = fd >= 0 && spool_dir_sync(care->directory);
-
-	if (!done)
-		snprintf(why, SPOOL_WHY, "%.200s: %s", path, strerror(errno));
-	if (fd >= 0)
-		close(fd);
-	free(path);
-	return done ? SPOOL_DONE : SPOOL_FAILED;
-}
-
-static void unmark_rescue(struct spool_care *care)
-{
-	char *path = mem_printf("%s/rescue", care->directory);
-
-	unlink(path);
-	free(path);
 }
 
 /* ---- the index ---- */
@@ -128,37 +94,10 @@ static enum spool_result set_index_aside(struct spool_care *care, char why[SPOOL
 	return moved ? SPOOL_DONE : SPOOL_FAILED;
 }
 
-static void note_file(const char *id, void *arg)
-{
-	(void)id;
-	*(bool *)arg = true;
-}
-
-/* Before an index is made: files that are there already had another one. */
-static enum spool_result prepare_new(struct spool_care *care, char why[SPOOL_WHY])
-{
-	bool has_messages = false;
-
-	if (has_file(care, "index.sqlite") || has_file(care, "rescue"))
-		return SPOOL_DONE;
-	if (!spool_dir_each(care->directory, note_file, &has_messages)) {
-		snprintf(why, SPOOL_WHY, "%.200s: %s", care->directory, strerror(errno));
-		return SPOOL_FAILED;
-	}
-	if (!has_messages)
-		return SPOOL_DONE;
-	tell(care, LOG_LEVEL_ERROR,
-	    "spool: the index %s/index.sqlite is lost, and made again from the message files",
-	    care->directory);
-	return mark_rescue(care, why);
-}
-
 static enum spool_result open_checked(struct spool_care *care, char why[SPOOL_WHY])
 {
-	enum spool_result result = prepare_new(care, why);
+	enum spool_result result = spool_index_open(&care->index, care->directory, SPOOL_MAKE, why);
 
-	if (result == SPOOL_DONE)
-		result = spool_index_open(&care->index, care->directory, SPOOL_MAKE, why);
 	if (result == SPOOL_DONE)
 		result = spool_index_check(care->index, why);
 	if (result == SPOOL_DONE && !spool_dir_sync(care->directory)) {
@@ -172,16 +111,9 @@ static enum spool_result open_checked(struct spool_care *care, char why[SPOOL_WH
 
 static enum spool_result repair(struct spool_care *care, char why[SPOOL_WHY])
 {
-	char fault[SPOOL_WHY];
-	enum spool_result result;
-
-	memcpy(fault, why, sizeof fault);
 	spool_index_close(&care->index);
-	result = mark_rescue(care, why);
-	if (result == SPOOL_DONE) {
-		memcpy(why, fault, sizeof fault);
-		result = set_index_aside(care, why);
-	}
+	enum spool_result result = set_index_aside(care, why);
+
 	return result == SPOOL_DONE ? open_checked(care, why) : result;
 }
 
@@ -253,91 +185,82 @@ bool spool_care_set_aside(
 
 struct sweep {
 	struct spool_care *care;
-	bool is_rescue;
-	size_t removed, taken_up, undone;
+	size_t suspects;          /* no row, and no lock */
+	size_t removed, taken_up; /* drafts, messages */
+	bool has_failed;          /* the index: nothing of the taken up is stored */
 };
 
-static void remove_file(struct sweep *sweep, const char *id)
+static bool remove_file(const struct sweep *sweep, const char *id)
 {
 	char *path = mem_printf("%s/%s", sweep->care->directory, id);
+	bool done = unlink(path) == 0;
 
-	if (unlink(path) == 0)
-		sweep->removed++;
 	free(path);
-}
-
-static bool set_file_aside(struct sweep *sweep, const char *id, const char *reason)
-{
-	char why[SPOOL_WHY];
-	bool done = spool_dir_set_aside(sweep->care->directory, id, reason, why);
-
-	if (done)
-		tell(sweep->care, LOG_LEVEL_ERROR,
-		    "spool: message %s cannot be taken up again (%s): set aside as %s/damaged/%s",
-		    id, reason, sweep->care->directory, id);
 	return done;
 }
 
+static void set_file_aside(struct sweep *sweep, const char *id, const char *reason)
+{
+	char why[SPOOL_WHY];
+
+	if (spool_dir_set_aside(sweep->care->directory, id, reason, why))
+		tell(sweep->care, LOG_LEVEL_ERROR,
+		    "spool: message %s cannot be taken up again (%s): set aside as %s/damaged/%s",
+		    id, reason, sweep->care->directory, id);
+}
+
 /* To all that it was accepted for: who has it already is not known any more. */
-static bool put_again(struct sweep *sweep, struct spool_message *message)
+static void put_again(struct sweep *sweep, struct spool_message *message)
 {
 	char why[SPOOL_WHY];
 
 	for (size_t i = 0; i < message->count; i++)
 		message->recipients[i].number = RESCUE_NUMBER + (unsigned)i;
-	if (spool_index_put(sweep->care->index, message, why) != SPOOL_DONE)
-		return false;
-	sweep->taken_up++;
-	return true;
+	if (spool_index_put(sweep->care->index, message, why) == SPOOL_DONE)
+		sweep->taken_up++;
+	else
+		sweep->has_failed = true;
 }
 
-/* false: it cannot be read or written now. */
-static bool take_up(struct sweep *sweep, const char *id)
+/* One that cannot be read now is looked at again later. */
+static void take_up(struct sweep *sweep, const char *id)
 {
 	char why[SPOOL_WHY];
-	bool is_damaged = false, done = true;
+	bool is_damaged = false;
 	struct spool_file file;
 	struct spool_message *message =
 	    spool_dir_read(sweep->care->directory, id, &file, &is_damaged, why);
 
-	if (message && !file.is_complete)
-		remove_file(sweep, id);
-	else if (message && message->count > 0 &&
-		 spool_dir_check_body(sweep->care->directory, message, &file))
-		done = put_again(sweep, message);
+	if (message && message->count > 0 &&
+	    spool_dir_check_body(sweep->care->directory, message, &file))
+		put_again(sweep, message);
 	else if (message || is_damaged)
-		done = set_file_aside(sweep, id, message ? "its body is damaged" : why);
-	else
-		done = false;
+		set_file_aside(sweep, id, message ? "its body is damaged" : why);
 	spool_message_free(&message);
-	return done;
 }
 
-/*
- * Within a transaction: a commit for this file by a process that is just ending comes before, and
- * is seen, or after, and finds no file.
- */
+/* Within a transaction: a commit for this file by a process that is just ending comes before, and
+ * is seen, or after, and finds no file. */
 static void judge_file(struct sweep *sweep, const char *id)
 {
 	char why[SPOOL_WHY];
-	struct spool_index *index = sweep->care->index;
+	struct spool_file file;
+	bool is_damaged = false;
 
-	if (!sweep->is_rescue && spool_index_begin(index, why) != SPOOL_DONE)
+	if (spool_index_has(sweep->care->index, id, why) != SPOOL_ABSENT)
 		return;
-	if (spool_index_has(index, id, why) == SPOOL_ABSENT) {
-		if (!sweep->is_rescue)
-			remove_file(sweep, id);
-		else if (!take_up(sweep, id))
-			sweep->undone++;
+	if (!spool_dir_read_line(sweep->care->directory, id, &file, &is_damaged, why)) {
+		if (is_damaged)
+			set_file_aside(sweep, id, why);
+	} else if (file.mark == SPOOL_MARK_PROMISED) {
+		take_up(sweep, id);
+	} else if (remove_file(sweep, id) && file.mark != SPOOL_MARK_DONE) {
+		sweep->removed++;
 	}
-	if (!sweep->is_rescue)
-		spool_index_undo(index);
 }
 
-/* A locked file may have been committed to the lost index, with its writer still to let go. */
-static void sweep_file(const char *id, void *arg)
+static void with_suspect(struct sweep *sweep, const char *id, spool_dir_fn *what)
 {
-	struct sweep *sweep = arg;
 	char why[SPOOL_WHY];
 	char *path = mem_printf("%s/%s", sweep->care->directory, id);
 	int fd;
@@ -345,33 +268,51 @@ static void sweep_file(const char *id, void *arg)
 	if (spool_index_has(sweep->care->index, id, why) == SPOOL_ABSENT &&
 	    (fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)) >= 0) {
 		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-			judge_file(sweep, id);
-		else
-			sweep->undone++;
+			what(id, sweep);
 		close(fd);
 	}
 	free(path);
 }
 
+static void count_suspect(const char *id, void *arg)
+{
+	(void)id;
+	((struct sweep *)arg)->suspects++;
+}
+
+static void judge_suspect(const char *id, void *arg) { judge_file(arg, id); }
+
+static void look_at(const char *id, void *arg) { with_suspect(arg, id, count_suspect); }
+
+static void decide(const char *id, void *arg) { with_suspect(arg, id, judge_suspect); }
+
 /* All in one transaction, so that thousands of messages are not thousands of waits. */
-static void rescue(struct sweep *sweep)
+static void judge_all(struct sweep *sweep)
 {
 	char why[SPOOL_WHY];
 	struct spool_index *index = sweep->care->index;
 
 	if (spool_index_begin(index, why) != SPOOL_DONE)
 		return;
-	if (!spool_dir_each(sweep->care->directory, sweep_file, sweep))
-		sweep->undone++;
-	if (spool_index_end(index, why) != SPOOL_DONE)
-		return;
+	spool_dir_each(sweep->care->directory, decide, sweep);
+	if (sweep->has_failed)
+		spool_index_undo(index);
+	if (sweep->has_failed || spool_index_end(index, why) != SPOOL_DONE)
+		sweep->taken_up = 0;
+}
+
+static void tell_sweep(const struct sweep *sweep)
+{
 	if (sweep->taken_up > 0)
 		tell(sweep->care, LOG_LEVEL_ERROR,
-		    "spool: %zu messages were taken up again from their files, to all of their "
-		    "recipients: some may arrive twice",
+		    "spool: the index had lost mail: %zu messages were taken up again from their "
+		    "files, to all of their recipients: some may arrive twice",
 		    sweep->taken_up);
-	if (sweep->undone == 0)
-		unmark_rescue(sweep->care);
+	if (sweep->removed > 0)
+		tell(sweep->care, LOG_LEVEL_INFO,
+		    "spool: %zu drafts of processes that ended were removed: nobody had been "
+		    "promised anything",
+		    sweep->removed);
 }
 
 void spool_care_sweep(struct spool_care *care, bool now)
@@ -382,14 +323,8 @@ void spool_care_sweep(struct spool_care *care, bool now)
 	    (!now && clock_steady() < care->swept + sweep_pause))
 		return;
 	care->swept = clock_steady();
-	sweep.is_rescue = has_file(care, "rescue");
-	if (sweep.is_rescue)
-		rescue(&sweep);
-	else
-		spool_dir_each(care->directory, sweep_file, &sweep);
-	if (sweep.removed > 0)
-		tell(care, LOG_LEVEL_INFO,
-		    "spool: %zu drafts of processes that ended were removed: nobody had been "
-		    "promised anything",
-		    sweep.removed);
+	spool_dir_each(care->directory, look_at, &sweep);
+	if (sweep.suspects > 0)
+		judge_all(&sweep);
+	tell_sweep(&sweep);
 }

@@ -1,7 +1,7 @@
 /*
- * spool_care.h - keeps index and files of the spool in step: opens the index, makes a lost or
- * damaged one again from the files, removes drafts of processes that died, sets damaged messages
- * aside. In the disk process alone.
+ * spool_care.h - keeps index and files of the spool in step: opens the index, takes up again from
+ * the files what it has lost, removes drafts of processes that died, sets damaged messages aside.
+ * In the disk process alone.
  */
 #ifndef PROXY_SPOOL_CARE_H
 #define PROXY_SPOOL_CARE_H
@@ -24,8 +24,8 @@ enum spool_result spool_care_open(struct spool_care *care, char why[SPOOL_WHY]);
  * it was repaired, so that it can be tried again. */
 bool spool_care_after(struct spool_care *care, enum spool_result result, char why[SPOOL_WHY]);
 
-/* Files without a row whose writer is gone: removed, or taken up again where the index was lost.
- * Now and then, and at once where `now`. */
+/* Files without a row whose writer is gone: taken up again where they are marked as promised, else
+ * removed. Now and then, and at once where `now`. */
 void spool_care_sweep(struct spool_care *care, bool now);
 
 /* Out of the index and the directory, into `damaged`; reported at error. */

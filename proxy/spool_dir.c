@@ -104,6 +104,33 @@ static bool read_line(int fd, struct spool_file *file, bool *is_damaged, char wh
 	return true;
 }
 
+/* After a crash of the whole machine a file may have a size and no content. */
+static bool is_blank(int fd)
+{
+	char line[SPOOL_FILE_LINE] = "";
+	ssize_t got = read_at(fd, line, sizeof line, 0);
+
+	for (ssize_t i = 0; i < got; i++)
+		if (line[i] && got == SPOOL_FILE_LINE)
+			return false;
+	return got >= 0;
+}
+
+bool spool_dir_read_line(const char *directory, const char *id, struct spool_file *file,
+    bool *is_damaged, char why[SPOOL_WHY])
+{
+	int fd = open_file(directory, id, is_damaged, why);
+	bool done = fd >= 0 && read_line(fd, file, is_damaged, why);
+
+	if (fd >= 0 && *is_damaged && is_blank(fd)) {
+		file->mark = SPOOL_MARK_BEGUN;
+		done = true;
+	}
+	if (fd >= 0)
+		close(fd);
+	return done;
+}
+
 static bool fits(int fd, const struct spool_file *file, const struct spool_message *message,
     bool *is_damaged, char why[SPOOL_WHY])
 {
@@ -111,7 +138,7 @@ static bool fits(int fd, const struct spool_file *file, const struct spool_messa
 
 	if (fstat(fd, &status) < 0)
 		return fail_errno("its file", why);
-	if (!file->is_complete || file->body_size != message->size ||
+	if (file->mark == SPOOL_MARK_BEGUN || file->body_size != message->size ||
 	    (uint64_t)status.st_size != spool_file_body_at(file) + message->size)
 		return damaged("its file does not have the size that it should", is_damaged, why);
 	if (lseek(fd, (off_t)spool_file_body_at(file), SEEK_SET) < 0)
@@ -170,6 +197,58 @@ struct spool_message *spool_dir_read(const char *directory, const char *id, stru
 	}
 	close(fd);
 	return message;
+}
+
+/* ---- marks ---- */
+
+static bool write_mark(int fd, enum spool_mark mark)
+{
+	char why[SPOOL_WHY], letter = (char)mark;
+	struct spool_file file;
+	bool is_damaged = false;
+
+	if (!read_line(fd, &file, &is_damaged, why)) {
+		errno = is_damaged ? EBADMSG : EIO;
+		return false;
+	}
+	if (file.mark == mark || file.mark == SPOOL_MARK_DONE)
+		return true;
+	if (pwrite(fd, &letter, 1, SPOOL_FILE_MARK_AT) != 1)
+		return false;
+	sync_file_range(fd, 0, SPOOL_FILE_LINE, SYNC_FILE_RANGE_WRITE); /* a hint */
+	return true;
+}
+
+bool spool_dir_mark(const char *directory, const char *id, enum spool_mark mark)
+{
+	char *path = mem_printf("%s/%s", directory, id);
+	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	bool done = fd >= 0 && write_mark(fd, mark);
+	int error = errno;
+
+	if (fd >= 0)
+		close(fd);
+	free(path);
+	errno = error;
+	return done;
+}
+
+/*
+ * Opened by name: an error that the kernel met while it wrote the file is told to the first
+ * fdatasync() on any descriptor that was opened before or after it, and no other one calls it.
+ */
+bool spool_dir_sync_file(const char *directory, const char *id)
+{
+	char *path = mem_printf("%s/%s", directory, id);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	bool done = fd >= 0 && fdatasync(fd) == 0;
+	int error = errno;
+
+	if (fd >= 0)
+		close(fd);
+	free(path);
+	errno = error;
+	return done;
 }
 
 bool spool_dir_check_body(

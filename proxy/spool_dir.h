@@ -25,6 +25,18 @@ int spool_dir_open_body(const char *directory, const struct spool_message *messa
 struct spool_message *spool_dir_read(const char *directory, const char *id, struct spool_file *file,
     bool *is_damaged, char why[SPOOL_WHY]);
 
+/* What a file's first line says; one that holds nothing yet has begun. false: why, *is_damaged as
+ * above. */
+bool spool_dir_read_line(const char *directory, const char *id, struct spool_file *file,
+    bool *is_damaged, char why[SPOOL_WHY]);
+
+/*
+ * Changes the mark of a file, which is on its way to the disk then; one that is done stays so.
+ * spool_dir_sync_file() waits until it is there. false: errno.
+ */
+bool spool_dir_mark(const char *directory, const char *id, enum spool_mark mark);
+bool spool_dir_sync_file(const char *directory, const char *id);
+
 /* Reads the whole body: whether it is complete, and as it was written. */
 bool spool_dir_check_body(
     const char *directory, const struct spool_message *message, const struct spool_file *file);

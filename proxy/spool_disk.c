@@ -1,8 +1,8 @@
 /*
  * spool_disk.c - see spool_disk.h.
  *
- *     requests that wait -> fsync each file, the directory once -> one transaction -> unlink ->
- * answers
+ *     requests that wait -> each new file, the directory once -> one transaction, before whose end
+ *     those that are done are marked -> those that are promised are marked -> unlink -> answers
  *
  * What has come while the disk was busy goes in one turn, so that a slow disk makes larger turns
  * and nothing else. Nothing is remembered between turns that the loop does not know as well: when
@@ -39,6 +39,12 @@ struct job {
 	struct spool_frame reply;
 	bool is_gone; /* settled, and nobody is left */
 };
+
+/* Its row goes, and then its file. */
+static bool is_leaving(const struct job *job)
+{
+	return job->request.word == SPOOL_TAKE_BACK || job->is_gone;
+}
 
 struct disk {
 	struct spool_care care;
@@ -167,29 +173,14 @@ static bool must_sync(const struct job *job)
 	       (job->request.word == SPOOL_COMMIT && !job->request.is_synced);
 }
 
-/*
- * Opened by name: an error that the kernel met while it wrote the file is told to the first fsync()
- * on any descriptor that was opened before or after it, and no other one calls it.
- */
-static void sync_file(struct disk *disk, struct job *job)
-{
-	char *path = mem_printf("%s/%s", disk->care.directory, job->request.id);
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-
-	if (fd < 0 || fsync(fd) < 0)
-		answer(job, false, strerror(errno));
-	if (fd >= 0)
-		close(fd);
-	free(path);
-}
-
 static void sync_files(struct disk *disk)
 {
 	bool any = false;
 
 	for (size_t i = 0; i < disk->count; i++)
 		if (must_sync(&disk->jobs[i])) {
-			sync_file(disk, &disk->jobs[i]);
+			if (!spool_dir_sync_file(disk->care.directory, disk->jobs[i].request.id))
+				answer(&disk->jobs[i], false, strerror(errno));
 			any = true;
 		}
 	if (!any || spool_dir_sync(disk->care.directory))
@@ -199,16 +190,63 @@ static void sync_files(struct disk *disk)
 			answer(&disk->jobs[i], false, strerror(errno));
 }
 
+static const char *id_of(const struct job *job)
+{
+	return job->message ? job->message->id : job->request.id;
+}
+
+/* One that cannot be marked is at worst delivered once more, should it outlive its row. */
+static void mark_done(struct disk *disk)
+{
+	for (size_t i = 0; i < disk->count; i++)
+		if (is_leaving(&disk->jobs[i]))
+			spool_dir_mark(
+			    disk->care.directory, id_of(&disk->jobs[i]), SPOOL_MARK_DONE);
+	for (size_t i = 0; i < disk->count; i++)
+		if (is_leaving(&disk->jobs[i]))
+			spool_dir_sync_file(disk->care.directory, id_of(&disk->jobs[i]));
+}
+
+static bool is_committed(const struct job *job)
+{
+	return job->request.word == SPOOL_COMMIT && job->reply.ok;
+}
+
+/* A file that is gone was worked off already by another process, or set aside. */
+static void promise(struct job *job, bool done)
+{
+	if (!done && errno != ENOENT)
+		answer(job, false, strerror(errno));
+}
+
+/* All begin before the first is waited for. */
+static void mark_promised(struct disk *disk)
+{
+	const char *directory = disk->care.directory;
+
+	for (size_t i = 0; i < disk->count; i++) {
+		struct job *job = &disk->jobs[i];
+
+		if (is_committed(job))
+			promise(job, spool_dir_mark(directory, id_of(job), SPOOL_MARK_PROMISED));
+	}
+	for (size_t i = 0; i < disk->count; i++) {
+		struct job *job = &disk->jobs[i];
+
+		if (is_committed(job))
+			promise(job, spool_dir_sync_file(directory, id_of(job)));
+	}
+}
+
 static void remove_file(struct disk *disk, struct job *job)
 {
 	enum spool_word word = job->request.word;
 	char *path;
 
-	if (!job->reply.ok || !(word == SPOOL_DISCARD || word == SPOOL_TAKE_BACK || job->is_gone))
+	if (!job->reply.ok || !(word == SPOOL_DISCARD || is_leaving(job)))
 		return;
-	path = mem_printf(
-	    "%s/%s", disk->care.directory, job->message ? job->message->id : job->request.id);
-	unlink(path); /* one that stays is removed like any draft */
+	path = mem_printf("%s/%s", disk->care.directory, id_of(job));
+	unlink(path); /* one that stays is removed later, by its mark */
 	free(path);
 }
 
@@ -262,8 +300,10 @@ static enum spool_result write_index(struct disk *disk, char why[SPOOL_WHY])
 	for (size_t i = 0; i < disk->count && result == SPOOL_DONE; i++)
 		if (is_for_index(&disk->jobs[i]))
 			result = apply(disk, &disk->jobs[i], why);
-	if (result == SPOOL_DONE)
+	if (result == SPOOL_DONE) {
+		mark_done(disk);
 		return spool_index_end(disk->care.index, why);
+	}
 	spool_index_undo(disk->care.index);
 	return result;
 }
@@ -494,6 +534,7 @@ static void take_turn(struct disk *disk)
 {
 	sync_files(disk);
 	update_index(disk);
+	mark_promised(disk);
 	for (size_t i = 0; i < disk->count; i++) {
 		struct job *job = &disk->jobs[i];
 

@@ -154,7 +154,7 @@ static bool has_space(struct spool_draft *draft)
 
 bool spool_draft_write(struct spool_draft *draft, const void *data, size_t len)
 {
-	assert(!draft->file.is_complete);
+	assert(draft->file.mark == SPOOL_MARK_BEGUN);
 	if (draft->error[0] || !has_space(draft) || !write_all(draft, data, len))
 		return false;
 	draft->file.body_size += len;
@@ -169,9 +169,9 @@ static bool complete(struct spool_draft *draft)
 {
 	char line[SPOOL_FILE_LINE + 1];
 
-	if (draft->error[0] || draft->file.is_complete)
+	if (draft->error[0] || draft->file.mark == SPOOL_MARK_COMPLETE)
 		return !draft->error[0];
-	draft->file.is_complete = true;
+	draft->file.mark = SPOOL_MARK_COMPLETE;
 	spool_file_write_line(&draft->file, line);
 	return pwrite(draft->fd, line, SPOOL_FILE_LINE, 0) == SPOOL_FILE_LINE ||
 	       fail(draft, strerror(errno));

@@ -29,8 +29,8 @@ void spool_file_write_line(const struct spool_file *file, char line[SPOOL_FILE_L
 {
 	snprintf(line, SPOOL_FILE_LINE + 1,
 	    "%s%08" PRIx32 " %016" PRIx64 " %016" PRIx64 " %016" PRIx64 " %c%c\n", magic,
-	    file->header_len, file->header_sum, file->body_size, file->body_sum,
-	    file->is_complete ? 'c' : '-', file->has_8bit ? '8' : '-');
+	    file->header_len, file->header_sum, file->body_size, file->body_sum, (int)file->mark,
+	    file->has_8bit ? '8' : '-');
 }
 
 char *spool_file_begin(const struct spool_message *message, struct spool_file *file, size_t *len)
@@ -43,6 +43,7 @@ char *spool_file_begin(const struct spool_message *message, struct spool_file *f
 	    .header_len = (uint32_t)header_len,
 	    .header_sum = spool_sum(SPOOL_SUM_START, header, header_len),
 	    .body_sum = SPOOL_SUM_START,
+	    .mark = SPOOL_MARK_BEGUN,
 	};
 	spool_file_write_line(file, data);
 	memcpy(data + SPOOL_FILE_LINE, header, header_len);
@@ -77,6 +78,14 @@ static bool take_flag(const char **at, char set, bool *out)
 	return c == set || c == '-';
 }
 
+static bool take_mark(const char **at, enum spool_mark *mark)
+{
+	char c = *(*at)++;
+
+	*mark = (enum spool_mark)c;
+	return c && strchr("-cpd", c);
+}
+
 bool spool_file_read_line(const char *line, size_t len, struct spool_file *file)
 {
 	const char *at = line + MAGIC;
@@ -86,8 +95,8 @@ bool spool_file_read_line(const char *line, size_t len, struct spool_file *file)
 		return false;
 	bool is_good = take_hex(&at, 8, &header_len) && take_hex(&at, 16, &file->header_sum) &&
 		       take_hex(&at, 16, &file->body_size) && take_hex(&at, 16, &file->body_sum) &&
-		       take_flag(&at, 'c', &file->is_complete) &&
-		       take_flag(&at, '8', &file->has_8bit) && *at == '\n';
+		       take_mark(&at, &file->mark) && take_flag(&at, '8', &file->has_8bit) &&
+		       *at == '\n';
 
 	file->header_len = (uint32_t)header_len;
 	return is_good && header_len <= SPOOL_FILE_HEADER_MAX && file->body_size <= INT64_MAX / 2;

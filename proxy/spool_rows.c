@@ -106,12 +106,11 @@ static enum spool_result drop_if_empty(
 	return *is_gone ? SPOOL_DONE : result;
 }
 
-enum spool_result spool_index_settle(struct spool_index *index, const struct spool_message *message,
+static enum spool_result settle_rows(struct spool_index *index, const struct spool_message *message,
     bool *is_gone, char why[SPOOL_WHY])
 {
 	enum spool_result result = SPOOL_DONE;
 
-	*is_gone = false;
 	for (size_t i = 0; i < message->count && result == SPOOL_DONE; i++) {
 		const struct spool_recipient *r = &message->recipients[i];
 
@@ -123,6 +122,19 @@ enum spool_result spool_index_settle(struct spool_index *index, const struct spo
 	if (result == SPOOL_DONE && !*is_gone)
 		result = spool_index_refresh(index, message->id, why);
 	return result;
+}
+
+/* Without a row nobody knows who else is to get it: its file says whether it is to be taken up
+ * again. */
+enum spool_result spool_index_settle(struct spool_index *index, const struct spool_message *message,
+    bool *is_gone, char why[SPOOL_WHY])
+{
+	enum spool_result result = spool_index_has(index, message->id, why);
+
+	*is_gone = false;
+	if (result == SPOOL_DONE)
+		return settle_rows(index, message, is_gone, why);
+	return result == SPOOL_ABSENT ? SPOOL_DONE : result;
 }
 
 enum spool_result spool_index_remove(struct spool_index *index, const char *id, char why[SPOOL_WHY])

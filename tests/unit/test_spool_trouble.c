@@ -176,7 +176,6 @@ static void expect_two_again(const char *how)
 	finish(&due.messages[0]);
 	finish(&due.messages[1]);
 	assert_int_equal(count_messages(), 0);
-	assert_int_equal(count_files("", "rescue"), 0);
 }
 
 static void lost_index_is_made_again(void **state)
@@ -223,12 +222,10 @@ static void lost_index_gives_no_half_message(void **state)
 	put("two");
 	assert_int_equal(spool_count(spool), 2);
 	assert_int_equal(count_messages(), 3); /* its writer is alive */
-	assert_int_equal(count_files("", "rescue"), 1);
 	spool_draft_free(&draft);
 	reopen();
 	assert_int_equal(spool_count(spool), 2);
 	assert_int_equal(count_messages(), 2);
-	assert_int_equal(count_files("", "rescue"), 0);
 	spool_message_free(&message);
 }
 
