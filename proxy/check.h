@@ -54,7 +54,8 @@ struct check_address {
 	struct addr address;
 	enum check_outcome outcome; /* of a connection under the rule that mail would have */
 	bool is_encrypted, is_verified;
-	bool went_clear; /* TLS was optional and failed; tls_failure says how */
+	bool is_ourselves; /* the connection was intercepted: nothing is known about the host */
+	bool went_clear;   /* TLS was optional and failed; tls_failure says how */
 	struct refusal refusal, tls_failure;
 	struct tls_proof proof;
 	size_t key_count;
@@ -134,6 +135,7 @@ struct check_verdict {
 	enum check_result result;
 	bool is_encrypted;        /* CHECK_UNAUTHENTICATED: over TLS all the same */
 	bool is_assumed;          /* nobody was connected to */
+	bool is_ourselves;        /* CHECK_UNKNOWN: danelaw was connected to, instead */
 	enum reason would_refuse; /* enforce = no: delivered in spite of this */
 	const char *policy;       /* the log's policy=; "" without a route */
 	struct refusal refusal;   /* CHECK_REFUSED, CHECK_UNKNOWN; else REASON_NONE */
@@ -148,6 +150,7 @@ const char *check_result_name(enum check_result result); /* "authenticated", ...
 
 /* Who must do what about a refusal; "" where its text says all. Static. */
 const char *check_advice(enum reason reason);
+const char *check_verdict_advice(const struct check_verdict *verdict);
 
 /* ---- findings (check_findings.c) ---- */
 

@@ -66,7 +66,7 @@ static void put_verdict_of(json_t *object, const char *key, const struct check_v
 	json_put(v, "policy", json_text(verdict->policy));
 	json_put(v, "reason", reason_json(verdict->refusal.reason));
 	json_put(v, "text", json_text(verdict->refusal.reason ? verdict->refusal.text : ""));
-	json_put(v, "advice", json_text(check_advice(verdict->refusal.reason)));
+	json_put(v, "advice", json_text(check_verdict_advice(verdict)));
 	json_put(v, "would_refuse", reason_json(verdict->would_refuse));
 	json_put(object, key, v);
 }

@@ -83,6 +83,7 @@ struct check_verdict check_judge_host(const struct check *check, size_t index)
 {
 	const struct check_host *host = &check->hosts[index];
 	const struct check_address *last = NULL;
+	struct check_verdict verdict;
 
 	if (host->route->verdict != POLICY_CONNECT)
 		return failed(host->route, &host->route->refusal);
@@ -92,7 +93,11 @@ struct check_verdict check_judge_host(const struct check *check, size_t index)
 		if (host->addresses[i].outcome == CHECK_FAILED)
 			last = &host->addresses[i];
 	}
-	return last ? failed(host->route, &last->refusal) : assumed(host->route);
+	if (!last)
+		return assumed(host->route);
+	verdict = failed(host->route, &last->refusal);
+	verdict.is_ourselves = last->is_ourselves;
+	return verdict;
 }
 
 /* ---- a domain ---- */
@@ -242,4 +247,12 @@ const char *check_advice(enum reason reason)
 		if (advice[i].reason == reason)
 			return advice[i].text;
 	return "";
+}
+
+const char *check_verdict_advice(const struct check_verdict *verdict)
+{
+	if (verdict->is_ourselves)
+		return "Nothing is known about the host. Run this command as root, or as the user "
+		       "that danelaw serves as: the rules let their connections pass.";
+	return check_advice(verdict->refusal.reason);
 }

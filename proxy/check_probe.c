@@ -158,13 +158,29 @@ static void mail_failed(struct probe_run *run)
 	mail_tried(run, CHECK_FAILED);
 }
 
+/* What danelaw offers its clients says nothing about the host that was dialled. */
+static void met_ourselves(struct probe_run *run)
+{
+	struct check_address *address = run->address;
+
+	address->outcome = CHECK_FAILED;
+	address->is_ourselves = true;
+	refusal_set(&address->refusal, REASON_CONNECT_FAILED,
+	    "%s: this danelaw itself answered, since the rules of this network intercept the "
+	    "connection",
+	    smtp_client_name(run->client));
+	finish(run);
+}
+
 static void on_client(struct smtp_client *client, enum smtp_client_event event,
     const struct smtp_reply *reply, void *arg)
 {
 	struct probe_run *run = arg;
 
-	(void)client, (void)reply;
-	if (run->look != LOOK_MAIL)
+	(void)reply;
+	if (smtp_client_met_ourselves(client))
+		met_ourselves(run);
+	else if (run->look != LOOK_MAIL)
 		looked(run);
 	else if (event == CLIENT_READY)
 		mail_ready(run);

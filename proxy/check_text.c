@@ -78,9 +78,8 @@ static void print_verdict(
 		return;
 	page_text(page, MARGIN, MARGIN, PAGE_PLAIN, "%s.", verdict->refusal.text);
 	print_without_demands(page, check, verdict);
-	if (check_advice(verdict->refusal.reason)[0])
-		page_text(
-		    page, MARGIN, MARGIN, PAGE_PLAIN, "%s", check_advice(verdict->refusal.reason));
+	if (check_verdict_advice(verdict)[0])
+		page_text(page, MARGIN, MARGIN, PAGE_PLAIN, "%s", check_verdict_advice(verdict));
 }
 
 /* ---- findings ---- */

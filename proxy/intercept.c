@@ -6,6 +6,8 @@
  */
 #include "proxy/intercept.h"
 
+#include "tls/socket.h"
+
 #include <errno.h>
 #include <linux/in6.h>
 #include <linux/netfilter_ipv4.h>
@@ -26,6 +28,15 @@ bool intercept_marks(const struct conf *conf)
 			return true;
 	}
 	return false;
+}
+
+uint32_t intercept_mark_beside(const struct conf *conf)
+{
+	bool intercepts = false;
+
+	for (size_t i = 0; i < conf->listener_count; i++)
+		intercepts |= conf->listeners[i].intercept != INTERCEPT_OFF;
+	return intercepts && socket_may_mark(INTERCEPT_MARK) ? INTERCEPT_MARK : 0;
 }
 
 bool intercept_make_transparent(int fd, int family)

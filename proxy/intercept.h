@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* SO_MARK of our own connections under tproxy: rules that intercept must let it pass (R-NET-05). */
 enum { INTERCEPT_MARK = 0x2ed };
@@ -29,6 +30,12 @@ struct interception {
 
 /* Whether mail has to leave with marked sockets, for which CAP_NET_RAW is kept. */
 bool intercept_marks(const struct conf *conf);
+
+/*
+ * The mark for a command beside the service, whose connections the rules would hand to the service:
+ * 0 where nothing is intercepted, or where we may not mark.
+ */
+uint32_t intercept_mark_beside(const struct conf *conf);
 
 /* The listening socket may take connections to any address. false: errno. */
 bool intercept_make_transparent(int fd, int family);

@@ -15,6 +15,7 @@
 #include "policy/store.h"
 #include "proxy/duplicates.h"
 #include "proxy/hint.h"
+#include "proxy/intercept.h"
 #include "proxy/metrics.h"
 #include "proxy/pool.h"
 #include "proxy/setbacks.h"
@@ -123,8 +124,9 @@ int machine_open(struct machine *m, struct ev_loop *loop, struct conf *conf)
 	m->conf = conf;
 	m->proxy.conf = conf;
 	m->proxy.loop = loop;
-	m->store =
-	    m->use == MACHINE_LOOKS ? store_open_reader(loop, conf) : store_open(loop, conf);
+	if (m->use == MACHINE_LOOKS)
+		m->proxy.mark = intercept_mark_beside(conf);
+	m->store = m->use == MACHINE_LOOKS ? store_open_reader(loop, conf) : store_open(loop, conf);
 	if (m->use == MACHINE_SERVES)
 		m->proxy.spool = spool_open(loop, conf);
 	m->resolver = resolver_new(loop, conf, &error);

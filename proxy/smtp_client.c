@@ -451,6 +451,8 @@ const struct smtp_client_failure *smtp_client_failure(const struct smtp_client *
 {
 	return &c->failure;
 }
+bool smtp_client_met_ourselves(const struct smtp_client *c) { return c->met_ourselves; }
+
 const struct smtp_offer *smtp_client_offer(const struct smtp_client *c) { return &c->offer; }
 const struct tls_proof *smtp_client_proof(const struct smtp_client *c)
 {

@@ -69,6 +69,9 @@ struct smtp_client_failure {
 };
 const struct smtp_client_failure *smtp_client_failure(const struct smtp_client *client);
 
+/* It was greeted with our own greeting_name: whatever was dialled, danelaw has answered. */
+bool smtp_client_met_ourselves(const struct smtp_client *client);
+
 /* What the second EHLO offered, where there was TLS (R-TLSSEC-03). From CLIENT_READY on. */
 const struct smtp_offer *smtp_client_offer(const struct smtp_client *client);
 const struct tls_proof *smtp_client_proof(const struct smtp_client *client); /* NULL: in clear */

@@ -57,6 +57,7 @@ struct smtp_client {
 	double tls_started; /* times of the steady clock */
 	double tls_seconds;
 
+	bool met_ourselves; /* greeted with our own greeting_name */
 	struct smtp_offer offer;
 	struct smtp_reply reply; /* the one just heard */
 	struct smtp_client_failure failure;

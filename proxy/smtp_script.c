@@ -46,8 +46,17 @@ const struct script_row smtp_script[] = {
 
 /* ---- the approach ---- */
 
+static bool is_our_greeting(const struct smtp_client *c, const struct smtp_reply *reply)
+{
+	const char *ours = c->proxy->conf->server.greeting_name;
+	size_t len = strcspn(reply->text, " \n");
+
+	return len == strlen(ours) && !strncasecmp(reply->text, ours, len);
+}
+
 static void hear_greeting(struct smtp_client *c, const struct smtp_reply *reply)
 {
+	c->met_ourselves = is_our_greeting(c, reply);
 	if (reply->code == 220)
 		client_enter(c, EHLO);
 	else

@@ -12,6 +12,7 @@
 #include "conf/mem.h"
 #include "conf/reap.h"
 #include "dnsval/resolver.h"
+#include "proxy/intercept.h"
 #include "proxy/pool.h"
 #include "proxy/proxy.h"
 #include "proxy/smtp_client.h"
@@ -120,11 +121,22 @@ static void on_failed(struct live *l)
 		finish(l, EX_UNAVAILABLE);
 }
 
+static void on_ourselves(struct live *l)
+{
+	complain(smtp_client_name(l->client),
+	    "this danelaw itself answered, since the rules of this network intercept the "
+	    "connection; run this as root or as danelaw's own user");
+	smtp_client_close(&l->client);
+	finish(l, EX_UNAVAILABLE);
+}
+
 static void on_client(struct smtp_client *client, enum smtp_client_event event,
     const struct smtp_reply *reply, void *arg)
 {
-	(void)client, (void)reply;
-	if (event == CLIENT_READY)
+	(void)reply;
+	if (smtp_client_met_ourselves(client))
+		on_ourselves(arg);
+	else if (event == CLIENT_READY)
 		on_ready(arg);
 	else
 		on_failed(arg);
@@ -192,6 +204,7 @@ static bool open_live(struct live *l, const struct conf *conf, char **error)
 {
 	l->proxy.loop = ev_loop_new(0);
 	l->proxy.conf = conf;
+	l->proxy.mark = intercept_mark_beside(conf);
 	l->proxy.tls = tls_contexts_new(conf->tls.ca_file, error);
 	if (!l->proxy.tls)
 		return false;

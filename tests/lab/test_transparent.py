@@ -7,6 +7,7 @@ import pytest
 
 import netlab
 from certs import tlsa
+from check import check_json, command
 from exim import DNSLOOKUP, EximClient
 from gateway import Gateway
 from postfix import PostfixClient
@@ -118,6 +119,26 @@ def test_the_routers_own_mail_is_taken_without_a_circle(lab, network):
             assert send("own@" + domain, server=(address, 25)).code == 250
             assert d.delivery_to("own@" + domain)["tls"] == "verified"
         assert "handed back" not in d.log
+
+
+AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+
+
+def test_commands_beside_it_reach_the_host_or_say_that_they_cannot(lab, network):
+    """The rules let root's connections pass, by their mark; others meet danelaw, and know it."""
+    own = {"clients": "%s %s" % (netlab.ROUTER, netlab.ROUTER6), **LOOPBACK}
+    with Gateway(lab, network, "redirect", own) as d:
+        root, nobody = network.router.wrap, [*network.router.wrap, *AS_NOBODY]
+        assert command(lab, ["check", GOOD], conf=d.conf, wrap=root).code == 0
+        told = check_json(lab, GOOD, conf=d.conf, wrap=nobody)
+        verdict = told.result["verdict"]
+        assert told.code == 3 and verdict["reason"] == "connect-failed", told.out
+        assert "danelaw itself answered" in verdict["text"] and "as root" in verdict["advice"]
+        assert not {"mismatch", "no-starttls"} & set(told.findings), told.findings
+        live = ["tlsa", "--connect", "mx." + GOOD]
+        assert command(lab, live, conf=d.conf, wrap=root).code == 0
+        refused = command(lab, live, conf=d.conf, wrap=nobody)
+        assert refused.code == 69 and "as root" in refused.err and not refused.out
 
 
 @pytest.mark.parametrize("mode", MODES)
