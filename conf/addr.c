@@ -3,12 +3,11 @@
  *
  * Whatever the source (DNS, accept(), settings), an IPv4-mapped IPv6 address becomes IPv4 here, so
  * that no range check can be passed by writing 127.0.0.1 as ::ffff:127.0.0.1 (R-DNS-28). Special
- * ranges: the IANA special-purpose address registries (RFC 6890). Pure, but for addr_is_local().
+ * ranges: the IANA special-purpose address registries (RFC 6890). Pure.
  */
 #include "conf/addr.h"
 
 #include <arpa/inet.h>
-#include <ifaddrs.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -333,20 +332,4 @@ bool addr_is_loopback(const struct addr *a)
 	if (a->sa.sa_family == AF_INET)
 		return *(const uint8_t *)ip_bytes(a) == 127;
 	return IN6_IS_ADDR_LOOPBACK(&a->in6.sin6_addr);
-}
-
-/* bind() would be quicker, but with ip_nonlocal_bind every address would seem to be ours. */
-bool addr_is_local(const struct addr *a)
-{
-	struct ifaddrs *interfaces;
-	struct addr own;
-	bool found = addr_is_loopback(a);
-
-	if (found || getifaddrs(&interfaces))
-		return found;
-	for (const struct ifaddrs *i = interfaces; i && !found; i = i->ifa_next)
-		found =
-		    i->ifa_addr && addr_from_sockaddr(&own, i->ifa_addr) && addr_equal_ip(&own, a);
-	freeifaddrs(interfaces);
-	return found;
 }

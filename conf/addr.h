@@ -72,7 +72,8 @@ enum addr_class addr_classify(const struct addr *a);
 
 bool addr_is_loopback(const struct addr *a); /* 127.0.0.0/8, ::1 */
 
-/* Whether the address belongs to this machine (127.0.0.0/8 and ::1 included). Asks the kernel. */
+/* Whether the address belongs to this machine (127.0.0.0/8 and ::1 included), as the kernel said
+ * within the last second. For one thread. */
 bool addr_is_local(const struct addr *a);
 
 #endif
