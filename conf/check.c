@@ -178,6 +178,28 @@ static void check_interception(
 			    rules[i].key, rules[i].needs);
 }
 
+/* A next hop that the operator names is nobody's MX host, so that there is nothing to compare. */
+static void check_strict(const struct conf *conf, const struct conf_listener *listener,
+    struct draft *draft, const struct draft_section *section)
+{
+	struct position where = where_in(draft, section, "original_destination");
+
+	if (!listener->is_strict)
+		return;
+	if (conf->policy.next_hop.set)
+		draft_warning(draft, where,
+		    "original_destination strict is without effect where [policy] next_hop applies");
+	for (size_t i = 0; i < conf->domain_count; i++) {
+		const struct draft_section *domain = draft_section(draft, SECTION_DOMAIN, i);
+
+		if (conf->domains[i].policy.next_hop.set && draft_find(draft, domain, "next_hop"))
+			draft_warning(draft, where,
+			    "original_destination strict is without effect where [domain %s] "
+			    "next_hop applies",
+			    domain->name);
+	}
+}
+
 static void check_certificate(
     const struct conf_listener *listener, struct draft *draft, const struct draft_section *section)
 {
@@ -269,6 +291,7 @@ static void check_listeners(const struct conf *conf, struct draft *draft)
 		check_clients(listener, draft, section);
 		check_open_relay(listener, draft, section);
 		check_interception(listener, draft, section);
+		check_strict(conf, listener, draft, section);
 		check_certificate(listener, draft, section);
 		check_lmtp(listener, draft, section);
 		for (size_t n = 0; n < listener->listen.count; n++) {

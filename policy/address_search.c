@@ -5,6 +5,7 @@
  * One host after the other: the answer is nearly always the first one's, which the route has asked
  * for just before, or asks for next. Called by proxy/hint.c.
  */
+#include "policy/answers.h"
 #include "policy/internal.h"
 
 #include "conf/mem.h"
@@ -40,6 +41,8 @@ static void compare(struct address_search *search, const struct dns_answer *answ
 	struct address_search_result *result = &search->result;
 
 	result->is_complete &= answer->state != DNS_FAILED && !answer->cut;
+	if (answer->state == DNS_FAILED && result->failure.reason == REASON_NONE)
+		answer_refusal(answer, &result->failure);
 	for (size_t i = 0; i < answer->count; i++) {
 		result->is_found |= addr_equal_ip(&answer->addresses[i], &search->wanted);
 		if (result->shown_count < ADDRESS_SEARCH_SHOWN)

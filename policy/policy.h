@@ -111,6 +111,7 @@ enum { ADDRESS_SEARCH_SHOWN = 4 };
 struct address_search_result {
 	bool is_found;
 	bool is_complete; /* every host answered; else it may still be one */
+	struct refusal failure; /* what the first lookup that failed means; REASON_NONE: none did */
 	size_t shown_count;
 	struct addr shown[ADDRESS_SEARCH_SHOWN]; /* the first that the hosts have instead */
 };

@@ -81,6 +81,10 @@ static void judge(
 	*refusal = (struct refusal){.reason = REASON_NONE};
 	if (result->is_found)
 		return;
+	if (result->failure.reason != REASON_NONE) {
+		*refusal = result->failure;
+		return;
+	}
 	if (result->is_complete)
 		tell_mismatch(c, result);
 	refusal_set(refusal, REASON_HINT_MISMATCH,

@@ -13,7 +13,7 @@ from smtp import Smtp, send
 from switches import Switches
 from test_fanout import SENDER, leave_after_dot, message, slow
 from test_start import status
-from zones import UNSIGNED, wait, write
+from zones import BOGUS_DS, UNSIGNED, wait, write
 
 PORT = 2526
 CLIENTS = "192.0.2.0/24 2001:db8:c::/64 203.0.113.0/24 2001:db8:d::/64 127.0.0.0/8 ::1"
@@ -61,6 +61,8 @@ def declare(lab):
                             for n in ("best", "backup"))
     lab.zone("pref-trap.lab", "@ MX 10 best\n@ MX 20 backup\nbest A %s\nbackup A %s\n"
              % (lab.best.address, lab.backup.address))
+    lab.zone("bogus-trap.lab", "mx A %s\n" % lab.address(), BOGUS_DS)
+    lab.zone("torn-trap.lab", "@ MX 10 mx\n@ MX 20 mx.bogus-trap.lab.\nmx A %s\n" % lab.address())
     lab.smarthost = lab.fake(lab.address(), port=25)
     lab.six = lab.fake(lab.address6(), lab.cert("mx.six-trap.plain"))
     lab.zone("six-trap.plain", "@ MX 10 mx\nmx AAAA %s\n" % lab.six.address, UNSIGNED)
@@ -115,6 +117,8 @@ def test_strict(lab, network):
         assert client_sends(network, "s3@pref-trap.lab", lab.backup.address).code == 250
         assert lab.best.address in d.delivery_to("s3@pref-trap.lab")["mx"]
         assert client_sends(network, "s@absent.lab", lab.backup.address).code == 550
+        reply = client_sends(network, "s@torn-trap.lab", lab.backup.address)
+        assert reply.startswith("451 4.4.3 dns-bogus: ") and "mx.bogus-trap.lab" in reply
 
 
 def test_passthrough(lab, network):

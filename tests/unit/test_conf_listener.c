@@ -112,11 +112,33 @@ static void passthrough(void **unused)
 	conf_report_free(&report);
 }
 
+static void strict_without_effect(void **unused)
+{
+	static const char *const wanted[] = {"[policy] next_hop applies",
+	    "[domain .example.net] next_hop applies"};
+	struct conf_report report;
+	struct conf *conf = load("[policy]\nnext_hop = mx.example.org\n"
+				 "[domain .example.net]\nnext_hop = mx.example.net\n"
+				 "[domain example.com]\nnext_hop =\n"
+				 "[domain example.edu]\nlevel = may\n" INTERCEPT
+				 "original_destination = strict\n",
+	    &report);
+
+	(void)unused;
+	assert_non_null(conf);
+	assert_int_equal(report.warning_count, COUNT(wanted));
+	for (size_t i = 0; i < COUNT(wanted); i++)
+		assert_non_null(strstr(report.warnings[i], wanted[i]));
+	conf_free(&conf);
+	conf_report_free(&report);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    {"R-NET-01 R-NET-12 R-TLSSEC-02: good listeners", accepted, NULL, NULL, NULL},
 	    {"R-NET-01 R-NET-09 R-NET-11: listeners that cannot be", refused, NULL, NULL, NULL},
+	    {"R-NET-09: strict, and next hops that are named", strict_without_effect, NULL, NULL, NULL},
 	    {"R-NET-10: passed-through hosts", passthrough, NULL, NULL, NULL},
 	};
 
