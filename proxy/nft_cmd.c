@@ -4,6 +4,7 @@
 #include "proxy/nft_cmd.h"
 
 #include "conf/conf.h"
+#include "proxy/nft_ranges.h"
 #include "proxy/nft_rules.h"
 
 #include <pwd.h>
@@ -83,53 +84,111 @@ static bool intercepts(const struct conf *conf)
 	return false;
 }
 
-/* As privileges_drop() chooses. */
-static const char *runs_as(const struct conf *conf)
+/* As privileges_drop() chooses. conf has been checked: a user that it names is there. */
+static bool choose_user(const struct conf *conf, struct nft_choice *choice)
 {
-	if (conf->server.user[0])
-		return conf->server.user;
-	return getpwnam("danelaw") ? "danelaw" : "nobody";
-}
+	const char *wanted = conf->server.user[0] ? conf->server.user : "danelaw";
+	const struct passwd *user = getpwnam(wanted);
 
-/* A family without a way to us is a hole: who pipes the rules into nft does not read them. */
-static void warn_of_holes(const struct conf_listener *listener)
-{
-	static const struct {
-		int family;
-		const char *name;
-	} families[] = {{AF_INET, "IPv4"}, {AF_INET6, "IPv6"}};
-
-	for (size_t f = 0; f < 2; f++) {
-		int family = families[f].family;
-		bool has_clients = false;
-
-		for (size_t i = 0; i < listener->clients.count; i++)
-			has_clients |= listener->clients.items[i].family == family;
-		if (has_clients && !nft_target(listener, family, NFT_ROUTED) &&
-		    !nft_target(listener, family, NFT_LOCAL))
-			fprintf(stderr,
-			    "danelaw nft: warning: [listener %s] has clients with %s, but no such "
-			    "address in listen: their connections are not taken\n",
-			    listener->name, families[f].name);
-		if (!has_clients)
-			fprintf(stderr,
-			    "danelaw nft: warning: [listener %s] has no clients with %s: such "
-			    "connections are not taken\n",
-			    listener->name, families[f].name);
+	if (!user)
+		user = getpwnam("nobody");
+	if (!user) {
+		fprintf(stderr, "danelaw nft: neither the user danelaw nor nobody exists\n");
+		return false;
 	}
+	choice->user = strcmp(user->pw_name, "nobody") ? wanted : "nobody";
+	choice->uid = user->pw_uid;
+	if (!choice->uid || !strcmp(choice->user, "nobody"))
+		fprintf(stderr,
+		    "danelaw nft: warning: danelaw runs as %s, and connections of that user are "
+		    "not "
+		    "taken: give it a user of its own ([server] user)\n",
+		    choice->user);
+	return true;
 }
 
-static void print(const struct conf *conf, struct request *request)
+/* ---- holes: who pipes the rules into nft does not read them ---- */
+
+struct family {
+	int number;
+	const char *name;
+};
+
+static void warn(const struct conf_listener *listener, const struct family *family,
+    const char *hole, const char *fate)
+{
+	fprintf(stderr, "danelaw nft: warning: [listener %s] %s %s%s\n", listener->name,
+	    family->name, hole, fate);
+}
+
+/* Whether the range is no more than an address of this host. */
+static bool is_own(const struct cidr *range)
+{
+	struct addr first;
+
+	addr_from_bytes(&first, range->family, range->bytes, 0);
+	return range->prefix == (range->family == AF_INET ? 32u : 128u) && addr_is_local(&first);
+}
+
+/* A network that has this host in it is a network of others. */
+static bool has_clients(const struct conf_listener *listener, int family, bool own)
+{
+	for (size_t i = 0; i < listener->clients.count; i++) {
+		const struct cidr *range = &listener->clients.items[i];
+
+		if (range->family == family && is_own(range) == own)
+			return true;
+	}
+	return false;
+}
+
+static void warn_of_holes(
+    const struct conf_listener *listener, const struct family *family, bool fail_open)
+{
+	const char *fate = fail_open ? "they pass, unprotected" : "they are refused";
+	bool has_routed = nft_target(listener, family->number, NFT_ROUTED);
+
+	if (!nft_has_family(&listener->clients, family->number))
+		warn(listener, family, "has no clients: such connections are not taken", "");
+	else if (!has_routed && !nft_target(listener, family->number, NFT_LOCAL))
+		warn(listener, family, "has clients, but no such address in listen: ", fate);
+	else if (!has_routed && has_clients(listener, family->number, false))
+		warn(listener, family,
+		    "has clients on other hosts, but only loopback in listen, where nothing "
+		    "from there can be sent: ",
+		    fate);
+	if (listener->intercept == INTERCEPT_TPROXY && has_clients(listener, family->number, true))
+		warn(listener, family,
+		    "has addresses of this host in clients, but tproxy takes no connections of "
+		    "programs of this host: ",
+		    fate);
+}
+
+static void warn_of_all_holes(const struct conf *conf, bool fail_open)
+{
+	static const struct family families[] = {{AF_INET, "IPv4"}, {AF_INET6, "IPv6"}};
+
+	for (size_t i = 0; i < conf->listener_count; i++)
+		for (size_t f = 0; f < 2; f++)
+			if (conf->listeners[i].intercept != INTERCEPT_OFF)
+				warn_of_holes(&conf->listeners[i], &families[f], fail_open);
+}
+
+static int print(const struct conf *conf, struct request *request)
 {
 	char *text;
 
-	request->choice.user = runs_as(conf);
-	for (size_t i = 0; i < conf->listener_count; i++)
-		if (conf->listeners[i].intercept != INTERCEPT_OFF && !request->routing)
-			warn_of_holes(&conf->listeners[i]);
-	text = request->routing ? nft_routing(conf) : nft_rules(conf, &request->choice);
+	if (request->routing) {
+		text = nft_routing(conf);
+	} else {
+		if (!choose_user(conf, &request->choice))
+			return EX_CONFIG;
+		warn_of_all_holes(conf, request->choice.fail_open);
+		text = nft_rules(conf, &request->choice);
+	}
 	fputs(text, stdout);
 	free(text);
+	return fflush(stdout) ? EX_UNAVAILABLE : EX_OK;
 }
 
 int nft_command(struct command_line *line)
@@ -146,12 +205,10 @@ int nft_command(struct command_line *line)
 	conf = command_line_conf(line);
 	if (!conf)
 		return EX_CONFIG;
-	if (intercepts(conf)) {
-		print(conf, &request);
-		code = fflush(stdout) ? EX_UNAVAILABLE : EX_OK;
-	} else {
+	if (intercepts(conf))
+		code = print(conf, &request);
+	else
 		fputs(advice, stderr);
-	}
 	conf_free(&conf);
 	return code;
 }

@@ -30,14 +30,15 @@ char *nft_routing(const struct conf *conf)
 			  "for family in -4 -6; do\n"
 			  "\t[ $family = -4 ] || [ -e /proc/net/if_inet6 ] || continue\n"
 			  "\tif [ \"${1:-}\" = undo ]; then\n"
-			  "\t\tip $family rule del fwmark 0x%x lookup %d 2>/dev/null || :\n"
+			  "\t\tip $family rule del fwmark 0x%x/0x%x lookup %d 2>/dev/null || :\n"
 			  "\t\tip $family route flush table %d 2>/dev/null || :\n"
 			  "\t\tcontinue\n"
 			  "\tfi\n"
-			  "\tip $family rule show | grep -q 'fwmark 0x%x lookup %d' ||\n"
-			  "\t\tip $family rule add fwmark 0x%x lookup %d\n"
+			  "\tip $family rule show | grep -q 'fwmark 0x%x/0x%x lookup %d' ||\n"
+			  "\t\tip $family rule add fwmark 0x%x/0x%x lookup %d\n"
 			  "\tip $family route replace local default dev lo table %d\n"
 			  "done\n",
-	    NFT_LOCAL_MARK, NFT_ROUTING_TABLE, NFT_ROUTING_TABLE, NFT_LOCAL_MARK, NFT_ROUTING_TABLE,
-	    NFT_LOCAL_MARK, NFT_ROUTING_TABLE, NFT_ROUTING_TABLE);
+	    NFT_LOCAL_MARK, NFT_MARK_MASK, NFT_ROUTING_TABLE, NFT_ROUTING_TABLE, NFT_LOCAL_MARK,
+	    NFT_MARK_MASK, NFT_ROUTING_TABLE, NFT_LOCAL_MARK, NFT_MARK_MASK, NFT_ROUTING_TABLE,
+	    NFT_ROUTING_TABLE);
 }

@@ -20,6 +20,8 @@
 #define NOT_MAIL      "\t\tmeta l4proto != tcp accept\n\t\ttcp dport != 25 accept\n"
 #define OWN_ADDRESSES "\t\tfib daddr type { local, broadcast, anycast, multicast } accept\n"
 
+#define OPENING "tcp dport 25 tcp flags & (syn | ack) == syn"
+
 static const int families[] = {AF_INET, AF_INET6};
 
 struct writer {
@@ -38,44 +40,6 @@ static void put(const struct writer *w, const char *format, ...)
 	va_start(args, format);
 	vfprintf(w->out, format, args);
 	va_end(args);
-}
-
-/* ---- which address of a listener ---- */
-
-static bool is_wildcard(const struct addr *a)
-{
-	return a->sa.sa_family == AF_INET ? !a->in.sin_addr.s_addr
-					  : IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
-}
-
-/* 2: the one for that path. 1: will do. 0: cannot: to loopback nothing is routed from outside, but
- * tproxy routes nothing anew. */
-static int fitness(const struct conf_listener *listener, const struct addr *a, enum nft_path path)
-{
-	if (is_wildcard(a) || listener->intercept == INTERCEPT_TPROXY)
-		return 2;
-	if (path == NFT_LOCAL)
-		return addr_is_loopback(a) ? 2 : 1;
-	return addr_is_loopback(a) ? 0 : 2;
-}
-
-const struct addr *nft_target(const struct conf_listener *listener, int family, enum nft_path path)
-{
-	const struct addr *best = NULL;
-	int best_fitness = 0;
-
-	if (listener->intercept == INTERCEPT_TPROXY && path == NFT_LOCAL)
-		return NULL;
-	for (size_t i = 0; i < listener->listen.count; i++) {
-		const struct addr *a = &listener->listen.items[i];
-		int fits = a->sa.sa_family == family ? fitness(listener, a, path) : 0;
-
-		if (fits > best_fitness) {
-			best = a;
-			best_fitness = fits;
-		}
-	}
-	return best;
 }
 
 static bool has_kind(const struct conf *conf, enum intercept intercept)
@@ -183,7 +147,7 @@ static void put_target(const struct writer *w, const struct taking *c)
 {
 	char text[ADDR_TEXT];
 
-	if (is_wildcard(c->target))
+	if (nft_is_wildcard(c->target))
 		put(w, " :%u", addr_port(c->target));
 	else if (c->family == AF_INET)
 		put(w, " %s:%u", addr_ip(c->target, text), addr_port(c->target));
@@ -204,12 +168,18 @@ static void put_redirect(const struct writer *w, const struct taking *c)
 	}
 	put_match(w, c);
 	put(w, " tcp dport 25 counter ");
-	if (is_wildcard(c->target))
+	if (nft_is_wildcard(c->target))
 		put(w, "redirect to");
 	else
 		put(w, "dnat %s to", nft_family(c->family));
 	put_target(w, c);
 	put(w, "\n");
+}
+
+/* Bits above the mask are others': VPNs, traffic control, container networks. */
+static void put_set_mark(const struct writer *w)
+{
+	put(w, "meta mark set meta mark & 0x%x | 0x%x", ~(unsigned)NFT_MARK_MASK, NFT_LOCAL_MARK);
 }
 
 /* Without a listening socket the tproxy statement ends its rule, and the next one has its turn. */
@@ -218,7 +188,9 @@ static void put_tproxy(const struct writer *w, const struct taking *c)
 	put_match(w, c);
 	put(w, " tcp dport 25 tproxy %s to", nft_family(c->family));
 	put_target(w, c);
-	put(w, " meta mark set 0x%x counter accept\n", NFT_LOCAL_MARK);
+	put(w, " ");
+	put_set_mark(w);
+	put(w, " counter accept\n");
 	put_match(w, c);
 	if (w->choice->fail_open)
 		put(w, " counter accept\n");
@@ -226,38 +198,74 @@ static void put_tproxy(const struct writer *w, const struct taking *c)
 		put(w, " tcp dport 25 counter reject with tcp reset\n");
 }
 
-static void put_taking(const struct writer *w, const struct taking *c)
+static void put_spared(const struct writer *w, const struct taking *c)
 {
 	put_match(w, c);
 	put(w, " jump spare%c_%zu\n", nft_digit(c->family), c->n);
-	if (c->listener->intercept == INTERCEPT_TPROXY)
-		put_tproxy(w, c);
-	else
-		put_redirect(w, c);
+}
+
+static bool is_redirected(const struct taking *c)
+{
+	return c->listener->intercept == INTERCEPT_REDIRECT && c->target;
+}
+
+static void put_if_redirect(const struct writer *w, const struct taking *c)
+{
+	if (!is_redirected(c))
+		return;
+	put_spared(w, c);
+	put_redirect(w, c);
+}
+
+static void put_if_tproxy(const struct writer *w, const struct taking *c)
+{
+	if (c->listener->intercept != INTERCEPT_TPROXY || !c->target)
+		return;
+	put_spared(w, c);
+	put_tproxy(w, c);
+}
+
+static void put_guard(const struct writer *w, const struct taking *c)
+{
+	put_spared(w, c);
+	put_match(w, c);
+	put(w, " " OPENING " counter reject with tcp reset\n");
 }
 
 typedef void taking_fn(const struct writer *w, const struct taking *c);
 
-static void each_taking(
-    const struct writer *w, enum intercept intercept, enum nft_path path, taking_fn *write)
+/* For each intercepting listener and family of its clients. */
+static void each_taking(const struct writer *w, enum nft_path path, taking_fn *write)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < w->conf->listener_count; i++) {
 		const struct conf_listener *listener = &w->conf->listeners[i];
 
-		n += listener->intercept != INTERCEPT_OFF;
-		for (size_t f = 0; f < 2 && listener->intercept == intercept; f++) {
+		if (listener->intercept == INTERCEPT_OFF)
+			continue;
+		n++;
+		for (size_t f = 0; f < 2; f++) {
 			struct taking c = {
 			    listener, n, families[f], nft_target(listener, families[f], path)};
 
-			if (c.target && nft_has_family(&listener->clients, families[f]))
+			if (nft_has_family(&listener->clients, families[f]))
 				write(w, &c);
 		}
 	}
 }
 
 /* ---- chains ---- */
+
+/* What this host sends and is never taken: above all danelaw's own. The uid as a number, since a
+ * name that nobody has yet, at boot, would keep all of it from loading. */
+static void put_not_danelaws(const struct writer *w)
+{
+	put(w,
+	    NOT_MAIL "\t\tmeta skuid %u accept  # %s\n"
+		     "\t\tmeta mark & 0x%x == 0x%x accept\n" OWN_ADDRESSES,
+	    (unsigned)w->choice->uid, w->choice->user, NFT_MARK_MASK, INTERCEPT_MARK);
+}
 
 static void put_redirect_chains(const struct writer *w)
 {
@@ -266,72 +274,122 @@ static void put_redirect_chains(const struct writer *w)
 	       "\t\ttype nat hook prerouting priority dstnat; policy accept;\n" NOT_MAIL
 		   OWN_ADDRESSES);
 	if (has_kind(w->conf, INTERCEPT_TPROXY))
-		put(w, "\t\tmeta mark 0x%x accept  # taken by tproxy\n", NFT_LOCAL_MARK);
-	each_taking(w, INTERCEPT_REDIRECT, NFT_ROUTED, put_taking);
-	put(w,
-	    "\t}\n"
-	    "\n\t# Connections of this host itself, where its addresses are clients; but never\n"
-	    "\t# danelaw's own, or mail would go in circles.\n"
-	    "\tchain output {\n"
-	    "\t\ttype nat hook output priority -100; policy accept;\n" NOT_MAIL
-	    "\t\tmeta skuid \"%s\" accept\n"
-	    "\t\tmeta mark 0x%x accept\n" OWN_ADDRESSES,
-	    w->choice->user, INTERCEPT_MARK);
-	each_taking(w, INTERCEPT_REDIRECT, NFT_LOCAL, put_taking);
+		put(w, "\t\tmeta mark & 0x%x == 0x%x accept  # taken by tproxy\n", NFT_MARK_MASK,
+		    NFT_LOCAL_MARK);
+	each_taking(w, NFT_ROUTED, put_if_redirect);
+	put(w, "\t}\n"
+	       "\n\t# Connections of this host itself, where its addresses are clients; but never\n"
+	       "\t# danelaw's own, or mail would go in circles.\n"
+	       "\tchain output {\n"
+	       "\t\ttype nat hook output priority -100; policy accept;\n");
+	put_not_danelaws(w);
+	each_taking(w, NFT_LOCAL, put_if_redirect);
 	put(w, "\t}\n");
 }
 
 static void put_tproxy_chain(const struct writer *w)
 {
-	put(w,
-	    "\n\t# Connections that this host routes. First the packets of those that danelaw "
-	    "has.\n"
-	    "\tchain transparent {\n"
-	    "\t\ttype filter hook prerouting priority mangle; policy accept;\n"
-	    "\t\ttcp dport 25 socket transparent 1 socket wildcard 0 meta mark set 0x%x accept\n",
-	    NFT_LOCAL_MARK);
-	if (keeps_source(w->conf))
+	put(w, "\n\t# Connections that this host routes. First the packets of those that danelaw "
+	       "has.\n"
+	       "\tchain transparent {\n"
+	       "\t\ttype filter hook prerouting priority mangle; policy accept;\n"
+	       "\t\ttcp dport 25 socket transparent 1 socket wildcard 0 ");
+	put_set_mark(w);
+	put(w, " accept\n");
+	if (keeps_source(w->conf)) {
 		put(w,
 		    "\t\t# What next hops answer to a client's address, with which danelaw "
 		    "called.\n"
-		    "\t\tsocket transparent 1 socket mark 0x%x meta mark set 0x%x accept\n",
-		    INTERCEPT_MARK, NFT_LOCAL_MARK);
-	put(w, NOT_MAIL "\t\tmeta mark 0x%x accept\n" OWN_ADDRESSES, INTERCEPT_MARK);
-	each_taking(w, INTERCEPT_TPROXY, NFT_ROUTED, put_taking);
+		    "\t\tsocket transparent 1 socket mark & 0x%x == 0x%x ",
+		    NFT_MARK_MASK, INTERCEPT_MARK);
+		put_set_mark(w);
+		put(w, " accept\n");
+	}
+	put(w, NOT_MAIL "\t\tmeta mark & 0x%x == 0x%x accept\n" OWN_ADDRESSES, NFT_MARK_MASK,
+	    INTERCEPT_MARK);
+	each_taking(w, NFT_ROUTED, put_if_tproxy);
 	put(w, "\t}\n");
 }
 
-/* A SYN to a port where nobody listens is answered by RST and ACK with sequence number 0 (RFC 9293
- * 3.10.7.1), as no connection that danelaw itself ends: that is how its absence shows. */
 static void put_absence(const struct writer *w, const struct taking *c)
 {
+	if (!is_redirected(c))
+		return;
 	put(w,
-	    "\t\tct status dnat meta nfproto ipv%c tcp sport %u tcp sequence 0 \\\n"
-	    "\t\t\ttcp flags & (rst | ack) == (rst | ack) add @down_%zu { meta nfproto } counter "
-	    "drop\n",
+	    "\t\tct status dnat meta nfproto ipv%c tcp dport %u add @down_%zu { meta nfproto } "
+	    "counter accept\n",
 	    nft_digit(c->family), addr_port(c->target), c->n);
 }
 
+/* RST and ACK with sequence number 0 (RFC 9293 3.10.7.1) is the answer where nobody listens. A
+ * client can provoke one by forged SYNs, so that this alone proves nothing. */
+static void put_hush(const struct writer *w, const struct taking *c)
+{
+	if (!is_redirected(c))
+		return;
+	put(w,
+	    "\t\tct status dnat meta nfproto ipv%c meta nfproto @down_%zu tcp sport %u \\\n"
+	    "\t\t\ttcp sequence 0 tcp flags & (rst | ack) == (rst | ack) counter drop\n",
+	    nft_digit(c->family), c->n, addr_port(c->target));
+}
+
 /* Where the port is that of routed connections there is a rule already. */
-static void put_local_absence(const struct writer *w, const struct taking *c)
+static bool has_port_of_its_own(const struct taking *c)
 {
 	const struct addr *routed = nft_target(c->listener, c->family, NFT_ROUTED);
 
-	if (!routed || addr_port(routed) != addr_port(c->target))
+	return !routed || addr_port(routed) != addr_port(c->target);
+}
+
+static void put_local_absence(const struct writer *w, const struct taking *c)
+{
+	if (is_redirected(c) && has_port_of_its_own(c))
 		put_absence(w, c);
 }
 
-static void put_absence_chain(const struct writer *w)
+static void put_local_hush(const struct writer *w, const struct taking *c)
 {
-	put(w, "\n\t# Fail open: this host refuses a connection that was handed to danelaw, so "
-	       "danelaw\n"
-	       "\t# is not there. The client hears nothing of it and asks again a second later; "
-	       "for 5\n"
-	       "\t# seconds connections pass, then the next one tries danelaw anew.\n"
-	       "\tchain absence {\n"
+	if (is_redirected(c) && has_port_of_its_own(c))
+		put_hush(w, c);
+}
+
+static void put_absence_chains(const struct writer *w)
+{
+	put(w,
+	    "\n\t# Fail open: a connection was handed to danelaw, and the kernel has no socket for "
+	    "it, so\n"
+	    "\t# danelaw is not there. The client hears nothing of it and asks again a second "
+	    "later; for\n"
+	    "\t# 5 seconds connections pass, then the next one tries danelaw anew.\n"
+	    "\tchain absence {\n"
+	    "\t\ttype filter hook input priority filter; policy accept;\n"
+	    "\t\tmeta l4proto != tcp accept\n"
+	    "\t\ttcp flags & (syn | ack) != syn accept\n"
+	    "\t\tsocket transparent { 0, 1 } accept\n");
+	each_taking(w, NFT_ROUTED, put_absence);
+	each_taking(w, NFT_LOCAL, put_local_absence);
+	put(w, "\t}\n"
+	       "\tchain hush {\n"
 	       "\t\ttype filter hook output priority filter; policy accept;\n");
-	each_taking(w, INTERCEPT_REDIRECT, NFT_ROUTED, put_absence);
-	each_taking(w, INTERCEPT_REDIRECT, NFT_LOCAL, put_local_absence);
+	each_taking(w, NFT_ROUTED, put_hush);
+	each_taking(w, NFT_LOCAL, put_local_hush);
+	put(w, "\t}\n");
+}
+
+/* What the chains above would not take, since no address in listen can or tproxy takes nothing from
+ * this host, or did not see. SYNs alone: packets of a connection that danelaw has closed have no
+ * user any more. */
+static void put_guard_chains(const struct writer *w)
+{
+	put(w, "\n\t# Fail closed: connections that should have been taken and were not.\n"
+	       "\tchain forwarded {\n"
+	       "\t\ttype filter hook forward priority filter; policy accept;\n" NOT_MAIL);
+	each_taking(w, NFT_ROUTED, put_guard);
+	put(w, "\t}\n"
+	       "\tchain leaving {\n"
+	       "\t\ttype filter hook output priority filter; policy accept;\n");
+	put_not_danelaws(w);
+	each_taking(w, NFT_LOCAL, put_guard);
 	put(w, "\t}\n");
 }
 
@@ -366,8 +424,8 @@ static void put_routing_notes(const struct writer *w)
 	for (size_t f = 0; f < 2; f++) {
 		int digit = nft_digit(families[f]);
 
-		put(w, "#   ip -%c rule add fwmark 0x%x lookup %d\n", digit, NFT_LOCAL_MARK,
-		    NFT_ROUTING_TABLE);
+		put(w, "#   ip -%c rule add fwmark 0x%x/0x%x lookup %d\n", digit, NFT_LOCAL_MARK,
+		    NFT_MARK_MASK, NFT_ROUTING_TABLE);
 		put(w, "#   ip -%c route add local default dev lo table %d\n", digit,
 		    NFT_ROUTING_TABLE);
 	}
@@ -388,8 +446,10 @@ static void put_table(const struct writer *w)
 	if (has_kind(w->conf, INTERCEPT_REDIRECT)) {
 		put_redirect_chains(w);
 		if (w->choice->fail_open)
-			put_absence_chain(w);
+			put_absence_chains(w);
 	}
+	if (!w->choice->fail_open)
+		put_guard_chains(w);
 	put(w, "}\n");
 }
 

@@ -7,13 +7,16 @@
 
 #include "conf/conf.h"
 
+#include <sys/types.h>
+
 /* The mark of packets that are delivered on this host whatever their destination, and the routing
- * table that does it (0x2ee). */
-enum { NFT_LOCAL_MARK = 0x2ee, NFT_ROUTING_TABLE = 750 };
+ * table that does it (0x2ee). Of a packet's mark danelaw has the lowest 12 bits. */
+enum { NFT_LOCAL_MARK = 0x2ee, NFT_MARK_MASK = 0xfff, NFT_ROUTING_TABLE = 750 };
 
 struct nft_choice {
 	bool fail_open;
 	const char *user; /* whom danelaw runs as */
+	uid_t uid;
 };
 
 /* Where connections come from: other hosts, or programs of this one. */
@@ -21,6 +24,8 @@ enum nft_path { NFT_ROUTED, NFT_LOCAL };
 
 /* Which address of `listen` takes them; NULL: none can. Of tproxy none takes local ones. */
 const struct addr *nft_target(const struct conf_listener *listener, int family, enum nft_path path);
+
+bool nft_is_wildcard(const struct addr *a);
 
 /* Input for nft -f; the caller frees it. conf has an intercepting listener. */
 char *nft_rules(const struct conf *conf, const struct nft_choice *choice);

@@ -40,27 +40,32 @@ static const struct row rows[] = {
 	{"wildcard: redirect to a port", REDIRECT ANY BOTH, false,
 	    {"ip saddr @clients4_1 tcp dport 25 counter redirect to :2526\n",
 	     "ip6 saddr @clients6_1 tcp dport 25 counter redirect to :2526\n",
-	     "meta skuid \"danelaw\" accept\n"},
+	     "meta skuid 9106 accept  # danelaw\n"},
 	    {"tproxy", "down_1", "ip -4 rule"}},
 	{"an address: exactly there", REDIRECT "listen = 10.0.0.5:2526 [fd00::5]:2527\n" BOTH, false,
 	    {"counter dnat ip to 10.0.0.5:2526\n", "counter dnat ip6 to [fd00::5]:2527\n"},
 	    {"redirect to"}},
 	{"loopback and another: each path its own", REDIRECT "listen = 127.0.0.1:1025 10.0.0.5:2526\n" BOTH, true,
-	    {"dnat ip to 10.0.0.5:2526\n", "dnat ip to 127.0.0.1:1025\n", "tcp sport 1025"},
+	    {"dnat ip to 10.0.0.5:2526\n", "dnat ip to 127.0.0.1:1025\n", "tcp dport 1025 add @down_1 "},
 	    {"dnat ip6"}},
 	{"fail open: the absence is learnt", REDIRECT ANY BOTH, true,
 	    {"set down_1", "meta nfproto @down_1 counter accept\n", "# While danelaw does not run connections pass"},
 	    {"refused (--fail closed)", "reject"}},
 	{"tproxy, closed", TPROXY ANY BOTH, false,
-	    {"tproxy ip to :2526 meta mark set 0x2ee counter accept\n", "counter reject with tcp reset\n",
+	    {"tproxy ip to :2526 meta mark set meta mark & 0xfffff000 | 0x2ee counter accept\n", "counter reject with tcp reset\n",
 	     "#   ip -6 route add local default dev lo table 750\n"},
-	    {"type nat", "socket mark", "skuid"}},
+	    {"type nat", "socket mark", "0x2ee lookup"}},
 	{"tproxy, open", TPROXY "listen = 127.0.0.1:2526 [::1]:2526\n" BOTH, true,
 	    {"tproxy ip to 127.0.0.1:2526 ", "tproxy ip6 to [::1]:2526 ", "clients6_1 counter accept\n"},
 	    {"reject with"}},
 	{"the source is kept: answers come back", TPROXY ANY BOTH "preserve_source = yes\n", false,
-	    {"socket transparent 1 socket mark 0x2ed meta mark set 0x2ee accept\n", "meta mark 0x2ed accept\n"},
+	    {"socket transparent 1 socket mark & 0xfff == 0x2ed meta mark set meta mark & 0xfffff000 | 0x2ee accept\n",
+	     "meta mark & 0xfff == 0x2ed accept\n"},
 	    {NULL}},
+	{"closed: what no address can take is refused", REDIRECT "listen = 127.0.0.1:2526\n" BOTH, false,
+	    {"chain forwarded {\n\t\ttype filter hook forward priority filter", "\t\tip6 saddr @clients6_1 jump spare6_1\n"
+	     "\t\tip6 saddr @clients6_1 tcp dport 25 tcp flags & (syn | ack) == syn counter reject with tcp reset\n",
+	     "chain leaving {\n\t\ttype filter hook output priority filter"}, {NULL}},
 	{"of ranges within ranges the outer one", REDIRECT ANY "clients = 10.1.0.0/16 10.0.0.0/8 10.0.0.0/8 10.2.0.1\n", false,
 	    {"elements = {\n\t\t\t10.0.0.0/8\n\t\t}"}, {"clients6_1"}},
 	{"what policies and passthrough ask for", REDIRECT ANY BOTH "passthrough = 192.168.0.7 [fd00::7]:25\n"
@@ -74,7 +79,7 @@ static const struct row rows[] = {
 	{"listeners that do not intercept do not count", "[listener smarthost]\nlisten = 127.0.0.1:25\n"
 	    REDIRECT ANY BOTH "[listener b]\nintercept = tproxy\nlisten = 0.0.0.0:2527\nclients = 172.16.0.1\n", false,
 	    {"@clients4_1 tcp dport 25 counter redirect to :2526", "@clients4_2 tcp dport 25 tproxy ip to :2527",
-	     "meta mark 0x2ee accept"}, {"smarthost", "clients4_3"}},
+	     "meta mark & 0xfff == 0x2ee accept"}, {"smarthost", "clients4_3"}},
 };
 /* clang-format on */
 
@@ -83,7 +88,7 @@ static void text_follows_settings(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct conf *conf = load(rows[i].ini);
-		struct nft_choice choice = {rows[i].fail_open, "danelaw"};
+		struct nft_choice choice = {rows[i].fail_open, "danelaw", 9106};
 		char *text = nft_rules(conf, &choice);
 
 		for (size_t k = 0; k < 3 && rows[i].has[k]; k++)
@@ -126,7 +131,7 @@ static void routing_is_for_tproxy_alone(void **state)
 	(void)state;
 	assert_null(strstr(none, "ip "));
 	assert_ptr_equal(strstr(script, "#!/bin/sh\n"), script);
-	assert_non_null(strstr(script, "rule add fwmark 0x2ee lookup 750\n"));
+	assert_non_null(strstr(script, "rule add fwmark 0x2ee/0xfff lookup 750\n"));
 	assert_non_null(strstr(script, "route replace local default dev lo table 750\n"));
 	free(none);
 	free(script);
