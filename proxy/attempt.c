@@ -102,11 +102,11 @@ void attempt_log(
 
 /* ---- an address ---- */
 
-/*
- * A failure under a client's own address says nothing about other clients: the next hop may refuse
- * that one alone.
- */
-static bool minds_setbacks(const struct attempt *a) { return !a->plan.interception->keeps_source; }
+/* The address to leave with; NULL: our own. */
+static const struct addr *source_of(const struct attempt *a)
+{
+	return a->plan.interception->keeps_source ? &a->plan.interception->source : NULL;
+}
 
 /* Those that did not greet a moment ago go last; the order is kept otherwise. */
 static void take_addresses(struct attempt *a, const struct route *route)
@@ -118,7 +118,7 @@ static void take_addresses(struct attempt *a, const struct route *route)
 	for (int dead = 0; dead < 2; dead++) {
 		for (size_t i = 0; i < count; i++) {
 			bool is_dead =
-			    minds_setbacks(a) && setbacks_is_dead(a->proxy->setbacks, &ordered[i]);
+			    setbacks_is_dead(a->proxy->setbacks, &ordered[i], source_of(a));
 
 			if (is_dead == dead)
 				a->addresses[a->address_count++] = ordered[i];
@@ -138,7 +138,7 @@ static struct smtp_client_target target_of(const struct attempt *a)
 	    .address = current_address(a),
 	    .rule = a->plan.rule,
 	    .in_clear = a->in_clear,
-	    .source = i->keeps_source ? &i->source : NULL,
+	    .source = source_of(a),
 	    .ehlo = i->keeps_source ? i->ehlo : NULL,
 	};
 }
@@ -203,9 +203,7 @@ static void try_address(struct attempt *a)
 	a->in_clear = false;
 	if (reuse(a))
 		return;
-	known = minds_setbacks(a)
-		    ? setbacks_find(a->proxy->setbacks, current_address(a), a->plan.rule)
-		    : NULL;
+	known = setbacks_find(a->proxy->setbacks, current_address(a), source_of(a), a->plan.rule);
 	if (known) {
 		note_known(a, known);
 		try_next_address(a);
@@ -256,8 +254,8 @@ static void on_failed(struct attempt *a)
 	hop_explain(a->plan.route, a->client, &refusal);
 	if (failure->stage == STAGE_TLS)
 		route_recheck_sts(a->proxy->policy, a->plan.route);
-	if (minds_setbacks(a) && failure->reason != REASON_BUSY)
-		setbacks_add(a->proxy->setbacks, current_address(a), a->plan.rule,
+	if (failure->reason != REASON_BUSY)
+		setbacks_add(a->proxy->setbacks, current_address(a), source_of(a), a->plan.rule,
 		    failure->stage == STAGE_CONNECT, &refusal);
 	note_failure(a, &refusal);
 	smtp_client_close(&a->client);

@@ -15,7 +15,7 @@ static const double REFUSED_SECONDS = 30, DEAD_SECONDS = 60;
 
 /* A dead address is one for every rule: its key is cleared. */
 struct key {
-	char address[ADDR_TEXT];
+	char address[ADDR_TEXT], source[ADDR_TEXT]; /* "": our own */
 	unsigned char rule[TLS_KEY_SIZE];
 };
 
@@ -51,13 +51,15 @@ void setbacks_free(struct setbacks **setbacks)
 }
 
 /* rule NULL: dead for every rule */
-static struct setback *find(
-    struct setbacks *s, const struct addr *address, const struct tls_rule *rule, struct key *key)
+static struct setback *find(struct setbacks *s, const struct addr *address,
+    const struct addr *source, const struct tls_rule *rule, struct key *key)
 {
 	struct setback *entry;
 
 	memset(key, 0, sizeof *key);
 	addr_bracketed(address, key->address);
+	if (source)
+		addr_ip(source, key->source);
 	if (rule)
 		tls_rule_key(rule, key->rule);
 	HASH_FIND(hh, s->table, key, sizeof *key, entry);
@@ -68,11 +70,11 @@ static struct setback *find(
 	return entry;
 }
 
-void setbacks_add(struct setbacks *s, const struct addr *address, const struct tls_rule *rule,
-    bool is_dead, const struct refusal *refusal)
+void setbacks_add(struct setbacks *s, const struct addr *address, const struct addr *source,
+    const struct tls_rule *rule, bool is_dead, const struct refusal *refusal)
 {
 	struct key key;
-	struct setback *entry = find(s, address, is_dead ? NULL : rule, &key);
+	struct setback *entry = find(s, address, source, is_dead ? NULL : rule, &key);
 
 	if (entry)
 		forget(s, entry);
@@ -90,18 +92,18 @@ static const struct refusal *if_recent(const struct setback *entry)
 	return entry && clock_steady() - entry->since <= REFUSED_SECONDS ? &entry->refusal : NULL;
 }
 
-const struct refusal *setbacks_find(
-    struct setbacks *s, const struct addr *address, const struct tls_rule *rule)
+const struct refusal *setbacks_find(struct setbacks *s, const struct addr *address,
+    const struct addr *source, const struct tls_rule *rule)
 {
 	struct key key;
-	const struct refusal *refusal = if_recent(find(s, address, NULL, &key));
+	const struct refusal *refusal = if_recent(find(s, address, source, NULL, &key));
 
-	return refusal ? refusal : if_recent(find(s, address, rule, &key));
+	return refusal ? refusal : if_recent(find(s, address, source, rule, &key));
 }
 
-bool setbacks_is_dead(struct setbacks *s, const struct addr *address)
+bool setbacks_is_dead(struct setbacks *s, const struct addr *address, const struct addr *source)
 {
 	struct key key;
 
-	return find(s, address, NULL, &key) != NULL;
+	return find(s, address, source, NULL, &key) != NULL;
 }

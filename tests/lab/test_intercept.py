@@ -64,6 +64,8 @@ def declare(lab):
     lab.zone("bogus-trap.lab", "mx A %s\n" % lab.address(), BOGUS_DS)
     lab.zone("torn-trap.lab", "@ MX 10 mx\n@ MX 20 mx.bogus-trap.lab.\nmx A %s\n" % lab.address())
     lab.smarthost = lab.fake(lab.address(), port=25)
+    lab.refusing = lab.fake(lab.address(), script=lambda c: c.say("554 5.7.1 go away"))
+    lab.zone("refusing-trap.plain", "@ MX 10 mx\nmx A %s\n" % lab.refusing.address, UNSIGNED)
     lab.six = lab.fake(lab.address6(), lab.cert("mx.six-trap.plain"))
     lab.zone("six-trap.plain", "@ MX 10 mx\nmx AAAA %s\n" % lab.six.address, UNSIGNED)
 
@@ -172,6 +174,25 @@ def test_what_keeps_the_source_is_never_ours(lab, network):
             assert c("RCPT TO:<kept1@other-trap.lab>").startswith("452 4.5.3 one-domain")
             c.data(b"Subject: x\r\n\r\nx\r\n", 250)
         assert d.delivery_to("kept1@trap.lab")["status"] == "sent"
+
+
+def test_failures_under_a_source_are_its_own(lab, network):
+    """R-SMTP-34, R-NET-11: the next hop may refuse one client and serve the others."""
+    mx, other = lab.refusing, "192.0.2.11"
+    with trap(lab, network, "tproxy", {"preserve_source": "yes"}) as d:
+        for n in (1, 2):
+            reply = client_sends(network, "set%d@refusing-trap.plain" % n, mx.address)
+            assert reply.startswith("451 4.4.1 connect-failed: ")
+        assert [c.peer for c in mx.connections] == [netlab.CLIENT]
+        network.client.address("eth0", other + "/24")
+        try:
+            with network.client.inside(), Smtp((mx.address, 25), source=(other, 0)) as c:
+                c("MAIL FROM:<a@client.lab>", 250)
+                c("RCPT TO:<set3@refusing-trap.plain>", 451)
+        finally:
+            network.client.run("ip", "address", "del", other + "/24", "dev", "eth0")
+        assert [c.peer for c in mx.connections] == [netlab.CLIENT, other]
+        assert d.delivery_to("set3@refusing-trap.plain")["status"] == "deferred"
 
 
 def test_passthrough_keeps_nothing(lab, network):
