@@ -333,3 +333,60 @@ bool addr_is_loopback(const struct addr *a)
 		return *(const uint8_t *)ip_bytes(a) == 127;
 	return IN6_IS_ADDR_LOOPBACK(&a->in6.sin6_addr);
 }
+
+/* ---- everybody ---- */
+
+static bool holds(const uint8_t *outer, unsigned outer_prefix, const struct cidr *inner)
+{
+	return outer_prefix <= inner->prefix && same_prefix(outer, inner->bytes, outer_prefix);
+}
+
+/* Whether a range holds the part, or else whether the part holds one, so that halves may be held.
+ */
+static bool is_held(const struct cidr_list *list, const struct cidr *part, bool *is_divided)
+{
+	bool is_4 = part->family == AF_INET;
+	const struct range *special = is_4 ? ranges4 : ranges6;
+	size_t count = is_4 ? sizeof ranges4 / sizeof *ranges4 : sizeof ranges6 / sizeof *ranges6;
+
+	*is_divided = false;
+	for (size_t i = 0; i < list->count; i++) {
+		const struct cidr *c = &list->items[i];
+
+		if (c->family == part->family && holds(c->bytes, c->prefix, part))
+			return true;
+		*is_divided |= c->family == part->family && holds(part->bytes, part->prefix, c);
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (holds(special[i].bytes, special[i].prefix, part))
+			return true;
+		*is_divided |= same_prefix(part->bytes, special[i].bytes,
+		    part->prefix < special[i].prefix ? part->prefix : special[i].prefix);
+	}
+	return false;
+}
+
+/* Only parts with a range in them are halved: no more of them than ranges times bits. */
+static bool covers(const struct cidr_list *list, struct cidr part)
+{
+	bool is_divided;
+
+	if (is_held(list, &part, &is_divided))
+		return true;
+	if (!is_divided)
+		return false;
+	unsigned bit = part.prefix++;
+
+	if (!covers(list, part))
+		return false;
+	part.bytes[bit / 8] |= 0x80u >> bit % 8;
+	return covers(list, part);
+}
+
+bool cidr_list_is_everybody(const struct cidr_list *list, int family)
+{
+	static const struct cidr unicast4 = {.family = AF_INET},
+				 unicast6 = {.family = AF_INET6, .bytes = {0x20}, .prefix = 3};
+
+	return covers(list, family == AF_INET ? unicast4 : unicast6);
+}

@@ -62,6 +62,9 @@ bool cidr_parse(struct cidr *c, const char *text);
 bool cidr_contains(const struct cidr *c, const struct addr *a);
 bool cidr_list_contains(const struct cidr_list *list, const struct addr *a);
 
+/* Whether the ranges together hold all public addresses of the family, however they are cut up. */
+bool cidr_list_is_everybody(const struct cidr_list *list, int family);
+
 /* What may be dialled (R-DNS-28, -29; IANA special-purpose address registries, RFC 6890). */
 enum addr_class {
 	ADDR_PUBLIC,

@@ -214,20 +214,13 @@ static void check_certificate(
 				    : "tls_key, but no tls_certificate");
 }
 
-static bool names_everybody(const struct cidr_list *clients)
-{
-	for (size_t i = 0; i < clients->count; i++)
-		if (clients->items[i].prefix == 0)
-			return true;
-	return false;
-}
-
 /* Somebody's firewall may make it right; but nobody should find out by being listed as an open
  * relay. */
 static void check_open_relay(
     const struct conf_listener *listener, struct draft *draft, const struct draft_section *section)
 {
-	if (names_everybody(&listener->clients))
+	if (cidr_list_is_everybody(&listener->clients, AF_INET) ||
+	    cidr_list_is_everybody(&listener->clients, AF_INET6))
 		draft_warning(draft, where_in(draft, section, "clients"),
 		    "[listener %s] clients: anybody may send mail through this listener "
 		    "(an open relay) unless a firewall prevents it",

@@ -86,14 +86,6 @@ static void gather_asked(
 }
 
 /* Where everybody is a client the clients' networks are the whole internet. */
-static bool is_everybody(const struct cidr_list *clients, int family)
-{
-	for (size_t i = 0; i < clients->count; i++)
-		if (clients->items[i].family == family && clients->items[i].prefix == 0)
-			return true;
-	return false;
-}
-
 static void put_spare(
     const struct writer *w, const struct conf_listener *listener, size_t n, int family)
 {
@@ -103,7 +95,7 @@ static void put_spare(
 	put(w, "\tchain spare%c_%zu {\n", digit, n);
 	put(w, "\t\t%s daddr @asked%c_%zu return\n", ip, digit, n);
 	put(w, "\t\t%s daddr @lan%c accept\n", ip, digit);
-	if (!is_everybody(&listener->clients, family))
+	if (!cidr_list_is_everybody(&listener->clients, family))
 		put(w, "\t\t%s daddr @clients%c_%zu accept\n", ip, digit, n);
 	put(w, "\t}\n");
 }

@@ -358,9 +358,10 @@ def test_an_empty_directory_is_handed_over(lab):
         assert os.stat(path).st_uid != 0
 
 
-def test_an_open_relay_is_called_one(lab):
+@pytest.mark.parametrize("clients", ["::/0", "0.0.0.0/1 128.0.0.0/1"])
+def test_an_open_relay_is_called_one(lab, clients):
     out = subprocess.run([PROGRAM, "-t", "-o", "listener a.listen=0.0.0.0:2525",
-                          "-o", "listener a.clients=::/0"], capture_output=True, text=True, timeout=10)
+                          "-o", "listener a.clients=" + clients], capture_output=True, text=True, timeout=10)
     assert out.returncode == 0 and "open relay" in out.stderr
 
 

@@ -264,6 +264,56 @@ static void local_addresses(void **unused)
 	assert_true(addr_is_local(&a));
 }
 
+struct crowd {
+	const char *text;
+	int family;
+	bool is_everybody;
+};
+
+/* clang-format off */
+static const struct crowd crowds[] = {
+	{"", AF_INET, false},
+	{"0.0.0.0/0", AF_INET, true},
+	{"0.0.0.0/0", AF_INET6, false},
+	{"0.0.0.0/1 128.0.0.0/1", AF_INET, true},
+	{"128.0.0.0/1 0.0.0.0/2 64.0.0.0/2", AF_INET, true},
+	{"0.0.0.0/1 128.0.0.0/2", AF_INET, false},
+	{"0.0.0.0/1 128.0.0.0/2 192.0.0.0/3", AF_INET, true}, /* but for multicast and reserved */
+	/* All but the private addresses, as it is often written. */
+	{"0.0.0.0/5 8.0.0.0/7 11.0.0.0/8 12.0.0.0/6 16.0.0.0/4 32.0.0.0/3 64.0.0.0/2 128.0.0.0/3 "
+	 "160.0.0.0/5 168.0.0.0/6 172.0.0.0/12 172.32.0.0/11 172.64.0.0/10 172.128.0.0/9 173.0.0.0/8 "
+	 "174.0.0.0/7 176.0.0.0/4 192.0.0.0/9 192.128.0.0/11 192.160.0.0/13 192.169.0.0/16 192.170.0.0/15 "
+	 "192.172.0.0/14 192.176.0.0/12 192.192.0.0/10 193.0.0.0/8 194.0.0.0/7 196.0.0.0/6 200.0.0.0/5 "
+	 "208.0.0.0/4", AF_INET, true},
+	{"10.0.0.0/8 172.16.0.0/12 192.168.0.0/16", AF_INET, false},
+	{"8.8.8.8", AF_INET, false},
+	{"::/0", AF_INET6, true},
+	{"2000::/3", AF_INET6, true},
+	{"::/1 8000::/1", AF_INET6, true},
+	{"2000::/4 3000::/5 3800::/5", AF_INET6, true},
+	{"2000::/4 3000::/5", AF_INET6, false},
+	{"2001:db8::/32 fc00::/7", AF_INET6, false},
+};
+/* clang-format on */
+
+static void everybody(void **unused)
+{
+	(void)unused;
+	for (size_t i = 0; i < sizeof crowds / sizeof *crowds; i++) {
+		struct cidr items[32];
+		struct cidr_list list = {0, items};
+		char copy[600], *rest = copy;
+
+		assert_true(strlen(crowds[i].text) < sizeof copy);
+		memcpy(copy, crowds[i].text, strlen(crowds[i].text) + 1);
+		for (char *word; (word = strsep(&rest, " "));)
+			if (*word)
+				assert_true(cidr_parse(&items[list.count++], word));
+		if (cidr_list_is_everybody(&list, crowds[i].family) != crowds[i].is_everybody)
+			fail_msg("%s", crowds[i].text);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -273,6 +323,7 @@ int main(void)
 	    {"R-DNS-28 R-DNS-29: special addresses", special_addresses, NULL, NULL, NULL},
 	    {"R-DNS-28: mapped addresses from the kernel", from_the_kernel, NULL, NULL, NULL},
 	    {"what is loopback", loopback_addresses, NULL, NULL, NULL},
+	    {"R-NET-01: who is everybody", everybody, NULL, NULL, NULL},
 	    {"R-DNS-28: what is ours", local_addresses, NULL, NULL, NULL},
 	};
 

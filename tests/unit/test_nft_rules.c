@@ -76,6 +76,8 @@ static const struct row rows[] = {
 	    {"ip daddr @lan4 accept\n\t\tip daddr @clients4_1 accept\n"}, {NULL}},
 	{"but not where they are everybody", REDIRECT ANY "clients = 0.0.0.0/0\n", false,
 	    {"ip daddr @lan4 accept\n\t}"}, {"ip daddr @clients"}},
+	{"nor where they are everybody in two halves", REDIRECT ANY "clients = 0.0.0.0/1 128.0.0.0/1\n", false,
+	    {"ip daddr @lan4 accept\n\t}"}, {"ip daddr @clients"}},
 	{"listeners that do not intercept do not count", "[listener smarthost]\nlisten = 127.0.0.1:25\n"
 	    REDIRECT ANY BOTH "[listener b]\nintercept = tproxy\nlisten = 0.0.0.0:2527\nclients = 172.16.0.1\n", false,
 	    {"@clients4_1 tcp dport 25 counter redirect to :2526", "@clients4_2 tcp dport 25 tproxy ip to :2527",
