@@ -26,6 +26,7 @@
 struct approach {
 	struct proxy *proxy;
 	enum approach_how how;
+	enum pool_want want;
 	const char *session; /* the delivery's, which outlives us, as is ... */
 	const struct interception *interception;
 	approach_fn *callback;
@@ -360,6 +361,14 @@ static void on_attempt(const struct attempt_result *result, void *arg)
 	leave_host(a);
 }
 
+/* While another host may have room nobody queues up for this one. */
+static enum pool_want want_of_host(const struct approach *a)
+{
+	bool is_last = a->host + 1 >= a->destination->host_count;
+
+	return a->want == POOL_WAITS && !is_last ? POOL_NOW : a->want;
+}
+
 static void try_addresses(struct approach *a)
 {
 	struct attempt_plan plan = {
@@ -369,6 +378,7 @@ static void try_addresses(struct approach *a)
 	    .rule = current_rule(a),
 	    .interception = a->interception,
 	    .is_anew = a->how == APPROACH_ANEW || a->is_relaxed,
+	    .want = want_of_host(a),
 	};
 
 	a->attempt = attempt_start(a->proxy, &plan, on_attempt, a);
@@ -466,6 +476,7 @@ struct approach *approach_start(
 	a->proxy = proxy;
 	a->session = task->session;
 	a->how = task->how;
+	a->want = task->want;
 	a->interception = task->interception ? task->interception : &none;
 	a->callback = callback;
 	a->arg = arg;

@@ -11,6 +11,7 @@
 
 #include "policy/policy.h"
 #include "policy/reason.h"
+#include "proxy/pool.h"
 
 #include <stdbool.h>
 
@@ -46,6 +47,7 @@ enum approach_how {
 struct approach_task {
 	const char *domain; /* normal form */
 	enum approach_how how;
+	enum pool_want want;
 	/* Both must outlive the approach. */
 	const char *session; /* for the log */
 	const struct interception

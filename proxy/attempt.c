@@ -31,6 +31,7 @@ struct attempt {
 
 	size_t address_count, address; /* index of the one under way */
 	struct addr addresses[ROUTE_ADDR_MAX];
+	struct pool_place place;
 	struct smtp_client *client;
 	bool is_reused, in_clear;
 
@@ -51,6 +52,7 @@ void attempt_cancel(struct attempt **attempt)
 		return;
 	ev_timer_stop(a->proxy->loop, &a->turn);
 	ev_clear_pending(a->proxy->loop, &a->turn);
+	pool_leave(a->proxy->pool, &a->place);
 	smtp_client_close(&a->client);
 	reap_later(a->proxy->loop, a, free);
 }
@@ -148,6 +150,7 @@ static void connect_anew(struct attempt *a)
 	struct smtp_client_target target = target_of(a);
 
 	a->is_reused = false;
+	a->place.is_called = false;
 	a->client = smtp_client_start(a->proxy, &target, on_client, a);
 }
 
@@ -161,6 +164,7 @@ static bool reuse(struct attempt *a)
 	if (!a->client)
 		return false;
 	a->is_reused = true;
+	a->place.is_called = false;
 	smtp_client_set_owner(a->client, on_client, a);
 	smtp_client_reset(a->client);
 	return true;
@@ -181,33 +185,67 @@ static void note_known(struct attempt *a, const struct refusal *known)
 	note_failure(a, &refusal);
 }
 
+static void refuse_busy(const struct attempt *a, struct refusal *busy)
+{
+	char text[ADDR_TEXT];
+
+	refusal_set(busy, REASON_BUSY,
+	    "%s%s has as many connections as [limits] next_hop_connections allows; "
+	    "try again soon",
+	    a->plan.route->host, addr_bracketed(current_address(a), text));
+}
+
 static void note_busy(struct attempt *a)
 {
 	struct refusal busy;
 
-	refusal_set(&busy, REASON_BUSY,
-	    "%s has as many connections as [limits] next_hop_connections allows; "
-	    "try again soon",
-	    a->plan.route->host);
+	refuse_busy(a, &busy);
 	note_failure(a, &busy);
+}
+
+/* On a turn of its own: the call may come from inside of anything. */
+static void on_call(void *arg)
+{
+	struct attempt *a = arg;
+
+	ev_feed_event(a->proxy->loop, &a->turn, EV_TIMER);
+}
+
+/* Only for the last address: another one may have room. */
+static bool stand_in_queue(struct attempt *a)
+{
+	if (a->plan.want != POOL_WAITS || a->address + 1 < a->address_count)
+		return false;
+	a->place.address = current_address(a);
+	return pool_queue_up(a->proxy->pool, &a->place);
+}
+
+/* Whoever waits for the address goes first, but for who was called out of the queue. */
+static bool must_queue(const struct attempt *a)
+{
+	return !a->place.is_called && pool_is_awaited(a->proxy->pool, current_address(a));
 }
 
 static void try_address(struct attempt *a)
 {
 	const struct refusal *known;
+	bool is_behind;
 
 	if (a->address >= a->address_count) {
 		finish(a);
 		return;
 	}
 	a->in_clear = false;
-	if (reuse(a))
+	is_behind = must_queue(a);
+	if (!is_behind && reuse(a))
 		return;
 	known = setbacks_find(a->proxy->setbacks, current_address(a), source_of(a), a->plan.rule);
 	if (known) {
 		note_known(a, known);
 		try_next_address(a);
-	} else if (!pool_has_room(a->proxy->pool, current_address(a))) {
+	} else if (is_behind || !pool_has_room(a->proxy->pool, current_address(a), a->plan.want)) {
+		if (stand_in_queue(a))
+			return;
 		note_busy(a);
 		try_next_address(a);
 	} else {
@@ -217,6 +255,7 @@ static void try_address(struct attempt *a)
 
 static void try_next_address(struct attempt *a)
 {
+	pool_leave(a->proxy->pool, &a->place);
 	a->address++;
 	try_address(a);
 }
@@ -308,6 +347,8 @@ struct attempt *attempt_start(
 	a->plan = *plan;
 	a->callback = callback;
 	a->arg = arg;
+	a->place.call = on_call;
+	a->place.arg = a;
 	take_addresses(a, plan->route);
 	ev_init(&a->turn, on_turn);
 	a->turn.data = a;
@@ -319,6 +360,10 @@ void attempt_overdue(const struct attempt *a, struct attempt_failure *failure)
 {
 	*failure = a->failure;
 	failure->has_address = a->client != NULL;
+	if (a->place.is_queued) {
+		refuse_busy(a, &failure->refusal);
+		return;
+	}
 	if (a->client)
 		failure->address = *current_address(a);
 	refusal_set(&failure->refusal, REASON_CONNECT_FAILED,

@@ -9,6 +9,7 @@
 #include "conf/log.h"
 #include "policy/policy.h"
 #include "policy/reason.h"
+#include "proxy/pool.h"
 
 #include <stdbool.h>
 
@@ -25,6 +26,7 @@ struct attempt_plan {
 	const struct tls_rule *rule; /* what each connection must prove: the route's, or less */
 	const struct interception *interception; /* how the mail came */
 	bool is_anew;                            /* no idle connection */
+	enum pool_want want;
 };
 
 struct attempt_failure {

@@ -35,6 +35,7 @@ struct delivery {
 	const char *session;
 	const struct envelope *envelope;
 	char domain[DOMAIN_SIZE];
+	enum pool_want want;
 	delivery_fn *callback;
 	void *arg;
 
@@ -180,6 +181,7 @@ static void approach(struct delivery *d, enum approach_how how)
 	struct approach_task task = {
 	    .domain = d->domain,
 	    .how = how,
+	    .want = d->want,
 	    .session = d->session,
 	    .interception = d->envelope->interception,
 	};
@@ -330,7 +332,8 @@ static void on_first_reply_overdue(struct ev_loop *loop, ev_timer *w, int revent
 }
 
 struct delivery *delivery_new(struct proxy *proxy, const char *session,
-    const struct envelope *envelope, const char *domain, delivery_fn *callback, void *arg)
+    const struct envelope *envelope, const char *domain, enum pool_want want, delivery_fn *callback,
+    void *arg)
 {
 	struct delivery *d = mem_zero(1, sizeof *d);
 
@@ -338,6 +341,7 @@ struct delivery *delivery_new(struct proxy *proxy, const char *session,
 	d->session = session;
 	d->envelope = envelope;
 	snprintf(d->domain, sizeof d->domain, "%s", domain);
+	d->want = want;
 	d->callback = callback;
 	d->arg = arg;
 	d->recipients_end = &d->recipients;

@@ -10,6 +10,7 @@
 
 #include "proxy/envelope.h"
 #include "proxy/outcome.h"
+#include "proxy/pool.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -29,7 +30,8 @@ typedef void delivery_fn(struct delivery *delivery, enum delivery_event event, v
 
 /* session, client: for the log, borrowed. domain: normal form. */
 struct delivery *delivery_new(struct proxy *proxy, const char *session,
-    const struct envelope *envelope, const char *domain, delivery_fn *callback, void *arg);
+    const struct envelope *envelope, const char *domain, enum pool_want want, delivery_fn *callback,
+    void *arg);
 
 /*
  * Adds one; recipient stays the transaction's. Its outcome may be known at once, without event,
@@ -71,7 +73,7 @@ struct delivery_log {
 	const char *client; /* address text */
 	uint64_t size;
 	bool is_client_gone;
-	unsigned tries; /* from the spool, with this one; 0: the client waits for it */
+	unsigned tries;  /* from the spool, with this one; 0: the client waits for it */
 	time_t next_try; /* 0: none */
 };
 void delivery_log(const struct delivery *delivery, const struct delivery_log *log);

@@ -20,7 +20,7 @@
 #include <uthash.h>
 #include <utlist.h>
 
-enum { IDLE_LEAST = 8, IDLE_MOST = 1000 };
+enum { IDLE_LEAST = 8, IDLE_MOST = 1000, QUEUE_MAX = 1000 };
 
 /* Plain octets, cleared first: it is compared as such. */
 struct key {
@@ -49,6 +49,7 @@ struct pool {
 	struct idle *idle; /* the one used last stands first */
 	size_t idle_count, idle_max;
 	size_t further, further_max; /* next hops that are not the first of their message */
+	struct pool_place *queue;    /* for all addresses */
 	struct tally open;           /* connections to each address, idle or not */
 	struct flow *flows;          /* the same connections by both ends */
 };
@@ -120,6 +121,72 @@ static void release_flows(struct pool *pool)
 	}
 }
 
+/* ---- who waits for an address ---- */
+
+static struct pool_place *first_in_queue(const struct pool *pool, const struct addr *address)
+{
+	struct pool_place *place;
+
+	DL_FOREACH(pool->queue, place)
+	{
+		if (addr_equal(place->address, address))
+			return place;
+	}
+	return NULL;
+}
+
+static void call_next(struct pool *pool, const struct addr *address)
+{
+	struct pool_place *place = first_in_queue(pool, address);
+
+	if (!place)
+		return;
+	DL_DELETE(pool->queue, place);
+	place->is_queued = false;
+	place->is_called = true;
+	place->call(place->arg);
+}
+
+bool pool_is_awaited(const struct pool *pool, const struct addr *address)
+{
+	return first_in_queue(pool, address) != NULL;
+}
+
+static size_t queue_length(const struct pool *pool)
+{
+	const struct pool_place *place;
+	size_t length;
+
+	DL_COUNT(pool->queue, place, length);
+	return length;
+}
+
+bool pool_queue_up(struct pool *pool, struct pool_place *place)
+{
+	if (queue_length(pool) >= QUEUE_MAX)
+		return false;
+	if (place->is_called)
+		DL_PREPEND(pool->queue, place);
+	else
+		DL_APPEND(pool->queue, place);
+	place->is_called = false;
+	place->is_queued = true;
+	return true;
+}
+
+void pool_leave(struct pool *pool, struct pool_place *place)
+{
+	bool was_called = place->is_called;
+
+	if (place->is_queued)
+		DL_DELETE(pool->queue, place);
+	place->is_queued = place->is_called = false;
+	if (was_called)
+		call_next(pool, place->address);
+}
+
+/* ---- counts ---- */
+
 void pool_opened(struct pool *pool, const struct addr *address, const struct addr *near)
 {
 	tally_add(&pool->open, address);
@@ -134,6 +201,7 @@ void pool_closed(struct pool *pool, const struct addr *address, const struct add
 	tally_remove(&pool->open, address);
 	if (near)
 		remove_flow(pool, near, address);
+	call_next(pool, address);
 }
 
 bool pool_is_own(const struct pool *pool, const struct addr *near, const struct addr *address)
@@ -206,11 +274,18 @@ static void on_idle(struct ev_loop *loop, ev_timer *w, int revents)
 	drop(w->data);
 }
 
-bool pool_has_room(struct pool *pool, const struct addr *address)
+static unsigned most_open(const struct pool *pool, enum pool_want want)
+{
+	unsigned most = pool->proxy->conf->limits.next_hop_connections;
+
+	return want == POOL_MODEST && most > 1 ? most / 2 : most;
+}
+
+bool pool_has_room(struct pool *pool, const struct addr *address, enum pool_want want)
 {
 	struct idle *entry, *next;
 
-	if (tally_get(&pool->open, address) < pool->proxy->conf->limits.next_hop_connections)
+	if (tally_get(&pool->open, address) < most_open(pool, want))
 		return true;
 	DL_FOREACH_SAFE(pool->idle, entry, next)
 	{
@@ -275,6 +350,7 @@ void pool_give(struct pool *pool, const char *next_hop, const struct tls_rule *r
 	ev_now_update(pool->proxy->loop);
 	ev_timer_start(pool->proxy->loop, &entry->timer);
 	DL_PREPEND(pool->idle, entry);
+	call_next(pool, target.address);
 	if (++pool->idle_count > pool->idle_max)
 		drop(pool->idle->prev); /* the list's last: the longest unused */
 }

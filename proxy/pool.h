@@ -30,11 +30,35 @@ void pool_closed(struct pool *pool, const struct addr *address, const struct add
 /* Whether a connection between these two is one of ours to a next hop (R-NET-06). */
 bool pool_is_own(const struct pool *pool, const struct addr *near, const struct addr *address);
 
+/* What is done where an address has as many connections as it may. */
+enum pool_want {
+	POOL_NOW,    /* nothing: mail of the spool comes again by itself */
+	POOL_WAITS,  /* a client waits for its turn */
+	POOL_MODEST, /* nothing, and from half of them on: the other half is not for a message that
+			has a next hop already */
+};
+
 /*
  * Whether one more connection to the address is within [limits] next_hop_connections. Closes an
  * idle one of another key to make room.
  */
-bool pool_has_room(struct pool *pool, const struct addr *address);
+bool pool_has_room(struct pool *pool, const struct addr *address, enum pool_want want);
+
+/*
+ * A place in the queue for an address: first come, first served. Whoever is called asks again for
+ * room, and may find none; then it queues up as called, and is the first again.
+ */
+struct pool_place {
+	const struct addr *address;
+	void (*call)(void *arg); /* inside of other calls: only to come back on another turn */
+	void *arg;
+	bool is_queued, is_called;
+	struct pool_place *prev, *next;
+};
+bool pool_queue_up(struct pool *pool, struct pool_place *place); /* false: the queue is too long */
+bool pool_is_awaited(const struct pool *pool, const struct addr *address);
+/* From the queue; a call that was not used is the next one's. */
+void pool_leave(struct pool *pool, struct pool_place *place);
 
 /*
  * A message with more than one next hop: each further one is claimed, over all messages together,

@@ -126,10 +126,20 @@ static void begin_body(struct transaction *t)
 	relay_begin(&t->relay, t->proxy->conf, t->listener, &received);
 }
 
+/* Whether somebody was promised that follows from the spool. */
+static bool any_follows(const struct transaction *t)
+{
+	for (size_t i = 0; i < t->recipient_count; i++) {
+		if (t->recipients[i]->is_promised && !outcome_is_good(&t->recipients[i]->outcome))
+			return true;
+	}
+	return false;
+}
+
 /* Several next hops may come to several ends, and a client of SMTP hears of one. */
 static bool needs_draft(const struct transaction *t)
 {
-	size_t accepted = 0;
+	size_t accepted = any_follows(t);
 
 	if (is_lmtp(t))
 		return false;

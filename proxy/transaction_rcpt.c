@@ -43,8 +43,8 @@ static struct outlet *add_outlet(struct transaction *t, const char *domain, bool
 	struct outlet *o = mem_zero(1, sizeof *o);
 
 	o->is_further = t->outlets != NULL;
-	o->delivery =
-	    delivery_new(t->proxy, t->session, &t->envelope, domain, transaction_on_delivery, t);
+	o->delivery = delivery_new(t->proxy, t->session, &t->envelope, domain,
+	    o->is_further ? POOL_MODEST : POOL_WAITS, transaction_on_delivery, t);
 	o->is_apart = is_apart;
 	o->next = t->outlets;
 	t->outlets = o;
@@ -213,10 +213,37 @@ static const struct outcome *queue_answer(struct transaction *t, const struct re
 	return NULL;
 }
 
+static bool any_takes_message(const struct transaction *t)
+{
+	for (const struct outlet *o = t->outlets; o; o = o->next) {
+		if (delivery_wants_message(o->delivery))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Many domains at one hoster need more connections at once than are fair to others: where the
+ * message goes on to somebody already, the rest follows from the spool.
+ */
+static bool may_follow(const struct transaction *t, const struct recipient *r)
+{
+	char why[SPOOL_WHY];
+
+	return r->outcome.reason == REASON_BUSY && r->delivery && !is_lmtp(t) &&
+	       intercept_delivery(&t->interception, t->listener) == DELIVERY_FANOUT &&
+	       any_takes_message(t) && spool_is_ready(t->proxy->spool, why);
+}
+
 static const struct outcome *answer_for(struct transaction *t, const struct recipient *r)
 {
+	static const struct outcome follows = {.code = 250,
+	    .text = "2.1.5 taken; the next hop is busy now and has not accepted it yet"};
+
 	if (is_queueing(t))
 		return queue_answer(t, r);
+	if (may_follow(t, r))
+		return &follows;
 	return outcome_is_known(&r->outcome) ? &r->outcome : NULL;
 }
 

@@ -77,13 +77,16 @@ static void describe(struct spool_message *message, const struct transaction *t)
 	}
 }
 
-/* What just failed is left alone for a while; what was only queued goes out now. */
+/* What just failed is left alone for a while; what was only queued, or was not tried, goes out
+ * now. */
 static void set_next_tries(struct spool_message *message, const struct transaction *t)
 {
 	time_t now = time(NULL);
 
 	for (size_t i = 0; i < message->count; i++) {
-		if (!is_queueing(t) && !message->recipients[i].is_failed)
+		const struct spool_recipient *r = &message->recipients[i];
+
+		if (!is_queueing(t) && !r->is_failed && r->last.reason != REASON_BUSY)
 			message->recipients[i].next_try =
 			    schedule_next_try(t->proxy->conf, message, 0, now);
 	}

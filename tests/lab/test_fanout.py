@@ -261,6 +261,23 @@ def test_own_shortage_is_no_setback(lab, many):
         assert retry(d, ["fine@d0.many.lab"], message("fine")).code == 250
 
 
+def test_many_domains_at_one_hoster(lab, many):
+    """R-NET-13, -SMTP-65: half of the connections are left to others; the rest is not refused but
+    follows from the spool."""
+    changes = dict(SHORT, **{"listener smarthost": {"listen": "127.0.0.11:2525"},
+                             "limits": {"connection_idle": "0s", "next_hop_connections": "10"}})
+    with Danelaw(lab, changes) as d:
+        with taking_many(d.server, "hoster", range(100)) as (c, replies):
+            assert [r.code for r in replies] == [250] * 100
+            assert sum("the next hop is busy now" in r for r in replies) >= 90
+            assert retry(d, ["bystander@d0.many.lab"], message("bystander")).code == 250
+            assert re.match("250 2.0.0 not all .* queued as ", c.data(message("hoster")))
+        kept = spooled(d, "hoster")
+        assert len(kept) >= 90 and set(kept.values()) == {"retry"}
+        wait(lambda: len(had(many, "hoster")) > 100 - len(kept), 5, d.tail())  # and no [spool] retry
+        assert len(set(had(many, "hoster"))) == len(had(many, "hoster"))
+
+
 # ---- the client leaves (R-SMTP-70), and comes back ----
 
 def reset(c):

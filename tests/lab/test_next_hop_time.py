@@ -27,7 +27,9 @@ SHORT = {"timeouts": {"rcpt": "4s", "connect": "600ms", "greeting": "600ms", "ha
                       "data_end": "1s", "shutdown": "1s"},
          "dns": {"timeout": "2s", "total": "3s"}}
 KEPT = {"limits": {"connection_idle": "2500ms", "connection_messages": "3",
-                   "next_hop_connections": "2"}, "dns": {"timeout": "2s", "total": "3s"},
+                   "next_hop_connections": "2"},
+        "timeouts": {t: "5s" for t in ("rcpt", "connect", "greeting", "handshake", "command")},
+        "dns": {"timeout": "2s", "total": "3s"},
         "unbound": {"cache-max-ttl": "1"}}
 
 
@@ -604,17 +606,40 @@ def test_r_smtp_81_keys(lab, kept):
 
 
 def test_r_net_13_next_hop_connections(kept, hop):
-    """The third at the same time hears `busy`, and may come again."""
+    """The third at the same time waits for its turn, and hears `busy` when that was too long."""
     h = hop()
     clients = [begin(h, "u%d" % n) for n in range(2)]
+    started = time.monotonic()
     reply = attempt(h.domain)
-    assert reply.startswith("451 4.3.2 busy")
+    assert reply.startswith("451 4.3.2 busy: mx1.")
+    assert 4.5 < time.monotonic() - started < 7
     for c in clients:
         c.raw(stuff(MESSAGE))
         c.reply(250)
         c.close()
     assert attempt(h.domain).code == 250
     assert len(h.mx.connections) == 2
+
+
+def test_first_come_first_served(kept, hop):
+    """R-NET-13: each connection that is free again serves who has waited longest."""
+    h = hop()
+    working = [begin(h, "u%d" % n) for n in range(2)]
+    waiting = []
+    for n in range(4):
+        waiting.append(Smtp())
+        waiting[-1].raw(b"MAIL FROM:<a@client.lab>\r\nRCPT TO:<w%d@%s>\r\nDATA\r\n" % (n, h.domain.encode()))
+        waiting[-1].reply(250)
+        time.sleep(0.1)
+    waiting.pop(1).close()  # who leaves the queue costs nobody a turn
+    for done, served in zip(working + waiting, waiting):
+        done.raw(stuff(MESSAGE))
+        done.reply(250)
+        served.reply(250)
+        served.reply(354)
+    for c in working + waiting:
+        c.close()
+    assert len(h.mx.connections) <= 4
 
 
 # ---- size ----
