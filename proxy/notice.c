@@ -102,7 +102,7 @@ static char *read_headers(
 	ssize_t got;
 	int file;
 
-	if (!message->id[0] || (file = spool_open_body(proxy->spool, message, why)) < 0)
+	if (!message->id[0] || (file = spool_open_body(proxy->spool, message, NULL, why)) < 0)
 		return NULL;
 	text = mem_alloc(HEADERS_MAX);
 	got = read(file, text, HEADERS_MAX);

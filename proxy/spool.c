@@ -392,9 +392,10 @@ void spool_set_aside(struct spool *spool, struct spool_message **message, const 
 	spool_queue_add(spool, request);
 }
 
-int spool_open_body(struct spool *spool, const struct spool_message *message, char why[SPOOL_WHY])
+int spool_open_body(struct spool *spool, const struct spool_message *message, bool *is_damaged,
+    char why[SPOOL_WHY])
 {
-	return spool_dir_open_body(spool->directory, message, NULL, why);
+	return spool_dir_open_body(spool->directory, message, is_damaged, why);
 }
 
 void spool_forget(struct spool *spool, const void *arg)

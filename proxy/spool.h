@@ -100,8 +100,13 @@ time_t spool_next_due(const struct spool *spool);
  * spool of a process that ended. One watcher; NULL: none any more. */
 void spool_watch(struct spool *spool, void (*on_change)(void *arg), void *arg);
 
-/* The body: a descriptor at its first octet, readable; the caller closes it. -1: why. */
-int spool_open_body(struct spool *spool, const struct spool_message *message, char why[SPOOL_WHY]);
+/*
+ * The body: a descriptor at its first octet, readable; the caller closes it. -1: why; the file is
+ * damaged or missing where *is_damaged (NULL is welcome), else errno says why it could not be read
+ * now.
+ */
+int spool_open_body(struct spool *spool, const struct spool_message *message, bool *is_damaged,
+    char why[SPOOL_WHY]);
 
 /* Sets a message aside whose file is damaged or missing: reported at error, never lost in silence.
  */

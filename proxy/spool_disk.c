@@ -394,7 +394,7 @@ static void set_aside(struct disk *disk, const char *id, const char *reason)
 	tell_loop(LOG_LEVEL_ERROR, text);
 }
 
-/* One that cannot be read now may be read later; it is not given. */
+/* One that cannot be read now is given, too: the runner puts it off, and others get their turn. */
 static void give_one(struct disk *disk, struct job *job, const char *id)
 {
 	char why[SPOOL_WHY];
@@ -404,10 +404,10 @@ static void give_one(struct disk *disk, struct job *job, const char *id)
 
 	if (result == SPOOL_DAMAGED)
 		set_aside(disk, id, why);
-	else if (result == SPOOL_DONE && has_body(disk, message, &is_damaged, why))
-		give(job, message);
-	else if (is_damaged)
+	else if (result == SPOOL_DONE && !has_body(disk, message, &is_damaged, why) && is_damaged)
 		set_aside(disk, id, why);
+	else if (result == SPOOL_DONE)
+		give(job, message);
 	spool_message_free(&message);
 }
 

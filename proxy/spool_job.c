@@ -37,17 +37,16 @@ struct spool_job {
 
 /* ---- the body ---- */
 
-static void refuse_damaged(struct spool_job *job, const char *what)
+static void stop_reading(struct spool_job *job, const char *what)
 {
 	struct outcome outcome;
 
-	snprintf(job->damage, sizeof job->damage, "%s", what);
-	outcome_refuse_text(&outcome, REASON_CONNECTION_LOST,
+	outcome_refuse_text(&outcome, REASON_SPOOL_FAILED,
 	    "the message's file in the spool cannot be read: %s", what);
 	delivery_abort(job->delivery, &outcome);
 }
 
-/* Octets read, at least one; 0: the file is not what it was. */
+/* Octets read, at least one; 0: the job is over. An error may pass, and is no damage. */
 static size_t read_chunk(struct spool_job *job, char *chunk)
 {
 	uint64_t left = job->message->size - job->sent;
@@ -59,7 +58,9 @@ static size_t read_chunk(struct spool_job *job, char *chunk)
 	while (got < 0 && errno == EINTR);
 	if (got > 0)
 		return (size_t)got;
-	refuse_damaged(job, got < 0 ? strerror(errno) : "it is too short");
+	if (got == 0)
+		snprintf(job->damage, sizeof job->damage, "it is too short");
+	stop_reading(job, got < 0 ? strerror(errno) : job->damage);
 	return 0;
 }
 
@@ -128,8 +129,8 @@ static void on_delivery(struct delivery *delivery, enum delivery_event event, vo
 	job->state = next_state(job);
 	if (job->state == BODY) {
 		pump(job);
-		if (job->damage[0])
-			job->state = OVER;
+		if (job->state == BODY && !delivery_is_writing(job->delivery))
+			job->state = OVER; /* the file cannot be read */
 	}
 	if (job->state == OVER)
 		job->callback(job, job->arg);

@@ -296,6 +296,18 @@ static void judge(struct spool_task *t, struct spool_recipient *r, time_t now)
 		r->next_try = schedule_next_try(t->proxy->conf, t->message, r->tries, now);
 }
 
+static void take_outcome(struct spool_task *t, size_t n, const struct outcome *outcome, time_t now)
+{
+	struct spool_recipient *r = &t->message->recipients[n];
+
+	r->last = *outcome;
+	r->last_try = now;
+	r->last_hop[0] = '\0';
+	r->tries += outcome->reason != REASON_BUSY;
+	judge(t, r, now);
+	t->progress[n].stage = STAGE_CHANGED;
+}
+
 /* next_try and tries for the log: of the first that stays. */
 static void take_outcomes(
     struct spool_task *t, const struct spool_job *job, unsigned *tries, time_t *next_try)
@@ -307,12 +319,8 @@ static void take_outcomes(
 		size_t n = spool_job_recipient(job, i);
 		struct spool_recipient *r = &t->message->recipients[n];
 
-		r->last = *spool_job_outcome(job, i);
-		r->last_try = now;
-		r->tries += r->last.reason != REASON_BUSY;
+		take_outcome(t, n, spool_job_outcome(job, i), now);
 		delivery_hop_text(spool_job_delivery(job), r->last_hop, sizeof r->last_hop);
-		judge(t, r, now);
-		t->progress[n].stage = STAGE_CHANGED;
 		t->progress[n].owes_relayed =
 		    r->is_done && !knows_dsn && notice_is_owed(t->message, r, DSN_RELAYED);
 		*tries = r->tries > *tries ? r->tries : *tries;
@@ -427,19 +435,47 @@ const char *spool_task_next_domain(const struct spool_task *t, size_t *from)
 	return NULL;
 }
 
-/* Out of descriptors is no damage. */
+/* A disk that does not answer now: a try like any other that fails for now. */
+static void defer_unread(struct spool_task *t, const char *why)
+{
+	struct outcome outcome;
+	time_t now = clock_wall();
+
+	log_error("session=%s spool=%s the message's file cannot be read now, it is tried again "
+		  "later: %s",
+	    session(t), t->message->id, why);
+	outcome_refuse_text(&outcome, REASON_SPOOL_FAILED,
+	    "the message's file in the spool cannot be read: %s", why);
+	for (size_t i = 0; i < t->message->count; i++) {
+		if (t->progress[i].stage == STAGE_WAITS)
+			take_outcome(t, i, &outcome, now);
+	}
+	begin_round(t);
+}
+
+/* Only what will never be readable again is damage; to be out of descriptors is not even a try. */
+static void take_unopened(struct spool_task *t, bool is_damaged, int error, const char *why)
+{
+	if (is_damaged) {
+		snprintf(t->damage, sizeof t->damage, "%.*s", (int)sizeof t->damage - 1, why);
+		set_stage(t, STAGE_WAITS, STAGE_RESTS);
+	} else if (error == EMFILE || error == ENFILE || error == ENOMEM) {
+		spool_task_put_off(t);
+	} else {
+		defer_unread(t, why);
+	}
+}
+
 static bool open_body(struct spool_task *t)
 {
 	char why[SPOOL_WHY];
+	bool is_damaged = false;
 
 	if (t->body.file >= 0)
 		return true;
-	errno = 0;
-	t->body.file = spool_open_body(t->proxy->spool, t->message, why);
+	t->body.file = spool_open_body(t->proxy->spool, t->message, &is_damaged, why);
 	if (t->body.file < 0) {
-		if (errno != EMFILE && errno != ENFILE && errno != ENOMEM)
-			snprintf(
-			    t->damage, sizeof t->damage, "%.*s", (int)sizeof t->damage - 1, why);
+		take_unopened(t, is_damaged, errno, why);
 		return false;
 	}
 	t->body.start = lseek(t->body.file, 0, SEEK_CUR);
@@ -454,13 +490,8 @@ struct spool_job *spool_task_try(
 	struct spool_job *job;
 	size_t *numbers, count = 0;
 
-	if (!open_body(t)) {
-		if (t->damage[0])
-			set_stage(t, STAGE_WAITS, STAGE_RESTS);
-		else
-			spool_task_put_off(t);
+	if (!open_body(t))
 		return NULL;
-	}
 	numbers = mem_zero(t->message->count, sizeof *numbers);
 	for (size_t i = 0; i < t->message->count; i++) {
 		if (t->progress[i].stage == STAGE_WAITS &&

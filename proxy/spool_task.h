@@ -43,8 +43,8 @@ const struct spool_message *spool_task_message(const struct spool_task *task);
 const char *spool_task_next_domain(const struct spool_task *task, size_t *from);
 
 /*
- * Begins a try of all that wait for this domain. NULL: the file cannot be opened now; where it is
- * damaged the task is over.
+ * Begins a try of all that wait for this domain. NULL: the file cannot be read now, and all
+ * that wait are put off; where it is damaged the task is over.
  */
 struct spool_job *spool_task_try(
     struct spool_task *task, const char *domain, spool_job_fn *callback, void *arg);

@@ -1,6 +1,6 @@
 /*
- * preload.c - LD_PRELOAD for danelaw in the lab: clocks that jump, a disk that is slow, and a
- * kernel of yesterday.
+ * preload.c - LD_PRELOAD for danelaw in the lab: clocks that jump, a disk that is slow or gives
+ * errors, and a kernel of yesterday.
  *
  * $LAB_CONTROL names a file of 64-bit numbers, which a test may change at any time. It is mapped at
  * start, before privileges are dropped; children inherit it.
@@ -9,7 +9,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -21,6 +23,7 @@ struct control {
 	int64_t wall, steady; /* seconds added to calendar time, and to the time since boot */
 	int64_t fsync;        /* milliseconds that each one takes */
 	int64_t no_mark;      /* SO_MARK wants CAP_NET_ADMIN, as before Linux 5.17 */
+	int64_t unreadable;   /* from here on messages of the spool give EIO; 0: nowhere */
 };
 
 static const struct control nothing;
@@ -96,3 +99,26 @@ int setsockopt(int fd, int level, int option, const void *value, socklen_t len)
 	}
 	return (int)syscall(SYS_setsockopt, fd, level, option, value, len);
 }
+
+/* A file with a message's id for its name: .../spool/0123456789abcd-0123456789ab */
+static int is_message(int fd)
+{
+	char link[64], path[512];
+	ssize_t len;
+
+	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	len = readlink(link, path, sizeof path - 1);
+	return len > 34 && !memcmp(path + len - 34, "/spool/", 7) && path[len - 13] == '-';
+}
+
+static ssize_t read_at(int fd, void *data, size_t len, off64_t at)
+{
+	if (control->unreadable && at + (off64_t)len >= control->unreadable && is_message(fd)) {
+		errno = EIO;
+		return -1;
+	}
+	return syscall(SYS_pread64, fd, data, len, at);
+}
+
+ssize_t pread(int fd, void *data, size_t len, off_t at) { return read_at(fd, data, len, at); }
+ssize_t pread64(int fd, void *data, size_t len, off64_t at) { return read_at(fd, data, len, at); }

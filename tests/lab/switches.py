@@ -1,4 +1,5 @@
-"""Clocks that jump, a disk that is slow and a kernel of yesterday, for a danelaw that is told so (preload.c)."""
+"""Clocks that jump, a disk that is slow or gives errors, and a kernel of yesterday, for a danelaw
+that is told so (preload.c)."""
 import os
 import struct
 import subprocess
@@ -15,11 +16,11 @@ class Switches:
                        check=True)
         self.set()
 
-    def set(self, wall=0, steady=0, fsync=0, no_mark=0):
-        """Seconds that the clocks are ahead; milliseconds that an fsync takes;
-        SO_MARK is refused."""
+    def set(self, wall=0, steady=0, fsync=0, no_mark=0, unreadable=0):
+        """Seconds that the clocks are ahead; milliseconds that an fsync takes; SO_MARK is refused;
+        the octet of messages of the spool from which on reading gives EIO."""
         with open(self.control, "r+b" if os.path.exists(self.control) else "wb") as f:
-            f.write(struct.pack("=qqqq", wall, steady, fsync, no_mark))
+            f.write(struct.pack("=qqqqq", wall, steady, fsync, no_mark, unreadable))
 
     @property
     def env(self):

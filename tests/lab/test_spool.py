@@ -62,6 +62,7 @@ def declare(lab):
                fake={"ehlo": ("PIPELINING", "ENHANCEDSTATUSCODES")})
     lab.domain("clock.lab", "3 1 1", fake={"replies": {".": dot_first("451 4.3.0 not now")}})
     lab.domain("killed.lab", "3 1 1", fake={"replies": {".": dot_first("451 4.3.0 not now")}})
+    lab.domain("unread.lab", "3 1 1", fake={"replies": {".": refuse_first_time()}})
     lab.domain("crowd.lab", "3 1 1", fake={"replies": {".": slow_dot}})
 
 
@@ -69,6 +70,17 @@ def rcpt_of_some():
     """Later, when the client is told and at the first try."""
     left = ["450 4.2.0 later"] * 2
     return lambda c, line: left.pop() if "later" in line and left else None
+
+
+def refuse_first_time():
+    known = set()
+
+    def final(c, text):
+        if bytes(text) in known:
+            return "250 2.0.0 taken"
+        known.add(bytes(text))
+        return "451 4.3.0 not now"
+    return final
 
 
 def refuse_notices(c, line):
@@ -372,6 +384,26 @@ def test_slow_disk(lab, switches):
         assert time.monotonic() - start < 0.3
         wait(lambda: d.tries("a-slow-disk@back.lab"), 9, "a delivery")
     switches.set()
+
+
+@pytest.mark.parametrize("octet", [1, 100000], ids=["open", "body"])
+def test_disk_gives_errors(lab, switches, octet):
+    """R-SMTP-65: a message that cannot be read now stays, and goes out when it can be, once."""
+    name = "unread-%d@unread.lab" % octet
+    switches.set()
+    with Queue(lab, env=switches.env) as d:
+        d.put(name, b"Subject: %s\r\n\r\n" % name.encode() + b"long\r\n" * 50000)
+        wait(lambda: d.tries(name), 8, "a try that is refused")
+        switches.set(unreadable=octet)
+        wait(lambda: "Input/output error" in d.log, 8, "an error of the disk")
+        time.sleep(0.2)
+        assert not received(lab, "unread.lab", name.encode())
+        switches.set()
+        wait(lambda: received(lab, "unread.lab", name.encode()), 9, "delivery once it can be read")
+        time.sleep(0.2)
+    assert "damaged" not in d.log
+    [m] = received(lab, "unread.lab", name.encode())
+    assert len(m.data) > 300000 and d.tries(name)[-1]["status"] == "sent"
 
 
 def test_full_disk_keeps_the_notice_owed(lab, switches):

@@ -282,7 +282,7 @@ static inline void finish(struct spool_message **message)
 static inline void expect_body(const struct spool_message *message, const char *body)
 {
 	char why[SPOOL_WHY], text[4096];
-	int fd = spool_open_body(spool, message, why);
+	int fd = spool_open_body(spool, message, NULL, why);
 	ssize_t len;
 
 	if (fd < 0)

@@ -134,7 +134,7 @@ static void begin(struct writer *writer)
 static void check_body(const struct spool_message *message)
 {
 	char body[20000], wanted[20000], why[SPOOL_WHY];
-	int fd = spool_open_body(spool, message, why);
+	int fd = spool_open_body(spool, message, NULL, why);
 	size_t len = make_body(message->id, wanted);
 
 	if (fd < 0)

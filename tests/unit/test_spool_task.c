@@ -10,6 +10,7 @@
 #include "proxy/proxy.h"
 #include "proxy/spool_task.h"
 
+#include <errno.h>
 #include <ev.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -39,6 +40,7 @@ static struct {
 	struct spool_task *task;
 	time_t now;
 	bool knows_dsn, body_is_damaged;
+	int body_error;
 	struct spool_job job;
 	/* what is on its way */
 	spool_draft_fn *notice_done, *settled;
@@ -127,11 +129,16 @@ void spool_set_aside(struct spool *spool, struct spool_message **message, const 
 
 void spool_forget(struct spool *spool, const void *arg) { (void)spool, (void)arg; }
 
-int spool_open_body(struct spool *spool, const struct spool_message *message, char why[SPOOL_WHY])
+int spool_open_body(
+    struct spool *spool, const struct spool_message *message, bool *is_damaged, char why[SPOOL_WHY])
 {
 	(void)spool, (void)message;
-	snprintf(why, SPOOL_WHY, "damaged");
-	return stage.body_is_damaged ? -1 : open("/dev/null", O_RDONLY | O_CLOEXEC);
+	*is_damaged = stage.body_is_damaged;
+	if (!stage.body_is_damaged && !stage.body_error)
+		return open("/dev/null", O_RDONLY | O_CLOEXEC);
+	errno = stage.body_error;
+	snprintf(why, SPOOL_WHY, stage.body_is_damaged ? "damaged" : "error");
+	return -1;
 }
 
 struct spool_job *spool_job_start(struct proxy *proxy, const struct spool_message *message,
@@ -405,6 +412,30 @@ static void damaged(void **state)
 	expect("set-aside(damaged) ");
 }
 
+/* Nobody loses a message to a disk that does not answer for a moment. */
+static void unreadable_now(void **state)
+{
+	static const struct {
+		int error, wait, tries;
+	} cases[] = {{EIO, 1, 1}, {ESTALE, 1, 1}, {ENOENT, 1, 1}, {EMFILE, 20, 0}, {ENOMEM, 20, 0}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		const struct spool_recipient *r;
+
+		stage.body_error = cases[i].error;
+		begin(message_to(three, 1));
+		assert_null(try("x"));
+		r = spool_task_message(stage.task)->recipients;
+		assert_int_equal(r->tries, cases[i].tries);
+		assert_in_range(r->next_try, NOW + cases[i].wait, NOW + 2 * cases[i].wait);
+		answer_settle();
+		assert_true(spool_task_is_over(stage.task));
+		spool_task_free(&stage.task);
+		assert_null(strstr(stage.journal, "set-aside"));
+	}
+}
+
 /* The spool gives what it was told of in part once more: nobody gets it twice. */
 static void given_again(void **state)
 {
@@ -457,6 +488,7 @@ int main(void)
 	    TEST("a limit of ours is no try", busy_is_no_try),
 	    TEST("what was not begun is given back", nothing_done),
 	    TEST("a damaged file is set aside", damaged),
+	    TEST("R-SMTP-65: a file that cannot be read now is not damaged", unreadable_now),
 	    TEST("given once more meanwhile", given_again),
 	    TEST("a clock that was set back", clock_set_back),
 	};
