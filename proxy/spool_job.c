@@ -26,7 +26,7 @@ struct spool_job {
 	void *arg;
 
 	enum state state;
-	struct envelope envelope; /* the message's, with what is known of the body by now */
+	struct envelope envelope; /* the message's, with what the body needs */
 	size_t count;
 	struct recipient *recipients;
 	size_t *numbers; /* which of the message's */
@@ -167,8 +167,9 @@ struct spool_job *spool_job_start(struct proxy *proxy, const struct spool_messag
 	job->body = body;
 	job->callback = callback;
 	job->arg = arg;
+	/* Also the size is the declared one, as while the client waits: what lies in the file has
+	 * stuffed dots, which count nowhere (RFC 1870 section 3). */
 	job->envelope = message->envelope;
-	job->envelope.size = message->size;
 	if (message->has_8bit) /* not only where it was declared (R-SMTP-41) */
 		job->envelope.body = SMTP_BODY_8BITMIME;
 	job->count = count;
