@@ -73,7 +73,7 @@ struct delivery_log {
 	const char *client; /* address text */
 	uint64_t size;
 	bool is_client_gone;
-	unsigned tries;  /* from the spool, with this one; 0: the client waits for it */
+	unsigned tries;  /* with this one and the client's; 0: the client waits for it */
 	time_t next_try; /* 0: none */
 };
 void delivery_log(const struct delivery *delivery, const struct delivery_log *log);

@@ -28,7 +28,7 @@ struct spool_recipient {
 	bool is_failed;      /* for good, or for too long: the sender is still to be told */
 	bool must_bounce;    /* an operator's order (danelaw queue bounce) */
 	bool is_delay_told;  /* the notice after 4 hours went out */
-	unsigned tries;      /* from the spool; the first one, while the client waited, is none */
+	unsigned tries;      /* with the one while the client waited */
 	time_t next_try;     /* not before */
 	time_t last_try;     /* 0: none yet */
 	struct outcome last; /* of the last try; code 0: none yet */

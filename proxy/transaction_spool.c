@@ -51,6 +51,7 @@ static void describe_recipient(
 		return;
 	out->last = *last;
 	out->last_try = out->next_try;
+	out->tries = !is_queueing(t) && last->reason != REASON_BUSY;
 	out->is_failed = !is_queueing(t) && last->code / 100 == 5;
 }
 
@@ -88,7 +89,7 @@ static void set_next_tries(struct spool_message *message, const struct transacti
 
 		if (!is_queueing(t) && !r->is_failed && r->last.reason != REASON_BUSY)
 			message->recipients[i].next_try =
-			    schedule_next_try(t->proxy->conf, message, 0, now);
+			    schedule_next_try(t->proxy->conf, message, r->tries, now);
 	}
 }
 
