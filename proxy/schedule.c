@@ -40,10 +40,41 @@ time_t schedule_when_busy(const struct spool_message *message, time_t now)
 	return now + BUSY_WAIT + spread(message, (unsigned)now) % BUSY_SPREAD;
 }
 
-bool schedule_is_over(
+/* With what is added to the wait, and what a try itself may take. */
+static double longest_step(double wait)
+{
+	enum { TRY = 600 };
+
+	return wait + wait / 10 + TRY;
+}
+
+/* How often a recipient is tried within [spool] lifetime, at the least. */
+static unsigned tries_in_lifetime(const struct conf *conf)
+{
+	const struct conf_times *retry = &conf->spool.retry;
+	double left = conf->spool.lifetime, step = longest_step(0);
+	unsigned tries = 1;
+
+	for (unsigned i = 0; i < retry->count && left > 0; i++, tries++) {
+		step = longest_step(retry->items[i]);
+		left -= step;
+	}
+	return left > 0 ? tries + 1 + (unsigned)(left / step) : tries;
+}
+
+/* A clock that was set back does not know how old the message is. */
+static bool is_old(
     const struct conf *conf, const struct spool_message *message, bool was_busy, time_t now)
 {
-	return now >= schedule_end(conf, message) + (was_busy ? BUSY_GRACE : 0);
+	return now < message->arrived ||
+	       now >= schedule_end(conf, message) + (was_busy ? BUSY_GRACE : 0);
+}
+
+bool schedule_is_over(const struct conf *conf, const struct spool_message *message,
+    const struct spool_recipient *recipient, time_t now)
+{
+	return recipient->tries >= tries_in_lifetime(conf) &&
+	       is_old(conf, message, recipient->last.reason == REASON_BUSY, now);
 }
 
 time_t schedule_end(const struct conf *conf, const struct spool_message *message)

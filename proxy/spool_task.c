@@ -283,14 +283,11 @@ static void give_up(struct spool_task *t, struct spool_recipient *r, time_t now)
 
 static void judge(struct spool_task *t, struct spool_recipient *r, time_t now)
 {
-	bool was_busy = r->last.reason == REASON_BUSY;
-
 	if (outcome_is_good(&r->last))
 		r->is_done = true;
-	else if (r->last.code / 100 == 5 ||
-		 schedule_is_over(t->proxy->conf, t->message, was_busy, now))
+	else if (r->last.code / 100 == 5 || schedule_is_over(t->proxy->conf, t->message, r, now))
 		give_up(t, r, now);
-	else if (was_busy)
+	else if (r->last.reason == REASON_BUSY)
 		r->next_try = schedule_when_busy(t->message, now);
 	else
 		r->next_try = schedule_next_try(t->proxy->conf, t->message, r->tries, now);

@@ -66,19 +66,61 @@ static void ends(void **state)
 {
 	static const struct {
 		int64_t age;
+		unsigned tries;
 		bool was_busy, want;
 	} cases[] = {
-	    {0, false, false}, {5 * DAY - 1, false, false}, {5 * DAY, false, true},
-	    {5 * DAY, true, false}, {6 * DAY, true, true},
-	    {-7 * DAY, false, false}, /* a clock that was set back */
+	    {0, 1, false, false},
+	    {5 * DAY - 1, 40, false, false},
+	    {5 * DAY, 40, false, true},
+	    {5 * DAY, 40, true, false},
+	    {6 * DAY, 40, true, true},
+	    /* a clock that was set forward */
+	    {50 * 365 * DAY, 1, false, false},
+	    {50 * 365 * DAY, 5, false, false},
+	    {50 * 365 * DAY, 25, false, false},
+	    {50 * 365 * DAY, 31, false, true},
+	    {50 * 365 * DAY, 0, true, false},
+	    /* a clock that was set back */
+	    {-7 * DAY, 2, false, false},
+	    {-7 * DAY, 40, false, true},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct spool_message message = {.arrived = NOW - cases[i].age};
+		struct spool_recipient recipient = {.tries = cases[i].tries};
 
-		assert_int_equal(
-		    schedule_is_over(&conf, &message, cases[i].was_busy, NOW), cases[i].want);
+		recipient.last.reason = cases[i].was_busy ? REASON_BUSY : REASON_CONNECT_FAILED;
+
+		assert_int_equal(schedule_is_over(&conf, &message, &recipient, NOW), cases[i].want);
+	}
+}
+
+/* Tried by the schedule, by a clock that goes right, it ends with the first try after its time. */
+static void ends_in_time(void **state)
+{
+	static const struct conf confs[] = {
+	    {.spool = {.retry = {5, {60, 300, 900, HOUR, 4 * HOUR}}, .lifetime = 5 * DAY}},
+	    {.spool = {.retry = {5, {60, 300, 900, HOUR, 4 * HOUR}}, .lifetime = HOUR}},
+	    {.spool = {.retry = {1, {60}}, .lifetime = 5 * DAY}},
+	    {.spool = {.retry = {2, {HOUR, DAY}}, .lifetime = 30 * DAY}},
+	    {.spool = {.retry = {1, {0.1}}, .lifetime = 2}},
+	    {.spool = {.retry = {1, {DAY}}, .lifetime = HOUR}},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof confs / sizeof *confs; i++) {
+		struct spool_message message = {.id = "x", .arrived = NOW};
+		struct spool_recipient r = {.last = {.code = 451}};
+		time_t now = NOW, before = NOW;
+
+		while (!schedule_is_over(&confs[i], &message, &r, now)) {
+			before = now;
+			r.tries++;
+			if (r.tries > 1)
+				now = schedule_next_try(&confs[i], &message, r.tries - 1, now) + 30;
+		}
+		assert_true(before < schedule_end(&confs[i], &message));
 	}
 }
 
@@ -110,6 +152,8 @@ int main(void)
 	    {"R-SMTP-65: messages do not come back together", messages_spread, NULL, NULL, NULL},
 	    {"the clock knows whole seconds", short_waits_end_later, NULL, NULL, NULL},
 	    {"R-SMTP-65: given up after [spool] lifetime", ends, NULL, NULL, NULL},
+	    {"R-SMTP-65: given up in time, by a clock that goes right", ends_in_time, NULL, NULL,
+		NULL},
 	    {"a limit of ours is no try", busy, NULL, NULL, NULL},
 	    {"the sender hears of it after 4 hours, once", late, NULL, NULL, NULL},
 	};

@@ -367,7 +367,19 @@ static void late_and_over(void **state)
 	spool_task_free(&stage.task);
 
 	begin(message_to(three, 1));
-	stage.now = NOW + 6 * 24 * HOUR;
+	stage.now = NOW + 6 * 24 * HOUR; /* a clock alone gives nothing up */
+	x = try("x");
+	come_to(x, 0, 451, REASON_CONNECT_FAILED);
+	spool_task_take_result(stage.task, &x);
+	expect("try(x: a@x) delayed(a@x) ");
+	answer_notice(true);
+	expect("settle(a@x later +1) ");
+	answer_settle();
+	spool_task_free(&stage.task);
+
+	struct spool_message *tired = message_to(three, 1);
+	tired->recipients[0].tries = 2000;
+	begin(tired);
 	x = try("x");
 	come_to(x, 0, 451, REASON_CONNECT_FAILED);
 	spool_task_take_result(stage.task, &x);
