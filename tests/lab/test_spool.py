@@ -61,6 +61,9 @@ def declare(lab):
     lab.domain("seven.spool.lab", "3 1 1",
                fake={"ehlo": ("PIPELINING", "ENHANCEDSTATUSCODES")})
     lab.domain("clock.lab", "3 1 1", fake={"replies": {".": dot_first("451 4.3.0 not now")}})
+    lab.domain("step.lab", "3 1 1", fake={"replies": {".": dot_first(*["451 4.3.0 not now"] * 2)}})
+    lab.domain("twice.lab", "3 1 1", fake={"replies": {".": dot_first(*["451 4.3.0 not now"] * 2)}})
+    lab.domain("narrow.lab", "3 1 1", fake={"ehlo": ("PIPELINING", "SIZE 20000", "8BITMIME")})
     lab.domain("killed.lab", "3 1 1", fake={"replies": {".": dot_first("451 4.3.0 not now")}})
     lab.domain("unread.lab", "3 1 1", fake={"replies": {".": refuse_first_time()}})
     lab.domain("crowd.lab", "3 1 1", fake={"replies": {".": slow_dot}})
@@ -102,11 +105,11 @@ def switches(lab):
 class Queue(Danelaw):
     """A danelaw that queues, with a spool of its own."""
 
-    def __init__(self, lab, spool=None, **how):
+    def __init__(self, lab, spool=None, delivery="queue", **how):
         state = lab.new_folder("spool-state")
         super().__init__(lab, {
             "server": {"state_dir": state},
-            "listener smarthost": {"listen": "127.0.0.1:%d" % next(PORTS), "delivery": "queue"},
+            "listener smarthost": {"listen": "127.0.0.1:%d" % next(PORTS), "delivery": delivery},
             "spool": {"retry": "1s", **(spool or {})}}, **how)
 
     def put(self, recipients, message=MESSAGE, sender=SENDER, mail=""):
@@ -202,6 +205,24 @@ def test_lost_after_the_dot(lab, queue):
     assert "duplicate" in tries[0]["reply"]
 
 
+def test_first_try_counts(lab):
+    """R-SMTP-65: the try while the client waited was the first one, and the next wait is longer."""
+    with Queue(lab, {"retry": "1s 3s"}, delivery=None) as d:
+        d.put(["first-try@back.lab", "first-try@twice.lab"])
+        wait(lambda: received(lab, "twice.lab"), 9, "the third try")
+        tries = d.tries("first-try@twice.lab")
+    assert [t["tries"] for t in tries] == ["2", "3"]
+
+
+def test_size_is_what_was_declared(lab, queue):
+    """R-SMTP-17: stuffed dots are none of the message's octets."""
+    message = b"Subject: dots\r\n\r\n" + b".\r\n" * 6000
+    queue.put("dots@narrow.lab", message, mail=" SIZE=%d" % len(message))
+    wait(lambda: queue.tries("dots@narrow.lab"), 8, "a try")
+    assert queue.tries("dots@narrow.lab")[0]["status"] == "sent"
+    assert received(lab, "narrow.lab")[0].data.endswith(message)
+
+
 def test_each_recipient_its_own_fate(lab, queue):
     """One is taken, one is not yet: the next try is for the rest alone."""
     queue.put(["good@some.lab", "later@some.lab"])
@@ -274,9 +295,10 @@ def test_expired(lab):
 
 
 def test_late_then_given_up(lab, switches):
-    """After 4 hours the sender hears that it is late, once; after 5 days that it is over."""
+    """After 4 hours the sender hears that it is late, once; after its lifetime that it is over, but
+    not before it was tried as often as a lifetime has room for."""
     switches.set()
-    with Queue(lab, env=switches.env) as d:
+    with Queue(lab, {"retry": "2h", "lifetime": "5h"}, env=switches.env) as d:
         d.put("slow@stale-for-ever.lab")
         wait(lambda: d.tries("slow@stale-for-ever.lab"), 5, "a first try")
         switches.set(wall=4 * HOUR + 60)
@@ -286,8 +308,9 @@ def test_late_then_given_up(lab, switches):
         before = len(d.tries("slow@stale-for-ever.lab"))
         switches.set(wall=8 * HOUR)
         wait(lambda: len(d.tries("slow@stale-for-ever.lab")) > before, 8, "one more try")
-        assert len(notices(lab, "slow@stale-for-ever.lab")) == 1
-        switches.set(wall=5 * DAY + HOUR)
+        time.sleep(0.5)
+        assert len(notices(lab, "slow@stale-for-ever.lab")) == 1 and not d.events("expired")
+        switches.set(wall=12 * HOUR)
         last = notices(lab, "slow@stale-for-ever.lab", 2)[-1]
         assert (last.recipients[0]["Action"], last.recipients[0]["Status"]) == ("failed", "5.4.7")
         switches.set()
@@ -373,6 +396,21 @@ def test_clock_set_back(lab, switches):
         wait(lambda: received(lab, "clock.lab"), 9, "delivery by the right clock")
 
 
+def test_clock_set_forward(lab, switches):
+    """R-SMTP-65: a machine that learns the right time gives nothing up for it."""
+    switches.set()
+    with Queue(lab, {"retry": "10s"}, env=switches.env) as d:
+        d.put("a@step.lab")
+        wait(lambda: d.tries("a@step.lab"), 5, "a try")
+        switches.set(wall=10 * DAY)
+        wait(lambda: len(d.tries("a@step.lab")) == 2, 8, "a try ten days later")
+        assert d.tries("a@step.lab")[-1]["status"] == "deferred"
+        switches.set(wall=10 * DAY + 60)
+        wait(lambda: received(lab, "step.lab"), 8, "delivery")
+    assert not d.events("expired") and not d.events("bounce")
+    switches.set()
+
+
 def test_slow_disk(lab, switches):
     """An fsync that takes its time holds up nobody's SMTP."""
     switches.set(fsync=400)
@@ -409,7 +447,7 @@ def test_disk_gives_errors(lab, switches, octet):
 def test_full_disk_keeps_the_notice_owed(lab, switches):
     """No room for a notice: the failure is kept, and told when there is room again."""
     switches.set()
-    d = Queue(lab, env=switches.env)
+    d = Queue(lab, {"retry": "3h", "lifetime": "3h"}, env=switches.env)
     state = d.conf and re.search("state_dir = (.*)", open(d.conf).read()).group(1)
     os.makedirs(state)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", state], check=True)
