@@ -374,6 +374,14 @@ void spool_task_drop_job(struct spool_task *t, struct spool_job **job)
 
 /* ---- beginning ---- */
 
+/* No client gets one accepted; but what lies on a disk for days may be anything. */
+static void refuse_homeless(struct spool_recipient *r, time_t now)
+{
+	outcome_refuse_text(&r->last, REASON_BAD_ADDRESS, "<%s> has no domain", r->address);
+	r->is_failed = true;
+	r->next_try = now;
+}
+
 /* A little ahead: recipients of one domain shall go together. */
 static enum spool_stage first_stage(struct spool_recipient *r, time_t now)
 {
@@ -381,6 +389,8 @@ static enum spool_stage first_stage(struct spool_recipient *r, time_t now)
 
 	if (r->must_bounce)
 		r->is_failed = true;
+	else if (!r->is_failed && !r->domain[0])
+		refuse_homeless(r, now);
 	if (r->is_failed)
 		return r->must_bounce || r->next_try <= now ? STAGE_CHANGED : STAGE_RESTS;
 	return r->next_try <= now + AHEAD ? STAGE_WAITS : STAGE_RESTS;

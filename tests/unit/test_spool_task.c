@@ -335,6 +335,22 @@ static void owed_from_before(void **state)
 	answer_settle();
 }
 
+static void no_domain(void **state)
+{
+	static const char *const addresses[] = {"a@", "b@y"};
+	size_t from = 0;
+
+	(void)state;
+	begin(message_to(addresses, 2));
+	expect("failed(a@) ");
+	assert_non_null(
+	    strstr(spool_task_message(stage.task)->recipients[0].last.text, "bad-address"));
+	assert_string_equal(spool_task_next_domain(stage.task, &from), "y");
+	answer_notice(true);
+	expect("settle(a@ done) ");
+	answer_settle();
+}
+
 static void nobody_to_tell(void **state)
 {
 	struct spool_message *m = message_to(three, 1);
@@ -495,6 +511,7 @@ int main(void)
 	    TEST("R-SMTP-54, R-SMTP-65: first the sender, then the disk", told_before_stored),
 	    TEST("R-SMTP-65: a notice that finds no room is owed", untold_is_kept),
 	    TEST("failures from before share a notice", owed_from_before),
+	    TEST("a recipient without a domain is bounced", no_domain),
 	    TEST("a notice begets none", nobody_to_tell),
 	    TEST("R-SMTP-65: late after 4 hours, over after [spool] lifetime", late_and_over),
 	    TEST("a limit of ours is no try", busy_is_no_try),
