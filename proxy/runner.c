@@ -2,7 +2,8 @@
  * runner.c - see runner.h.
  *
  * The spool gives what is due, longest due first. At most so many deliveries run at once, and only
- * a few for one domain: a destination that hangs must not hold up all others.
+ * a few for one domain or one message: destinations that hang must not hold up all others. The last
+ * few are for mail that was never tried and for notices, one for each message.
  */
 #include "proxy/runner.h"
 
@@ -21,6 +22,8 @@
 
 enum {
 	JOBS_MAX = 50,
+	JOBS_RESERVE = 10, /* of these */
+	TASK_JOBS_MAX = 10,
 	DOMAIN_JOBS_MAX = 4,
 	ASK_MAX = 50,
 	TASKS_MAX = 500,        /* messages in work */
@@ -47,6 +50,7 @@ struct runner {
 	struct proxy *proxy;
 	struct task *tasks;
 	size_t task_count, recipient_count;
+	bool has_sent_back; /* a message there was no room for, since a task ended */
 	struct job *jobs;
 	size_t job_count;
 	ev_timer ask; /* the next question */
@@ -63,7 +67,18 @@ static void on_due(struct spool_message *message, void *arg);
 
 static bool is_full(const struct runner *r)
 {
-	return r->task_count >= TASKS_MAX || r->recipient_count >= RECIPIENTS_MAX;
+	return r->task_count >= TASKS_MAX || r->recipient_count >= RECIPIENTS_MAX ||
+	       r->has_sent_back;
+}
+
+/*
+ * An answer may bring more than there was room for. One message alone always has room; and whoever
+ * was sent back is not overtaken.
+ */
+static bool has_room(const struct runner *r, const struct spool_message *message)
+{
+	return !r->task_count ||
+	       (!r->has_sent_back && r->recipient_count + message->count <= RECIPIENTS_MAX);
 }
 
 static void ask_in(struct runner *r, double seconds)
@@ -137,6 +152,7 @@ static void end_if_over(struct runner *r, struct task *t)
 		return;
 	r->task_count--;
 	r->recipient_count -= spool_task_message(t->task)->count;
+	r->has_sent_back = false;
 	DL_DELETE(r->tasks, t);
 	spool_task_free(&t->task);
 	free(t);
@@ -165,6 +181,11 @@ static void on_due(struct spool_message *message, void *arg)
 	t = find_task(r, message->id);
 	if (t) {
 		spool_task_take_again(t->task, &message);
+		return;
+	}
+	if (!has_room(r, message)) {
+		r->has_sent_back = true;
+		spool_give_back(r->proxy->spool, &message);
 		return;
 	}
 	r->given_count++;
@@ -220,12 +241,32 @@ static void start_job(struct runner *r, struct spool_task *task, const char *dom
 		remove_job(j);
 }
 
+/* A notice, or something that was never tried. */
+static bool is_new(const struct spool_message *message)
+{
+	for (size_t i = 0; i < message->count; i++) {
+		if (!message->recipients[i].tries)
+			return true;
+	}
+	return message->is_notice;
+}
+
+static bool has_slot(const struct runner *r, const struct spool_task *task)
+{
+	size_t jobs = spool_task_jobs(task);
+
+	if (r->job_count >= JOBS_MAX || jobs >= TASK_JOBS_MAX)
+		return false;
+	return r->job_count < JOBS_MAX - JOBS_RESERVE ||
+	       (!jobs && is_new(spool_task_message(task)));
+}
+
 static void start_jobs(struct runner *r, struct spool_task *task)
 {
 	const char *domain;
 	size_t from = 0;
 
-	while (r->job_count < JOBS_MAX && (domain = spool_task_next_domain(task, &from))) {
+	while (has_slot(r, task) && (domain = spool_task_next_domain(task, &from))) {
 		if (jobs_for(r, domain) < DOMAIN_JOBS_MAX)
 			start_job(r, task, domain);
 	}
@@ -236,7 +277,7 @@ static void put_off_crowd(struct runner *r)
 {
 	struct task *t;
 
-	if (!is_full(r) || r->job_count == JOBS_MAX)
+	if (!is_full(r) || r->job_count >= JOBS_MAX - JOBS_RESERVE)
 		return;
 	DL_FOREACH(r->tasks, t)
 	{
