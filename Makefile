@@ -167,6 +167,7 @@ install: all
 	install -D -m 644 packaging/danelaw.conf $(DESTDIR)$(DOCDIR)/danelaw.conf
 	install -D -m 644 -t $(DESTDIR)$(DOCDIR) packaging/check.schema.json packaging/explain.schema.json
 	install -D -m 644 -t $(DESTDIR)$(DOCDIR) $(TRANSPARENT:%=packaging/%)
+	sed -i 's|/usr/local|$(PREFIX)|g' $(DESTDIR)$(DOCDIR)/danelaw-nft.service
 	install -D -m 644 README.md $(DESTDIR)$(DOCDIR)/README.md
 
 uninstall:

@@ -29,9 +29,9 @@ static const struct dsn_reason reasons[REASON_COUNT] = {
 		"could not be found safely.",
 		"The DNS operator of the recipient's domain can mend this; please let them know." },
 	[REASON_DNS_FAILED] = {
-		"The DNS servers of the recipient's domain gave no usable answer, so its mail server could not be found.",
-		"The DNS operator of the recipient's domain can mend this. If mail to other domains fails alike, "
-		"your own mail administrator should know." },
+		"DNS gave no usable answer, so the recipient's mail server could not be found.",
+		"If mail to other domains fails alike, it is the DNS of the host that sends this, and your own mail "
+		"administrator can mend it; else the DNS operator of the recipient's domain." },
 	[REASON_NO_SUCH_DOMAIN] = { "The recipient's domain does not exist.", CHECK_ADDRESS },
 	[REASON_NO_MAIL_HOST] = {
 		"The recipient's domain exists, but it has no mail server.", CHECK_ADDRESS },

@@ -87,8 +87,11 @@ static int complain_right(const struct queue *q)
 	while (stat(path, &st) && (slash = strrchr(path, '/')))
 		*slash = '\0';
 	owner = getpwuid(st.st_uid);
-	snprintf(text, sizeof text, "%s: permission denied; be root or %s (sudo -u %s danelaw ...)",
-	    q->directory, owner ? owner->pw_name : "its owner", owner ? owner->pw_name : "OWNER");
+	snprintf(text, sizeof text, "%s: permission denied; be %s%s", q->directory,
+	    st.st_uid ? "root or " : "root",
+	    !st.st_uid ? ""
+	    : owner    ? owner->pw_name
+		       : "its owner");
 	free(path);
 	return complain(text);
 }
@@ -154,6 +157,12 @@ static void list_one(const char *id, const struct spool_message *message, void *
 		queue_print_entry(&l->queue->page, message, l->queue->now);
 }
 
+/* Which one: without -c, another user's danelaw keeps its mail elsewhere. */
+static void tell_empty(const struct queue *q)
+{
+	page_text(&q->page, 0, 0, PAGE_PLAIN, "the spool is empty (%s)", q->directory);
+}
+
 static void conclude(const struct listing *l)
 {
 	const struct page *page = &l->queue->page;
@@ -165,7 +174,7 @@ static void conclude(const struct listing *l)
 		json_put(document, "damaged", json_incref(l->damaged));
 		json_print(page->out, document);
 	} else if (!l->count && !l->damaged_count) {
-		page_text(page, 0, 0, PAGE_PLAIN, "the spool is empty");
+		tell_empty(l->queue);
 	} else {
 		page_gap(page);
 		page_text(page, 0, 0, PAGE_PLAIN, "%zu message%s, %zu recipient%s", l->count,
@@ -312,7 +321,7 @@ static int retry_all(struct queue *q)
 	if (result != SPOOL_DONE)
 		return complain(why);
 	if (!ids.count)
-		page_text(&q->page, 0, 0, PAGE_PLAIN, "the spool is empty");
+		tell_empty(q);
 	return ids.count ? tell_order(q, "tried now", total) : EX_OK;
 }
 

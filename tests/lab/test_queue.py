@@ -64,7 +64,7 @@ def kept(lab):
 
 
 def test_empty(kept):
-    assert queue(kept) == "the spool is empty\n"
+    assert queue(kept) == "the spool is empty (%s/spool)\n" % kept.state
     assert "no message" in queue(kept, "show", "0641c3b5d2a91f-5f0c2d7e91aa", code=69)
 
 
