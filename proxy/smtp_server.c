@@ -285,13 +285,22 @@ void smtp_server_greet(struct session *s)
 	session_reply(s, 220, NULL, text);
 }
 
+/* Whom a recipient was accepted for would not know what became of it: that message is let end. */
+static void on_too_many_refused(struct session *s)
+{
+	if (transaction_has_accepted(s->transaction))
+		transaction_take_no_more(s->transaction);
+	else
+		close_misbehaving(s);
+}
+
 void smtp_server_recipient(struct session *s, const struct outcome *outcome)
 {
 	session_reply_outcome(s, outcome);
 	if (outcome->code / 100 == 2)
 		s->refused_recipients = 0;
 	else if (outcome->code / 100 == 5 && ++s->refused_recipients >= REFUSED_RECIPIENTS_MAX)
-		close_misbehaving(s);
+		on_too_many_refused(s);
 }
 
 void smtp_server_final(struct session *s, const struct outcome *outcome)

@@ -213,11 +213,7 @@ static void begin_queueing(struct transaction *t)
 
 bool transaction_data(struct transaction *t)
 {
-	bool any = false;
-
-	for (size_t i = 0; i < t->recipient_count; i++)
-		any |= t->recipients[i]->is_promised;
-	if (!any)
+	if (!transaction_has_accepted(t))
 		return false;
 	if (is_queueing(t))
 		begin_queueing(t);
@@ -343,7 +339,7 @@ static void log_all(struct transaction *t, const struct delivery_log *log)
 			log_refused_here(t, i, log);
 	}
 	if (t->refused_surplus)
-		log_warning("session=%s %zu recipients beyond [limits] recipients were told to "
+		log_warning("session=%s %zu further recipients were told to "
 			    "come in another transaction",
 		    t->session, t->refused_surplus);
 }

@@ -45,6 +45,10 @@ struct transaction *transaction_new(struct proxy *proxy, const struct transactio
  * transaction_next_answer(), in order. */
 void transaction_add_recipient(struct transaction *transaction, const struct smtp_command *rcpt);
 
+/* Every further one is told to come in another transaction. */
+void transaction_take_no_more(struct transaction *transaction);
+bool transaction_has_accepted(const struct transaction *transaction); /* and said so */
+
 /* The next recipient's outcome, once each, in the order of RCPT; NULL: none, or not known yet. */
 const struct outcome *transaction_next_answer(struct transaction *transaction);
 bool transaction_owes_answers(const struct transaction *transaction);

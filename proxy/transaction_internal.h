@@ -48,6 +48,7 @@ struct transaction {
 	size_t surplus; /* further RCPTs that wait for their refusal: they come last and cost no
 			   memory */
 	size_t refused_surplus;
+	bool is_full; /* every further RCPT is surplus */
 	struct outlet *outlets;
 	size_t outlet_count;
 

@@ -162,7 +162,7 @@ void transaction_add_recipient(struct transaction *t, const struct smtp_command 
 	struct outlet *o;
 	bool apart;
 
-	if (t->recipient_count == t->proxy->conf->limits.recipients) {
+	if (t->is_full || t->recipient_count == t->proxy->conf->limits.recipients) {
 		t->surplus++;
 		return;
 	}
@@ -179,6 +179,17 @@ void transaction_add_recipient(struct transaction *t, const struct smtp_command 
 	delivery_add_recipient(o->delivery, r);
 }
 
+void transaction_take_no_more(struct transaction *t) { t->is_full = true; }
+
+bool transaction_has_accepted(const struct transaction *t)
+{
+	for (size_t i = 0; i < t->recipient_count; i++) {
+		if (t->recipients[i]->is_promised)
+			return true;
+	}
+	return false;
+}
+
 /* ---- answers ---- */
 
 static const struct outcome *refuse_surplus(struct transaction *t)
@@ -189,9 +200,13 @@ static const struct outcome *refuse_surplus(struct transaction *t)
 		return NULL;
 	t->surplus--;
 	t->refused_surplus++;
-	outcome_refuse_text(&refusal, REASON_TOO_MANY_RECIPIENTS,
-	    "at most %u recipients in one transaction; send the rest in another",
-	    t->proxy->conf->limits.recipients);
+	if (t->is_full)
+		outcome_refuse_text(&refusal, REASON_TOO_MANY_RECIPIENTS,
+		    "too many were refused; send the rest in another transaction");
+	else
+		outcome_refuse_text(&refusal, REASON_TOO_MANY_RECIPIENTS,
+		    "at most %u recipients in one transaction; send the rest in another",
+		    t->proxy->conf->limits.recipients);
 	return &refusal;
 }
 

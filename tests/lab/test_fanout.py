@@ -188,6 +188,21 @@ def test_three_destinations(danelaw, receivers):
         case.check(danelaw, receivers)
 
 
+def test_accepted_one_survives_refused_ones(danelaw, receivers):
+    """R-NET-13, R-SMTP-57: whoever was told 250 is not dropped for a bad list of recipients."""
+    with Smtp(danelaw.server) as c:
+        c("MAIL FROM:<%s>" % SENDER, 250)
+        c("RCPT TO:<list@dot-yes-1.fan.lab>", 250)
+        for n in range(20):
+            c("RCPT TO:<list%d@rcpt-no-1.fan.lab>" % n, 550)
+        assert c("RCPT TO:<list@dot-yes-2.fan.lab>", 452).startswith("452 4.5.3 too-many-recipients")
+        c.data(message("list"), 250)
+        c("MAIL FROM:<%s>" % SENDER, 250)
+        c("RCPT TO:<list@rcpt-no-1.fan.lab>", 550)
+        c.reply(421)
+    assert had(receivers["dot-yes"], "list") == ["list@dot-yes-1.fan.lab"]
+
+
 # ---- one that holds the others up ----
 
 def test_stalled_one_falls_out(danelaw, receivers, hop):
