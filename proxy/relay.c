@@ -6,6 +6,7 @@
  */
 #include "proxy/relay.h"
 
+#include "conf/clock.h"
 #include "conf/conf.h"
 #include "proxy/delivery.h"
 #include "proxy/received.h"
@@ -147,6 +148,59 @@ static size_t room(const struct relay *r)
 	return least;
 }
 
+/* The only one without room; NULL: they all have room, or several have none. */
+static struct outlet *find_holder(const struct relay *r)
+{
+	struct outlet *holder = NULL;
+	size_t writing = 0;
+
+	for (struct outlet *o = r->outlets; o; o = o->next) {
+		if (!delivery_is_writing(o->delivery))
+			continue;
+		writing++;
+		if (delivery_room(o->delivery) >= ROOM)
+			continue;
+		if (holder)
+			return NULL;
+		holder = o;
+	}
+	return writing > 1 ? holder : NULL;
+}
+
+/* It counts only while there is something to be had from the client. */
+static void note_holder(struct relay *r, bool has_input)
+{
+	double now = clock_steady();
+
+	if (r->holder)
+		r->holder->held += now - r->held_since;
+	r->holder = has_input && !r->is_over ? find_holder(r) : NULL;
+	r->held_since = now;
+}
+
+double relay_patience_left(const struct relay *r, double patience)
+{
+	double left;
+
+	if (!r->holder)
+		return 0;
+	left = patience - r->holder->held;
+	return left > 0.001 ? left : 0.001;
+}
+
+void relay_drop_holder(struct relay *r)
+{
+	struct outcome outcome;
+
+	if (!r->holder || !delivery_is_writing(r->holder->delivery))
+		return;
+	outcome_refuse_text(&outcome, REASON_CONNECTION_LOST,
+	    "%s took the message too slowly and kept others waiting",
+	    delivery_domain(r->holder->delivery));
+	delivery_abort(r->holder->delivery, &outcome);
+	r->holder = NULL;
+}
+
 /* A refused message is read to its end so that the reply arrives, but not for ever. */
 static bool is_drained_enough(struct relay *r, size_t taken)
 {
@@ -163,7 +217,7 @@ static enum relay_progress end(struct relay *r, const struct body_source *source
 	return source->is_broken(source->arg) ? RELAY_MOVING : RELAY_ENDED;
 }
 
-enum relay_progress relay_pump(struct relay *r, const struct body_source *source)
+static enum relay_progress pump(struct relay *r, const struct body_source *source)
 {
 	char out[CHUNK];
 	const char *in;
@@ -183,6 +237,16 @@ enum relay_progress relay_pump(struct relay *r, const struct body_source *source
 		}
 	}
 	return RELAY_MOVING;
+}
+
+enum relay_progress relay_pump(struct relay *r, const struct body_source *source)
+{
+	enum relay_progress progress = pump(r, source);
+	size_t len;
+
+	source->peek(source->arg, &len);
+	note_holder(r, len > 0);
+	return progress;
 }
 
 void relay_release(struct relay *r) { digest_free(&r->digest); }

@@ -2,9 +2,9 @@
  * relay.h - the body of a message on its way: from its source to every next hop that takes it, and
  * beside them into the spool.
  *
- * One scan serves all. The slowest next hop sets the pace; one that stalls or fails falls out and
- * the others go on (R-SMTP-76). What is wrong with the message itself ends it for all. The final
- * dot is not sent here. A part of transaction.
+ * One scan serves all. The slowest next hop sets the pace; one that stalls or fails, or holds up
+ * the others for too long in all, falls out and the others go on (R-SMTP-76). What is wrong with
+ * the message itself ends it for all. The final dot is not sent here. A part of transaction.
  */
 #ifndef PROXY_RELAY_H
 #define PROXY_RELAY_H
@@ -36,6 +36,7 @@ struct outlet {
 	struct delivery *delivery;
 	bool is_apart;   /* for one recipient who may have this message already */
 	bool is_further; /* claimed from the pool */
+	double held;     /* seconds that it alone kept the others waiting */
 	struct outlet *next;
 };
 bool outlets_are_writing(const struct outlet *outlets); /* any of them */
@@ -51,6 +52,8 @@ struct relay {
 	bool must_close;        /* and no further command from this client */
 	bool is_over;           /* nothing more is taken from the source */
 	struct digest *digest;  /* of what the client sent */
+	struct outlet *holder;  /* keeps all others waiting now; NULL: none */
+	double held_since;      /* of the steady clock */
 };
 
 /* Writes the Received field. outlets and draft stay the caller's. */
@@ -65,6 +68,11 @@ enum relay_progress {
 
 /* Moves what can be moved now, to the end of the message and no octet further. */
 enum relay_progress relay_pump(struct relay *relay, const struct body_source *source);
+
+/* What is left of `patience` for the one that holds up all others; 0: nobody does. */
+double relay_patience_left(const struct relay *relay, double patience);
+/* That one falls out. */
+void relay_drop_holder(struct relay *relay);
 
 void relay_release(struct relay *relay);
 

@@ -67,6 +67,8 @@ static void on_patience_over(struct ev_loop *loop, ev_timer *w, int revents)
 	(void)loop, (void)revents;
 	if (t->state == COMMIT)
 		keep_on_patience_over(t);
+	else if (t->state == BODY)
+		relay_drop_holder(&t->relay);
 	t->callback(t->arg);
 }
 
@@ -233,8 +235,18 @@ enum transaction_data transaction_data_reply(const struct transaction *t)
 
 void transaction_pump(struct transaction *t, const struct body_source *source)
 {
-	if (t->state == BODY && relay_pump(&t->relay, source) != RELAY_MOVING)
+	double left;
+
+	if (t->state != BODY)
+		return;
+	ev_timer_stop(t->proxy->loop, &t->patience);
+	if (relay_pump(&t->relay, source) != RELAY_MOVING) {
 		final_begin(t);
+		return;
+	}
+	left = relay_patience_left(&t->relay, t->proxy->conf->timeouts.data_block);
+	if (left > 0)
+		transaction_set_patience(t, left);
 }
 
 bool transaction_has_ended_body(const struct transaction *t) { return t->state > BODY; }

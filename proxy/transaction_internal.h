@@ -62,7 +62,8 @@ struct transaction {
 	struct outcome outcome; /* of the message as a whole */
 	bool is_told_each;      /* LMTP, and the client has sent the message */
 	size_t told;            /* replies, or recipients looked at */
-	ev_timer patience;      /* ENVELOPE: for a queueing client's answer; COMMIT: for the disk */
+	ev_timer patience; /* ENVELOPE: for a queueing client's answer; BODY: for the slowest next
+			      hop; COMMIT: for the disk */
 
 	struct transaction *prev, *next; /* FINAL: among proxy->finals */
 };

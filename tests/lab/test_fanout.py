@@ -224,6 +224,28 @@ def test_stalled_one_falls_out(danelaw, receivers, hop):
     assert not has_dot(stuck.mx)
 
 
+def test_slow_one_falls_out(danelaw, receivers, hop):
+    """R-SMTP-76: who takes data, but keeps the others waiting for data_block in all, leaves, too."""
+    def sips(c, line):
+        c.say("354 go on")
+        c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        while c.sock.recv(20000):
+            time.sleep(0.1)
+        raise Gone("as told")
+    slow = hop(replies={"DATA": sips})
+    case = Case("slow", ["dot-yes"])
+    with Smtp(danelaw.server) as c:
+        c("MAIL FROM:<%s>" % SENDER, 250)
+        c("RCPT TO:<%s>" % case.recipients[0], 250)
+        c("RCPT TO:<slow@%s>" % slow.domain, 250)
+        started = time.monotonic()
+        c.data(message("slow", *["x" * 900] * 6000), 250)
+    assert time.monotonic() - started < 8
+    assert spooled(danelaw, "slow") == {"slow@" + slow.domain: "retry"}
+    assert "took the message too slowly" in danelaw.log
+    assert len(receivers["dot-yes"].messages[-1].data) > 5400000
+
+
 # ---- many domains ----
 
 @contextlib.contextmanager
