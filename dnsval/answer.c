@@ -252,8 +252,12 @@ struct dns_answer *dns_answer_parse(const char *question, enum dns_type type, in
 	answer = &owner->answer;
 	wrong = read_packet(owner, packet, len);
 	if (wrong) {
+		bool excess = answer->excess;
+
 		dns_answer_free(&answer);
-		return dns_answer_failed(question, type, wrong);
+		answer = dns_answer_failed(question, type, wrong);
+		answer->excess = excess;
+		return answer;
 	}
 	answer->state = sec == SEC_SECURE ? DNS_SECURE : DNS_INSECURE;
 	return answer;

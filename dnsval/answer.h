@@ -49,6 +49,7 @@ struct dns_answer {
 	enum dns_type type;
 	enum dns_state state;
 	bool bogus;    /* failed because validation said so */
+	bool excess;   /* failed because there is more than is read: asking again is no help */
 	bool busy;     /* failed because too many lookups were under way; nothing was asked */
 	bool nxdomain; /* the name (end of the chain) does not exist */
 	bool via_cname;

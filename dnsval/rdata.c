@@ -194,8 +194,11 @@ static const char *add_tlsa(struct rdata_store *store, const struct rdata *rdata
 	size_t len = rdata->len - 3;
 
 	/* Cutting could remove the record that matches, or leave only unusable ones (R-DNS-30). */
-	if (answer->count == DNS_TLSA_MAX || store->used + len > DNS_TLSA_OCTETS_MAX)
-		return "there are too many TLSA records";
+	answer->excess = answer->count == DNS_TLSA_MAX || store->used + len > DNS_TLSA_OCTETS_MAX;
+	if (answer->excess)
+		return answer->count == DNS_TLSA_MAX
+			   ? "there are too many TLSA records, more than 100"
+			   : "there are too many TLSA records, more than 65536 octets";
 	answer->tlsa[answer->count++] = (struct dns_tlsa){
 	    .usage = fixed[0],
 	    .selector = fixed[1],

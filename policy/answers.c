@@ -7,6 +7,7 @@
 #include "policy/answers.h"
 
 #include "conf/mem.h"
+#include "policy/bogus.h"
 
 #include <assert.h>
 #include <string.h>
@@ -70,6 +71,7 @@ void answer_refusal(const struct dns_answer *answer, struct refusal *refusal)
 {
 	const char *type = dns_type_name(answer->type);
 	const char *why = answer->why[0] ? answer->why : "no reason given";
+	char brief[sizeof answer->why];
 
 	assert(answer->state == DNS_FAILED);
 	if (answer->busy)
@@ -78,9 +80,12 @@ void answer_refusal(const struct dns_answer *answer, struct refusal *refusal)
 		    type, answer->question);
 	else if (answer->bogus)
 		refusal_set(refusal, REASON_DNS_BOGUS,
-		    "the %s lookup of %s failed DNSSEC validation (%s): its owner must "
-		    "mend the zone",
-		    type, answer->question, why);
+		    "the %s lookup of %s failed DNSSEC validation: %s (%s)", type, answer->question,
+		    bogus_cause(bogus_kind(why)), bogus_brief(why, brief, sizeof brief));
+	else if (answer->excess)
+		refusal_set(refusal, REASON_DNS_FAILED,
+		    "the %s lookup of %s failed (%s): the owner of the zone must remove some", type,
+		    answer->question, why);
 	else
 		refusal_set(refusal, REASON_DNS_FAILED,
 		    "the %s lookup of %s failed (%s): try again later", type, answer->question,

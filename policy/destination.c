@@ -205,8 +205,8 @@ static void on_expired(struct ev_loop *loop, ev_timer *timer, int events)
 
 	(void)loop, (void)events;
 	refusal_set(&destination->refusal, REASON_DNS_FAILED,
-	    "the MX lookup of %s took longer than dns.total allows: try again later",
-	    destination->next_hop);
+	    "the MX lookup of %s took longer than %g s (dns.total): try again later",
+	    destination->next_hop, lookup->policy->conf->dns.total);
 	refuse(destination, POLICY_DEFER);
 	finish(lookup);
 }

@@ -111,6 +111,7 @@ static void answer_from_cache(struct sts_lookup *lookup, struct sts_answer *answ
 	if (is_in_force(cached)) {
 		note_use(mtasts, cached);
 		apply(answer, &cached->entry.policy);
+		answer->is_cached = true;
 		give_notice(answer, &lookup->notice, "the cached policy applies");
 	} else if (lookup->txt_failure.reason != REASON_NONE) {
 		answer->state = STS_DEFER;

@@ -215,16 +215,35 @@ static void on_address(const struct dns_answer *answer, void *arg)
 		proceed(lookup);
 }
 
+/* Which of them ended nowhere, for the one who must look there. */
+static void tell_open(const struct route_lookup *lookup, char *out, size_t size)
+{
+	static const char *const names[] = {[ASK_A] = "A",
+	    [ASK_AAAA] = "AAAA",
+	    [ASK_CNAME] = "CNAME",
+	    [ASK_TLSA_EXPANDED] = "TLSA",
+	    [ASK_TLSA_ORIGINAL] = "TLSA"};
+	size_t len = 0;
+
+	out[0] = '\0';
+	for (size_t i = 0; i < ASK_COUNT; i++)
+		if (lookup->questions[i].query)
+			len += (size_t)snprintf(out + len, size - len, "%s%s",
+			    len > 0 ? " and " : ", no answer to ", names[i]);
+}
+
 static void on_expired(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	struct route_lookup *lookup = timer->data;
 	struct route *route = lookup->route;
+	char open[64];
 
 	(void)loop, (void)events;
+	tell_open(lookup, open, sizeof open);
 	route->verdict = POLICY_DEFER;
 	refusal_set(&route->refusal, REASON_DNS_FAILED,
-	    "the lookups of %s for %s took longer than dns.total allows: try again later",
-	    route->host, lookup->destination->next_hop);
+	    "the lookups of %s for %s took longer than %g s (dns.total)%s: try again later",
+	    route->host, lookup->destination->next_hop, lookup->policy->conf->dns.total, open);
 	finish(lookup);
 }
 
