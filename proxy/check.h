@@ -4,6 +4,7 @@
  *     check_collect.c   asks: the destination and its routes from policy/, further DNS questions,
  *     check_probe.c     and each address through smtp_client, under the rule that mail would have
  *     check_judge.c     from what was collected to verdicts: what mail would get. Pure
+ *     check_advice.c   what a refusal means: what is wrong, who must mend it, and how. Pure
  *     check_findings.c  ... and to findings: what the destination's owner could mend. Pure
  *     check_text.c, check_json.c   print both
  *
@@ -148,9 +149,24 @@ struct check_verdict check_judge(const struct check *check);
 enum check_result check_result_of(enum reason reason);
 const char *check_result_name(enum check_result result); /* "authenticated", ... */
 
-/* Who must do what about a refusal; "" where its text says all. Static. */
+/* ---- what a refusal means (check_advice.c) ---- */
+
+/* What is wrong; who must do what about it, "" where the first says all; a command that shows it,
+ * or NULL. Not escaped. */
+struct check_words {
+	char *what, *advice, *test;
+};
+
+/* check NULL: nobody looked at the destination. `words` holds nothing yet. */
+void check_explain(
+    const struct check *check, const struct refusal *refusal, struct check_words *words);
+void check_words_release(struct check_words *words);
+
+/* The advice about this reason, whatever was seen. Static. */
 const char *check_advice(enum reason reason);
-const char *check_verdict_advice(const struct check_verdict *verdict);
+
+/* Whether the mail waits where it is and is tried again; else it bounces. */
+bool check_is_held(const struct refusal *refusal);
 
 /* ---- findings (check_findings.c) ---- */
 

@@ -5,7 +5,7 @@
  * A finding says what is so, whom it hurts, and what to do; where a TLSA record is wrong it is
  * shown as it stands in the zone, with the one that would be right.
  */
-#include "proxy/check.h"
+#include "proxy/check_findings.h"
 
 #include "conf/mem.h"
 #include "proxy/check_keys.h"
@@ -26,10 +26,8 @@ const char *check_severity_name(enum check_severity severity)
 	return names[severity];
 }
 
-/* host NULL: of the domain. The finding is valid until the next one is added. */
-__attribute__((format(printf, 5, 6))) static struct check_finding *add(
-    struct check_findings *findings, const char *code, enum check_severity severity,
-    const struct check_host *host, const char *format, ...)
+struct check_finding *check_add_finding(struct check_findings *findings, const char *code,
+    enum check_severity severity, const struct check_host *host, const char *format, ...)
 {
 	struct check_finding *finding;
 	char text[1024];
@@ -120,13 +118,13 @@ static void find_no_tlsa(const struct check_host *host, struct check_findings *f
 	    host->tlsa->count > 0)
 		return;
 	check_list_keys(host, &keys);
-	finding = add(findings, "signed-no-tlsa", CHECK_HINT, host,
+	finding = check_add_finding(findings, "signed-no-tlsa", CHECK_HINT, host,
 	    "The zone is signed, but there is no TLSA record: whoever sits on the way can take TLS "
 	    "away and read this mail. %s",
-	    fails_tls(host)         ? "TLS fails here; mend that first."
-	    : keys.count > 0        ? "Publish one."
-	    : check_was_tried(host) ? "The host offers no TLS; turn STARTTLS on first."
-				    : "Make one with `danelaw tlsa CERTIFICATE` and publish it.");
+	    fails_tls(host)           ? "TLS fails here; mend that first."
+	    : keys.count > 0          ? "Publish one."
+	    : check_was_reached(host) ? "The host offers no TLS; turn STARTTLS on first."
+				      : "Make one with `danelaw tlsa CERTIFICATE` and publish it.");
 	for (size_t i = 0; i < keys.count && !fails_tls(host); i++)
 		append_proposal(&finding->right, host, keys.items[i]);
 }
@@ -134,10 +132,56 @@ static void find_no_tlsa(const struct check_host *host, struct check_findings *f
 static void find_unsigned_tlsa(const struct check_host *host, struct check_findings *findings)
 {
 	if (has_tlsa(host, DNS_INSECURE))
-		add(findings, "unsigned-tlsa", CHECK_WARNING, host,
+		check_add_finding(findings, "unsigned-tlsa", CHECK_WARNING, host,
 		    "There are TLSA records, but the zone is not signed with DNSSEC, so that no "
 		    "sender may use them: they protect nobody. Sign the zone and publish its DS "
 		    "record at the parent.");
+}
+
+/* ---- TLSA records that no sender uses ---- */
+
+/* RFC 7672 3.1: usages 0 and 1 say nothing to a mail server; the rest does not exist, or cannot be
+ * what it says it is. */
+static void tell_unusable(const struct tlsa *record, char *out, size_t size)
+{
+	if (record->usage != TLSA_USAGE_TA && record->usage != TLSA_USAGE_EE)
+		snprintf(out, size, "of usage %d, and only 2 and 3 count in SMTP", record->usage);
+	else if (record->selector > 1)
+		snprintf(out, size, "of selector %d, which does not exist", record->selector);
+	else if (record->matching > 2)
+		snprintf(out, size, "of matching type %d, which does not exist", record->matching);
+	else
+		snprintf(out, size, "malformed: its data are not what %d %d %d says", record->usage,
+		    record->selector, record->matching);
+}
+
+static void find_unusable(const struct check_host *host, struct check_findings *findings)
+{
+	struct check_finding *finding;
+	struct check_keys keys;
+	struct tlsa record;
+	char *wrong = NULL, why[96], last[96] = "";
+
+	for (size_t i = 0; check_record(host, i, &record); i++) {
+		if (tlsa_is_usable(&record))
+			continue;
+		tell_unusable(&record, why, sizeof why);
+		memcpy(last, why, sizeof last);
+		append_record(&wrong, host, &record);
+	}
+	if (!wrong)
+		return;
+	finding = check_add_finding(findings, "tlsa-unusable", CHECK_WARNING, host,
+	    "A TLSA record protects nobody here: it is %s (RFC 6698 2.1, RFC 7672 3.1). %s", last,
+	    check_usable_count(host)
+		? "Remove it."
+		: "Because of it senders demand TLS, but cannot prove the host. "
+		  "In its place publish the 3 1 1 record of the host's key, read "
+		  "on the host itself (`danelaw tlsa`).");
+	finding->wrong = wrong;
+	check_list_keys(host, &keys);
+	for (size_t i = 0; i < keys.count && check_usable_count(host) == 0; i++)
+		append_proposal(&finding->right, host, keys.items[i]);
 }
 
 /* ---- TLSA records that do not fit ---- */
@@ -147,24 +191,15 @@ static bool is_mismatch(const struct check_address *address)
 	return address->refusal.reason == REASON_DANE_MISMATCH;
 }
 
-static bool names_authorities_only(const struct check_host *host)
-{
-	struct tlsa record;
-
-	for (size_t i = 0; check_record(host, i, &record); i++)
-		if (tlsa_is_usable(&record) && record.usage != TLSA_USAGE_TA)
-			return false;
-	return true;
-}
-
 static const char *mismatch_words(const struct check_host *host, bool has_wrong, bool has_right)
 {
-	if (names_authorities_only(host))
+	if (check_names_authorities_only(host))
 		return "Records of usage 2 name an authority, which the server must send along, "
 		       "the root included: mend its chain file, or publish a record for the key.";
 	if (has_right)
-		return "Publish the record for the key in use; remove what fits nothing once its "
-		       "TTL has passed.";
+		return "Its owner must read the key on the host itself, not from here, where "
+		       "somebody may stand between; if it is the one below, publish its record, "
+		       "and remove what fits nothing unless it is for a key still to come.";
 	if (has_wrong)
 		return "The right record is there, but senders heed only the strongest digest of a "
 		       "kind: remove the record that fits nothing.";
@@ -180,9 +215,9 @@ static void explain_mismatch(const struct check_host *host, const struct check_a
 	append_unused(&wrong, host);
 	for (size_t i = 0; i < address->key_count; i++)
 		append_proposal(&right, host, &address->keys[i]);
-	finding = add(findings, "mismatch", CHECK_FAULT, host,
-	    "%s presents a certificate that the TLSA records do not name, and will be refused by "
-	    "every sender that uses DANE. %s",
+	finding = check_add_finding(findings, "mismatch", CHECK_FAULT, host,
+	    "%s presents a certificate that the TLSA records do not name: senders that use DANE "
+	    "hold back their mail. %s",
 	    addr_ip(&address->address, text), mismatch_words(host, wrong != NULL, right != NULL));
 	finding->wrong = wrong;
 	finding->right = right;
@@ -210,7 +245,7 @@ static void find_authority_not_sent(const struct check_host *host, struct check_
 		if (record.usage != TLSA_USAGE_TA || !tlsa_is_usable(&record) ||
 		    check_is_live(host, &record))
 			continue;
-		add(findings, "ca-not-sent", CHECK_WARNING, host,
+		check_add_finding(findings, "ca-not-sent", CHECK_WARNING, host,
 		    "The TLSA record %s names an authority that is not in the chain which the "
 		    "server sends: it proves nothing. Add that CA's certificate to the server's "
 		    "chain file, the root included, or publish a 3 1 1 record in its place.",
@@ -239,7 +274,7 @@ static void find_other_key(const struct check_host *host, struct check_findings 
 		*(fits_any(host, keys.items[i]) ? &fit : &unfit) = keys.items[i];
 	if (!fit || !unfit || fit->chain.items[0].is_rsa == unfit->chain.items[0].is_rsa)
 		return;
-	finding = add(findings, "key-without-record", CHECK_FAULT, host,
+	finding = check_add_finding(findings, "key-without-record", CHECK_FAULT, host,
 	    "The server has two certificates, and only the one with the %s key is named by a TLSA "
 	    "record: senders to whom it shows the other one (%s) hold back their mail. Publish a "
 	    "record for that key too:",
@@ -268,6 +303,7 @@ static void tell_records(const struct check_host *host, bool live, char *out, si
 static void find_roll_over(const struct check_host *host, struct check_findings *findings)
 {
 	size_t usable = check_usable_count(host);
+	bool names_ca = check_names_authorities_only(host);
 	char live[400], idle[400];
 	struct check_keys keys;
 
@@ -277,14 +313,16 @@ static void find_roll_over(const struct check_host *host, struct check_findings 
 	tell_records(host, true, live, sizeof live);
 	tell_records(host, false, idle, sizeof idle);
 	if (usable == 1 && strcmp(live, "none") != 0)
-		add(findings, "one-record", CHECK_HINT, host,
-		    "There is one TLSA record (%s): the day the key changes, mail stops. Before "
-		    "that, publish a second one for the next key and wait for twice the TTL; "
-		    "`danelaw "
-		    "tlsa` prints both and the steps.",
-		    live);
+		check_add_finding(findings, "one-record", CHECK_HINT, host,
+		    "There is one TLSA record (%s): %s stops. Before that, publish a second one "
+		    "for the next %s and wait for twice the TTL; `danelaw tlsa` prints both and "
+		    "the steps.",
+		    live,
+		    names_ca ? "the day the certificate comes from another CA, mail"
+			     : "the day the key changes, mail",
+		    names_ca ? "CA" : "key");
 	else if (usable > 1)
-		add(findings, "several-records", CHECK_HINT, host,
+		check_add_finding(findings, "several-records", CHECK_HINT, host,
 		    "Of several TLSA records these are live: %s; not in use now: %s%s", live, idle,
 		    strcmp(idle, "none") != 0 ? " (the next key's, or an old one to remove)."
 					      : ".");
@@ -303,7 +341,7 @@ static void find_expiry(const struct check_host *host, time_t now, struct check_
 			if (record.usage != TLSA_USAGE_EE || record.selector != 0 ||
 			    tls_chain_find(&keys.items[k]->chain, &record) < 0 || end - now > SOON)
 				continue;
-			add(findings, "selector-0-expiry", CHECK_WARNING, host,
+			check_add_finding(findings, "selector-0-expiry", CHECK_WARNING, host,
 			    "The TLSA record has selector 0, which names this very certificate, "
 			    "and "
 			    "that %s %lld days: the renewed one will not fit. Publish its record "
@@ -325,104 +363,16 @@ static void find_half_signed(
 	if (!destination->is_mx)
 		return;
 	if (destination->mx_state == DNS_INSECURE && has_tlsa(host, DNS_SECURE))
-		add(findings, "unsigned-mx", CHECK_WARNING, host,
+		check_add_finding(findings, "unsigned-mx", CHECK_WARNING, host,
 		    "This host is signed and has TLSA records, but the MX record of %s that names "
 		    "it is not signed: whoever forges that sends the mail elsewhere. The owner of "
 		    "%s should sign the zone.",
 		    destination->next_hop, destination->next_hop);
 	if (destination->mx_state == DNS_SECURE && is_unsigned(host))
-		add(findings, "unsigned-host", CHECK_WARNING, host,
+		check_add_finding(findings, "unsigned-host", CHECK_WARNING, host,
 		    "%s is signed, but this MX host is not, so that DANE is impossible. Whoever "
 		    "runs the host should sign its zone and publish TLSA records.",
 		    destination->next_hop);
-}
-
-/* ---- MTA-STS ---- */
-
-static void find_sts_certificate(
-    const struct check_host *host, enum check_severity severity, struct check_findings *findings)
-{
-	struct check_keys keys;
-
-	check_list_keys(host, &keys);
-	for (size_t i = 0; i < keys.count; i++) {
-		const char *report = keys.items[i]->proof.report;
-
-		if (!report[0])
-			continue;
-		add(findings, "sts-certificate", severity, host,
-		    "The MTA-STS policy covers this host, but its certificate (%s key) is not what "
-		    "the policy asks, one of a trusted CA for the name %s: %s.",
-		    keys.items[i]->chain.items[0].key, host->route->host, report);
-		return;
-	}
-}
-
-static void find_sts_hosts(
-    const struct check *check, const struct sts_policy *policy, struct check_findings *findings)
-{
-	enum check_severity severity =
-	    policy->mode == STS_MODE_ENFORCE ? CHECK_FAULT : CHECK_WARNING;
-
-	for (size_t i = 0; i < check->host_count; i++) {
-		const struct check_host *host = &check->hosts[i];
-
-		if (sts_policy_matches(policy, host->route->host))
-			find_sts_certificate(host, severity, findings);
-		else
-			add(findings, "sts-mx", severity, host,
-			    "The MTA-STS policy of %s does not list this MX host%s. Add it to the "
-			    "policy and change the id of the _mta-sts record, or remove the MX "
-			    "record.",
-			    check->destination->next_hop,
-			    severity == CHECK_FAULT ? ": senders that honour it refuse the host"
-						    : "");
-	}
-}
-
-static bool covers_any(const struct check *check, const char *pattern)
-{
-	char *patterns[] = {(char *)pattern};
-	const struct sts_policy one = {.mx_count = 1, .mx = patterns};
-
-	for (size_t i = 0; i < check->host_count; i++)
-		if (sts_policy_matches(&one, check->hosts[i].route->host))
-			return true;
-	return false;
-}
-
-static void find_sts_out_of_step(
-    const struct check *check, const struct sts_policy *policy, struct check_findings *findings)
-{
-	for (size_t i = 0; i < policy->mx_count; i++)
-		if (!covers_any(check, policy->mx[i])) {
-			add(findings, "sts-out-of-step", CHECK_WARNING, NULL,
-			    "The MTA-STS policy lists %s, but no MX record names such a host. "
-			    "Policy and DNS are out of step: correct the one that is old.",
-			    policy->mx[i]);
-			return;
-		}
-}
-
-static void find_sts(const struct check *check, struct check_findings *findings)
-{
-	const struct sts_answer *answer = check->sts.answer;
-
-	if (!answer)
-		return;
-	if (answer->notice.reason != REASON_NONE)
-		add(findings, reason_code(answer->notice.reason), CHECK_WARNING, NULL,
-		    "MTA-STS is announced, but of no use: %s. Correct what is wrong, or remove the "
-		    "_mta-sts record.",
-		    answer->notice.text);
-	if (answer->state != STS_POLICY)
-		return;
-	find_sts_hosts(check, &answer->policy, findings);
-	find_sts_out_of_step(check, &answer->policy, findings);
-	if (answer->policy.mode == STS_MODE_TESTING)
-		add(findings, "sts-testing", CHECK_HINT, NULL,
-		    "The MTA-STS policy is in mode testing: it reports, and protects nobody. Once "
-		    "no failures are reported, set mode: enforce and change the id.");
 }
 
 /* ---- all ---- */
@@ -440,23 +390,41 @@ static void sort(struct check_findings *findings)
 	}
 }
 
+/* A host that mail does not reach has worse troubles than what a hint is about. */
+static void find_hints(const struct check *check, size_t index, struct check_findings *findings)
+{
+	const struct check_host *host = &check->hosts[index];
+
+	if (check_judge_host(check, index).result > CHECK_UNAUTHENTICATED)
+		return;
+	find_no_tlsa(host, findings);
+	if (has_tlsa(host, DNS_SECURE))
+		find_roll_over(host, findings);
+}
+
+static void find_wrong_records(
+    const struct check_host *host, time_t now, struct check_findings *findings)
+{
+	if (!has_tlsa(host, DNS_SECURE))
+		return;
+	find_unusable(host, findings);
+	find_mismatch(host, findings);
+	find_other_key(host, findings);
+	find_authority_not_sent(host, findings);
+	find_expiry(host, now, findings);
+}
+
 void check_find(const struct check *check, time_t now, struct check_findings *findings)
 {
 	for (size_t i = 0; i < check->host_count; i++) {
 		const struct check_host *host = &check->hosts[i];
 
 		find_unsigned_tlsa(host, findings);
-		find_no_tlsa(host, findings);
 		find_half_signed(check, host, findings);
-		if (!has_tlsa(host, DNS_SECURE))
-			continue;
-		find_mismatch(host, findings);
-		find_other_key(host, findings);
-		find_authority_not_sent(host, findings);
-		find_expiry(host, now, findings);
-		find_roll_over(host, findings);
+		find_wrong_records(host, now, findings);
+		find_hints(check, i, findings);
 	}
-	find_sts(check, findings);
+	check_find_sts(check, findings);
 	sort(findings);
 }
 

@@ -55,9 +55,13 @@ static json_t *date_json(time_t when)
 	return json_string(text);
 }
 
-static void put_verdict_of(json_t *object, const char *key, const struct check_verdict *verdict)
+static void put_verdict_of(
+    json_t *object, const char *key, const struct check *check, const struct check_verdict *verdict)
 {
+	struct check_words words;
 	json_t *v = json_object();
+
+	check_explain(check, &verdict->refusal, &words);
 
 	json_put(v, "result", json_string(check_result_name(verdict->result)));
 	json_put(v, "encrypted",
@@ -66,9 +70,10 @@ static void put_verdict_of(json_t *object, const char *key, const struct check_v
 	json_put(v, "policy", json_text(verdict->policy));
 	json_put(v, "reason", reason_json(verdict->refusal.reason));
 	json_put(v, "text", json_text(verdict->refusal.reason ? verdict->refusal.text : ""));
-	json_put(v, "advice", json_text(check_verdict_advice(verdict)));
+	json_put(v, "advice", json_text(words.advice));
 	json_put(v, "would_refuse", reason_json(verdict->would_refuse));
 	json_put(object, key, v);
+	check_words_release(&words);
 }
 
 /* ---- a host ---- */
@@ -200,7 +205,7 @@ static json_t *host_json(const struct check *check, size_t index)
 	json_put(object, "name", json_text(host->route->host));
 	json_put(object, "preference", json_integer(host->route->preference));
 	json_put(object, "port", json_integer(host->route->port));
-	put_verdict_of(object, "verdict", &verdict);
+	put_verdict_of(object, "verdict", check, &verdict);
 	json_put(object, "a", addresses_json(host->a));
 	json_put(object, "aaaa", addresses_json(host->aaaa));
 	json_put(object, "tlsa", tlsa_json(host));
@@ -288,7 +293,7 @@ json_t *check_json(const struct check *check, const struct check_verdict *verdic
 		json_array_append_new(found, finding_json(&findings->items[i]));
 	json_put(object, "given", json_text(check->given));
 	json_put(object, "name", json_text(check->name));
-	put_verdict_of(object, "verdict", verdict);
+	put_verdict_of(object, "verdict", check, verdict);
 	json_put(object, "findings", found);
 	json_put(object, "exception",
 	    json_text(check->destination && check->destination->exception

@@ -51,6 +51,16 @@ size_t check_usable_count(const struct check_host *host)
 	return count;
 }
 
+bool check_names_authorities_only(const struct check_host *host)
+{
+	struct tlsa record;
+
+	for (size_t i = 0; check_record(host, i, &record); i++)
+		if (tlsa_is_usable(&record) && record.usage != TLSA_USAGE_TA)
+			return false;
+	return true;
+}
+
 bool check_is_published(const struct check_host *host, const struct tlsa *record)
 {
 	struct tlsa other;
@@ -88,10 +98,12 @@ bool check_has_keys(const struct check_host *host)
 	return keys.count > 0;
 }
 
-bool check_was_tried(const struct check_host *host)
+bool check_was_reached(const struct check_host *host)
 {
 	for (size_t i = 0; i < host->address_count; i++)
-		if (host->addresses[i].outcome != CHECK_NOT_TRIED)
+		if (host->addresses[i].outcome == CHECK_READY ||
+		    (host->addresses[i].outcome == CHECK_FAILED &&
+			check_result_of(host->addresses[i].refusal.reason) == CHECK_REFUSED))
 			return true;
 	return false;
 }

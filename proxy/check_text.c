@@ -4,6 +4,7 @@
  */
 #include "proxy/check_print.h"
 
+#include "policy/bogus.h"
 #include "proxy/check_keys.h"
 #include "proxy/page.h"
 
@@ -39,7 +40,9 @@ static enum page_style style_of(const struct check_verdict *verdict)
 void check_verdict_words(const struct check_verdict *verdict, char *out, size_t size)
 {
 	if (verdict->result == CHECK_REFUSED)
-		snprintf(out, size, "REFUSED (%s)", reason_code(verdict->refusal.reason));
+		snprintf(out, size, "%s (%s)",
+		    check_is_held(&verdict->refusal) ? "HELD, not sent" : "REFUSED",
+		    reason_code(verdict->refusal.reason));
 	else if (verdict->result == CHECK_UNKNOWN)
 		snprintf(out, size, "NOT KNOWN NOW (%s)", reason_code(verdict->refusal.reason));
 	else if (verdict->would_refuse)
@@ -49,37 +52,28 @@ void check_verdict_words(const struct check_verdict *verdict, char *out, size_t 
 		snprintf(out, size, "%s (policy %s)", delivery_words(verdict), verdict->policy);
 }
 
-/* A handshake that failed by our demands tells little; one without any tells the rest. */
-static void print_without_demands(
-    const struct page *page, const struct check *check, const struct check_verdict *verdict)
-{
-	struct check_keys keys;
-
-	for (size_t i = 0; i < check->host_count; i++) {
-		check_list_keys(&check->hosts[i], &keys);
-		if (verdict->refusal.reason != REASON_TLS_HANDSHAKE || keys.count == 0)
-			continue;
-		page_text(page, MARGIN, MARGIN, PAGE_PLAIN,
-		    "Where nothing is demanded, %s speaks %s with %s.", check->hosts[i].route->host,
-		    keys.items[0]->proof.protocol, keys.items[0]->proof.cipher);
-		return;
-	}
-}
-
 static void print_verdict(
     const struct page *page, const struct check *check, const struct check_verdict *verdict)
 {
 	const char *name = check->name[0] ? check->name : check->given;
-	char words[128];
+	struct check_words words;
+	char title[128];
 
-	check_verdict_words(verdict, words, sizeof words);
-	page_text(page, 0, MARGIN, style_of(verdict), "%s: %s", name, words);
+	check_verdict_words(verdict, title, sizeof title);
+	page_text(page, 0, MARGIN, style_of(verdict), "%s: %s", name, title);
 	if (verdict->refusal.reason == REASON_NONE)
 		return;
-	page_text(page, MARGIN, MARGIN, PAGE_PLAIN, "%s.", verdict->refusal.text);
-	print_without_demands(page, check, verdict);
-	if (check_verdict_advice(verdict)[0])
-		page_text(page, MARGIN, MARGIN, PAGE_PLAIN, "%s", check_verdict_advice(verdict));
+	check_explain(check, &verdict->refusal, &words);
+	page_text(page, MARGIN, MARGIN, PAGE_PLAIN, "%s", words.what);
+	if (words.advice[0])
+		page_text(page, MARGIN, MARGIN, PAGE_PLAIN, "%s", words.advice);
+	if (words.test)
+		page_command(page, INNER, words.test);
+	if (check_is_held(&verdict->refusal) && !verdict->is_ourselves)
+		page_text(page, MARGIN, MARGIN, PAGE_PLAIN,
+		    "Until then mail waits at the client or in danelaw's spool and is tried "
+		    "again.");
+	check_words_release(&words);
 }
 
 /* ---- findings ---- */
@@ -92,26 +86,72 @@ static void print_records(const struct page *page, const char *caption, const ch
 	page_records(page, INNER + 2, lines);
 }
 
-static void print_finding(const struct page *page, const struct check_finding *finding)
+/* The verdict told it, with who must mend it; what is left are records to publish. */
+static bool is_of_verdict(const struct check_finding *finding, const struct check_verdict *verdict)
+{
+	static const struct {
+		const char *code;
+		enum reason reason;
+	} same[] = {{"mismatch", REASON_DANE_MISMATCH}, {"sts-certificate", REASON_STS_CERTIFICATE},
+	    {"sts-mx", REASON_STS_MX}, {"sts-out-of-step", REASON_STS_MX}};
+
+	for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+		if (!strcmp(finding->code, same[i].code) &&
+		    verdict->refusal.reason == same[i].reason &&
+		    (!finding->host[0] || strstr(verdict->refusal.text, finding->host)))
+			return true;
+	return false;
+}
+
+static void print_finding(const struct page *page, const struct check_finding *finding,
+    const struct check_verdict *verdict)
 {
 	static const enum page_style styles[] = {
 	    [CHECK_FAULT] = PAGE_BAD, [CHECK_WARNING] = PAGE_WARN, [CHECK_HINT] = PAGE_BOLD};
+	bool is_told = is_of_verdict(finding, verdict);
 
-	page_text(page, MARGIN, INNER, styles[finding->severity], "%s: %s%s%s",
-	    check_severity_name(finding->severity), finding->code, finding->host[0] ? ", " : "",
-	    finding->host);
-	page_text(page, INNER, INNER, PAGE_PLAIN, "%s", finding->text);
-	print_records(page, "in the zone now, and fits nothing:", finding->wrong);
-	print_records(page, "to be published:", finding->right);
+	if (is_told && !finding->wrong && !finding->right)
+		return;
+	page_gap(page);
+	if (!is_told) {
+		page_text(page, MARGIN, INNER, styles[finding->severity], "%s: %s%s%s",
+		    check_severity_name(finding->severity), finding->code,
+		    finding->host[0] ? ", " : "", finding->host);
+		page_text(page, INNER, INNER, PAGE_PLAIN, "%s", finding->text);
+	}
+	print_records(page,
+	    strcmp(finding->code, "tlsa-unusable") ? "in the zone now, and fits nothing:"
+						   : "in the zone now, and of no use:",
+	    finding->wrong);
+	print_records(page,
+	    finding->wrong ? "to be published, if the host's owner reads this key there:"
+			   : "to be published:",
+	    finding->right);
 }
 
 /* ---- what was seen ---- */
 
+/* For people: "insecure" sounds like a fault, and is no more than a zone without DNSSEC. */
+static const char *state_words(const struct dns_answer *answer)
+{
+	if (answer->state == DNS_FAILED)
+		return answer->bogus ? "bogus" : "failed";
+	return check_state_words(answer->state);
+}
+
+const char *check_state_words(enum dns_state state)
+{
+	return state == DNS_INSECURE ? "unsigned" : dns_state_name(state);
+}
+
 static void print_failed(const struct page *page, unsigned indent, const char *label,
     enum dns_state state, const char *why)
 {
+	char brief[256];
+
 	if (state == DNS_FAILED)
-		page_field(page, indent, indent + 10, label, PAGE_BAD, "lookup failed: %s", why);
+		page_field(page, indent, indent + 10, label, PAGE_BAD, "lookup failed: %s",
+		    bogus_brief(why, brief, sizeof brief));
 }
 
 static void print_mx(const struct page *page, const struct check *check)
@@ -123,17 +163,36 @@ static void print_mx(const struct page *page, const struct check *check)
 	else if (!destination->is_mx)
 		page_field(page, MARGIN, LABEL, "MX", PAGE_PLAIN,
 		    "none (%s): the domain is its own mail host",
-		    dns_state_name(destination->mx_state));
+		    check_state_words(destination->mx_state));
 	for (size_t i = 0; destination->is_mx && i < destination->host_count; i++)
 		page_field(page, MARGIN, LABEL, i == 0 ? "MX" : "",
 		    destination->mx_state == DNS_SECURE ? PAGE_PLAIN : PAGE_WARN,
 		    "%u %s (%s, TTL %u)", destination->hosts[i].preference,
-		    destination->hosts[i].name, dns_state_name(destination->mx_state),
+		    destination->hosts[i].name, check_state_words(destination->mx_state),
 		    check->mx_ttl);
 	if (destination->exception)
 		page_field(page, MARGIN, LABEL, "exception", PAGE_WARN, "section [domain %s%s]%s%s",
 		    destination->exception->below ? "." : "", destination->exception->name,
 		    destination->exception->reason[0] ? ": " : "", destination->exception->reason);
+}
+
+static bool lacks_name(const struct check_host *host)
+{
+	for (size_t i = 0; i < host->address_count; i++)
+		if (host->addresses[i].refusal.reason == REASON_DANE_NAME)
+			return true;
+	return false;
+}
+
+static const char *fit_words(const struct check_host *host, const struct tlsa *record)
+{
+	if (!tlsa_is_usable(record))
+		return "unusable for SMTP";
+	if (!check_is_live(host, record))
+		return check_has_keys(host) ? "fits nothing" : "not compared";
+	return record->usage == TLSA_USAGE_TA && lacks_name(host)
+		   ? "the chain fits, the name does not"
+		   : "fits";
 }
 
 static void print_tlsa(const struct page *page, const struct check_host *host)
@@ -145,22 +204,21 @@ static void print_tlsa(const struct page *page, const struct check_host *host)
 	print_failed(page, INNER, "TLSA", host->tlsa->state, host->tlsa->why);
 	if (host->tlsa->state == DNS_FAILED)
 		return;
-	page_field(page, INNER, INNER_LABEL, "TLSA", PAGE_PLAIN, "%s (%s%s)", host->tlsa_owner,
-	    host->tlsa->count ? "" : "none, ", dns_state_name(host->tlsa->state));
+	if (host->tlsa->count == 0)
+		page_field(page, INNER, INNER_LABEL, "TLSA", PAGE_PLAIN, "%s (none, %s)",
+		    host->tlsa_owner, state_words(host->tlsa));
+	else
+		page_field(page, INNER, INNER_LABEL, "TLSA", PAGE_PLAIN, "%s (%s, TTL %u)",
+		    host->tlsa_owner, state_words(host->tlsa), host->tlsa->ttl);
 	for (size_t i = 0; check_record(host, i, &record); i++) {
 		char brief[TLSA_TEXT];
-		bool is_usable = tlsa_is_usable(&record);
-		bool is_live = check_is_live(host, &record);
-		const char *words = !is_usable             ? "unusable for SMTP"
-				    : is_live              ? "fits"
-				    : check_has_keys(host) ? "fits nothing"
-							   : "not compared";
+		bool is_live = tlsa_is_usable(&record) && check_is_live(host, &record);
 
 		page_field(page, INNER, INNER_LABEL, "",
-		    is_live && is_usable   ? PAGE_GOOD
+		    is_live                ? PAGE_GOOD
 		    : check_has_keys(host) ? PAGE_WARN
 					   : PAGE_PLAIN,
-		    "%s: %s", tlsa_brief(&record, brief), words);
+		    "%s: %s", tlsa_brief(&record, brief), fit_words(host, &record));
 	}
 }
 
@@ -182,7 +240,8 @@ static void join_names(const struct tls_certificate *c, char *out, size_t size)
 		    (size_t)snprintf(out + len, size - len, "%s%s", i > 0 ? " " : "", c->names[i]);
 }
 
-static void print_key(const struct page *page, const struct check_key *key)
+static void print_key(
+    const struct page *page, const struct check_host *host, const struct check_key *key)
 {
 	const struct tls_certificate *leaf = &key->chain.items[0];
 	char from[CHECK_DATE], until[CHECK_DATE], names[512];
@@ -199,8 +258,9 @@ static void print_key(const struct page *page, const struct check_key *key)
 		page_field(page, INNER, INNER_LABEL, "", PAGE_DIM, "%s %s",
 		    i == 0 ? "issued by" : "sent:",
 		    i == 0 ? leaf->issuer : key->chain.items[i].subject);
-	page_field(page, INNER, INNER_LABEL, "", PAGE_DIM, "to a CA check: %s",
-	    key->proof.report[0] ? key->proof.report : "valid for this host");
+	page_field(page, INNER, INNER_LABEL, "", PAGE_DIM, "to a CA check: %s%s",
+	    key->proof.report[0] ? key->proof.report : "valid for this host",
+	    host->route->rule.need == TLS_DANE ? " (not asked by DANE)" : "");
 }
 
 static const char *address_words(const struct check_address *address)
@@ -228,13 +288,12 @@ static void print_tls(const struct page *page, const struct check_address *addre
 		page_field(page, INNER, INNER_LABEL, "", PAGE_PLAIN, "%s %s%s%s", proof->protocol,
 		    proof->cipher, proof->matched[0] ? ", proven by TLSA " : "", proof->matched);
 	else if (address->key_count > 0)
-		page_field(page, INNER, INNER_LABEL, "", PAGE_PLAIN,
-		    "%s %s, where nothing is demanded", address->keys[0].proof.protocol,
-		    address->keys[0].proof.cipher);
+		page_field(page, INNER, INNER_LABEL, "", PAGE_PLAIN, "%s %s, seen without checks",
+		    address->keys[0].proof.protocol, address->keys[0].proof.cipher);
 }
 
-static void print_address(const struct page *page, const struct check_address *address,
-    const struct check_verdict *verdict)
+static void print_address(const struct page *page, const struct check_host *host,
+    const struct check_address *address, const struct check_verdict *verdict)
 {
 	char text[ADDR_TEXT];
 
@@ -251,7 +310,21 @@ static void print_address(const struct page *page, const struct check_address *a
 		    address->tls_failure.text);
 	print_tls(page, address);
 	for (size_t i = 0; i < address->key_count; i++)
-		print_key(page, &address->keys[i]);
+		print_key(page, host, &address->keys[i]);
+}
+
+/* "A secure, AAAA none (secure)" */
+static void print_families(const struct page *page, const struct check_host *host)
+{
+	const struct dns_answer *answers[] = {host->a, host->aaaa};
+	char words[2][32];
+
+	for (size_t i = 0; i < 2; i++)
+		snprintf(words[i], sizeof words[i],
+		    answers[i]->count == 0 && answers[i]->state != DNS_FAILED ? "none (%s)" : "%s",
+		    state_words(answers[i]));
+	page_field(
+	    page, INNER, INNER_LABEL, "DNS", PAGE_PLAIN, "A %s, AAAA %s", words[0], words[1]);
 }
 
 static void print_host(const struct page *page, const struct check *check, size_t index,
@@ -267,11 +340,10 @@ static void print_host(const struct page *page, const struct check *check, size_
 	if (host->route->verdict != POLICY_CONNECT && !is_told(&host->route->refusal, of_domain))
 		page_text(page, INNER, INNER, PAGE_PLAIN, "%s", host->route->refusal.text);
 	if (host->a)
-		page_field(page, INNER, INNER_LABEL, "DNS", PAGE_PLAIN, "A %s, AAAA %s",
-		    dns_state_name(host->a->state), dns_state_name(host->aaaa->state));
+		print_families(page, host);
 	print_tlsa(page, host);
 	for (size_t i = 0; i < host->address_count; i++)
-		print_address(page, &host->addresses[i], of_domain);
+		print_address(page, host, &host->addresses[i], of_domain);
 }
 
 static void print_sts(const struct page *page, const struct check_sts *sts)
@@ -281,14 +353,15 @@ static void print_sts(const struct page *page, const struct check_sts *sts)
 	print_failed(page, MARGIN, "MTA-STS", sts->txt.state, sts->txt.why);
 	for (size_t i = 0; i < sts->txt.count; i++)
 		page_field(page, MARGIN, LABEL, "MTA-STS", PAGE_PLAIN, "%s (%s)", sts->txt.texts[i],
-		    dns_state_name(sts->txt.state));
+		    check_state_words(sts->txt.state));
 	if (sts->txt.state != DNS_FAILED && sts->txt.count == 0)
 		page_field(page, MARGIN, LABEL, "MTA-STS", PAGE_PLAIN, "no record (%s)",
-		    dns_state_name(sts->txt.state));
+		    check_state_words(sts->txt.state));
 	if (!answer)
 		return;
 	if (answer->state == STS_POLICY) {
-		page_field(page, MARGIN, LABEL, "", PAGE_PLAIN, "policy: mode %s, max_age %u",
+		page_field(page, MARGIN, LABEL, "", PAGE_PLAIN, "policy (%s): mode %s, max_age %u",
+		    answer->is_cached ? "kept from before" : "fetched now",
 		    sts_mode_name(answer->policy.mode), answer->policy.max_age);
 		for (size_t i = 0; i < answer->policy.mx_count; i++)
 			page_field(
@@ -312,10 +385,8 @@ void check_print_text(const struct page *page, const struct check *check,
     const struct check_verdict *verdict, const struct check_findings *findings)
 {
 	print_verdict(page, check, verdict);
-	for (size_t i = 0; i < findings->count; i++) {
-		page_gap(page);
-		print_finding(page, &findings->items[i]);
-	}
+	for (size_t i = 0; i < findings->count; i++)
+		print_finding(page, &findings->items[i], verdict);
 	page_gap(page);
 	if (!check->destination || check->destination->verdict != POLICY_CONNECT)
 		return;

@@ -66,6 +66,9 @@ struct explain {
 	enum check_result verdict;
 };
 
+/* What the refusal means; check_words_release(). */
+void explain_words(const struct explain *explain, struct check_words *words);
+
 /* What must be proven, in words: "TLS, proven by a TLSA record". Static. */
 const char *explain_need(enum tls_need need);
 

@@ -143,6 +143,15 @@ static json_t *code_json(enum reason reason)
 	return reason == REASON_NONE ? json_null() : json_string(reason_code(reason));
 }
 
+static void put_advice(json_t *document, const struct explain *explain)
+{
+	struct check_words words;
+
+	explain_words(explain, &words);
+	json_put(document, "advice", json_text(words.advice));
+	check_words_release(&words);
+}
+
 void explain_print_json(FILE *out, const struct explain *explain)
 {
 	json_t *document = json_object(), *lookups = json_array();
@@ -156,7 +165,7 @@ void explain_print_json(FILE *out, const struct explain *explain)
 	json_put(document, "result", json_string(check_result_name(explain->verdict)));
 	json_put(document, "reply", reply_json(&explain->outcome));
 	json_put(document, "reason", code_json(explain->outcome.reason));
-	json_put(document, "advice", json_text(check_advice(explain->outcome.reason)));
+	put_advice(document, explain);
 	json_put(document, "would_refuse", code_json(explain->result.would_refuse));
 	json_put(document, "settings", settings_json(explain->result.destination));
 	json_put(document, "decision", decision_json(explain));

@@ -28,28 +28,49 @@ const char *explain_need(enum tls_need need)
 
 /* ---- the reply ---- */
 
-static void print_reply(const struct page *page, const struct explain *explain)
+/* An address may be refused before there is an approach. */
+void explain_words(const struct explain *explain, struct check_words *words)
+{
+	const struct refusal *refusal = &explain->result.refusal,
+			     none = {explain->outcome.reason, ""};
+
+	check_explain(NULL, refusal->reason == explain->outcome.reason ? refusal : &none, words);
+}
+
+static const char *result_words(const struct explain *explain)
 {
 	static const char *const words[] = {[CHECK_AUTHENTICATED] = "AUTHENTICATED",
 	    [CHECK_UNAUTHENTICATED] = "DELIVERED, not authenticated",
 	    [CHECK_REFUSED] = "REFUSED",
-	    [CHECK_UNKNOWN] = "DEFERRED, try again later"};
+	    [CHECK_UNKNOWN] = "DEFERRED, tried again later"};
+
+	if (explain->verdict == CHECK_REFUSED && explain->outcome.code / 100 == 4)
+		return "HELD, not sent";
+	return words[explain->verdict];
+}
+
+static void print_reply(const struct page *page, const struct explain *explain)
+{
 	static const enum page_style styles[] = {[CHECK_AUTHENTICATED] = PAGE_GOOD,
 	    [CHECK_UNAUTHENTICATED] = PAGE_WARN,
 	    [CHECK_REFUSED] = PAGE_BAD,
 	    [CHECK_UNKNOWN] = PAGE_BAD};
+	struct check_words words;
 
 	page_text(page, 0, MARGIN, styles[explain->verdict], "%s: %s", explain->given,
-	    words[explain->verdict]);
+	    result_words(explain));
 	if (explain->outcome.code)
 		page_field(page, MARGIN, LABEL, "reply", PAGE_PLAIN, "%d %s", explain->outcome.code,
 		    explain->outcome.text);
 	else
 		page_field(page, MARGIN, LABEL, "reply", PAGE_PLAIN,
 		    "what %s says to the recipient, passed through", explain->result.route->host);
-	if (check_advice(explain->outcome.reason)[0])
-		page_field(page, MARGIN, LABEL, "advice", PAGE_PLAIN, "%s",
-		    check_advice(explain->outcome.reason));
+	explain_words(explain, &words);
+	if (words.advice[0])
+		page_field(page, MARGIN, LABEL, "advice", PAGE_PLAIN, "%s", words.advice);
+	if (words.test)
+		page_command(page, LABEL, words.test);
+	check_words_release(&words);
 	if (explain->result.is_relaxed)
 		page_field(page, MARGIN, LABEL, "enforce = no", PAGE_WARN,
 		    "%s would have refused it", reason_code(explain->result.would_refuse));

@@ -12,6 +12,7 @@
 #include "conf/reap.h"
 #include "proxy/pool.h"
 #include "proxy/smtp_client_internal.h"
+#include "proxy/smtp_text.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -202,11 +203,25 @@ void client_say(struct smtp_client *c, const char *line)
 
 /* ---- from the loop ---- */
 
+/* The beginning of what it said shows a person whom he reached. */
+static void fail_broken(struct smtp_client *c, const char *why, const char *in, size_t len)
+{
+	enum { SHOWN = 60 };
+	char words[SHOWN + 1] = "";
+	size_t shown = 0;
+
+	while (shown < len && shown < SHOWN && in[shown] != '\r' && in[shown] != '\n')
+		shown++;
+	smtp_text_filter(words, in, shown, false);
+	words[shown] = '\0';
+	client_fail(c, "broke the protocol: %s: %s", why, words);
+}
+
 static void hear_replies(struct smtp_client *c)
 {
 	enum smtp_reply_status status = SMTP_REPLY_DONE;
-	const char *in, *why = "";
-	size_t len, consumed;
+	const char *in = NULL, *why = "";
+	size_t len = 0, consumed;
 
 	while (c->state != CLOSED && c->state != HANDSHAKE && !c->doomed &&
 	       (in = stream_input(c->stream, &len), len)) {
@@ -229,7 +244,7 @@ static void hear_replies(struct smtp_client *c)
 	if (c->doomed || c->state == CLOSED)
 		return;
 	if (status == SMTP_REPLY_BROKEN)
-		client_fail(c, "broke the protocol: %s", why);
+		fail_broken(c, why, in, len);
 	else if (c->state != HANDSHAKE && stream_at_eof(c->stream))
 		client_fail(c, "closed the connection");
 }

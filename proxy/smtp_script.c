@@ -138,7 +138,7 @@ static void hear_starttls(struct smtp_client *c, const struct smtp_reply *reply)
 	if (reply->code == 220)
 		client_enter(c, HANDSHAKE);
 	else
-		client_fail_tls(c, "answered STARTTLS with %d %s", reply->code,
+		client_fail_tls(c, "answered STARTTLS with %d %s (only 220 begins TLS)", reply->code,
 		    smtp_reply_first_line(reply, words, sizeof words));
 }
 

@@ -506,8 +506,8 @@ WORDS = {
         "that {owner} 2 0 1 {ca}.. wants: {mx}",
     "t01-stripped": "451 4.7.4 dane-no-starttls: {host} does not offer STARTTLS, but its TLSA records "
                     "({owner}) require TLS",
-    "t03-454": "451 4.7.4 dane-no-starttls: {host} answered STARTTLS with 454 4.7.0 later, but its "
-               "TLSA records ({owner}) require TLS",
+    "t03-454": "451 4.7.4 dane-no-starttls: {host} answered STARTTLS with 454 4.7.0 later (only "
+               "220 begins TLS), but its TLSA records ({owner}) require TLS",
     "encrypt-no-starttls": "451 4.7.4 tls-not-offered: {host} does not offer STARTTLS, and policy "
                            "encrypt requires TLS",
     "t10-tls11": "451 4.7.5 tls-handshake: TLS handshake with {host} failed: tlsv1 alert protocol "

@@ -2,6 +2,7 @@
 finding only where it belongs. Schemas describe what programs get, of check and of explain."""
 import json
 import os
+import re
 import subprocess
 
 import jsonschema
@@ -17,6 +18,7 @@ SCHEMAS = {command: os.path.join(HERE, "../../packaging/%s.schema.json" % comman
 RSA = ("-newkey", "rsa:2048")
 FOUND = {  # domain: its findings, all of them
     "f-clean.plain": [],
+    "f-unusable.lab": ["tlsa-unusable"],
     "f-no-tlsa.lab": ["signed-no-tlsa"],
     "f-mismatch.lab": ["mismatch"],
     "f-unsigned.plain": ["unsigned-tlsa"],
@@ -31,6 +33,7 @@ FOUND = {  # domain: its findings, all of them
     "f-sts.plain": [],
     "f-sts-mx.plain": ["sts-mx"],
     "f-sts-step.plain": ["sts-out-of-step"],
+    "f-sts-alone.plain": ["sts-mx", "sts-out-of-step"],
     "f-sts-cert.plain": ["sts-certificate"],
     "f-sts-testing.plain": ["sts-testing"],
     "f-sts-fetch.plain": ["sts-fetch"],
@@ -42,8 +45,9 @@ EXIT = {  # 0: authenticated, 1: delivered, 2: refused
     0: ["f-one.lab", "f-two.lab", "f-expiry.lab", "f-expiry-spki.lab", "f-ca-sent.lab",
         "f-ca-not-sent.lab", "f-both-records.lab", "f-sts.plain", "f-sts-step.plain"],
     1: ["f-clean.plain", "f-no-tlsa.lab", "f-unsigned.plain", "f-sts-testing.plain",
-        "f-sts-fetch.plain", "f-sts-text.plain", "f-half-mx.plain", "f-half-host.lab"],
-    2: ["f-mismatch.lab", "f-sts-cert.plain"],
+        "f-sts-fetch.plain", "f-sts-text.plain", "f-half-mx.plain", "f-half-host.lab",
+        "f-unusable.lab"],
+    2: ["f-mismatch.lab", "f-sts-alone.plain", "f-sts-cert.plain"],
 }
 
 
@@ -51,6 +55,7 @@ def declare(lab):
     lab.domain("f-clean.plain", how=UNSIGNED)
     lab.domain("f-no-tlsa.lab")
     lab.domain("f-mismatch.lab", STALE)
+    lab.domain("f-unusable.lab", "1 1 1")
     lab.domain("f-unsigned.plain", "3 1 1", UNSIGNED)
     lab.domain("f-one.lab", "3 1 1")
     lab.domain("f-two.lab", ["3 1 1", STALE])
@@ -85,6 +90,7 @@ def declare_sts(lab):
 
     domain("f-sts.plain", "enforce")
     domain("f-sts-mx.plain", "enforce", records="@ MX 20 mx2\nmx2 A " + lab.address())
+    domain("f-sts-alone.plain", {"mx": ["old.f-sts-alone.plain"]})
     domain("f-sts-step.plain", {"mx": ["mx.f-sts-step.plain", "old.f-sts-step.plain"]})
     domain("f-sts-cert.plain", "enforce", cert=lab.cert("mx.f-sts-cert.plain"))
     domain("f-sts-testing.plain", "testing")
@@ -150,6 +156,28 @@ def test_the_highest_exit_code_counts(document):
     assert document["exit_code"] == 2
 
 
+def head(conf, name):
+    """The lines before the first gap, as one."""
+    return " ".join(run("check", name, conf=conf).stdout.split("\n\n")[0].split())
+
+
+def test_self_signed_in_words(conf):
+    """The cause in words first; which policy; who must install what."""
+    text = head(conf, "f-sts-cert.plain")
+    assert re.search(r"certificate of mx\.f-sts-cert\.plain\[.*\) is self-signed\. The MTA-STS policy of "
+                     r"f-sts-cert\.plain \((fetched now|kept from before)\)", text), text
+    assert "X509_V_ERR" not in text and "must install" in text
+
+
+def test_unlisted_host_in_words(conf):
+    """The line to add, where, and then the id; never to remove the only MX (RFC 5321 5.1)."""
+    text = head(conf, "f-sts-alone.plain")
+    for words in ("`mx: mx.f-sts-alone.plain`", "https://mta-sts.f-sts-alone.plain/.well-known/mta-sts.txt",
+                  "then change the id of the TXT record _mta-sts.f-sts-alone.plain"):
+        assert words in text, text
+    assert "remove" not in text
+
+
 # ---- the records that they propose ----
 
 def line(d, cert, *kind):
@@ -166,6 +194,13 @@ def test_wrong_and_right_record(lab, results):
     found = findings(results[d.name], "mismatch")[0]
     assert found["wrong"] == ["_25._tcp.%s. IN TLSA %s" % (d.mx, STALE)]
     assert found["right"] == [line(d, d.cert)]
+
+
+def test_record_in_place_of_an_unusable_one(lab, results):
+    d = lab["f-unusable.lab"]
+    found = findings(results[d.name], "tlsa-unusable")[0]
+    assert found["right"] == [line(d, d.cert)] and found["wrong"] == [line(d, d.cert, 1)]
+    assert "of usage 1" in found["text"]
 
 
 def test_record_of_the_other_key(lab, results):

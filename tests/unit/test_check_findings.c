@@ -174,6 +174,32 @@ static void one_beside_unusable(struct scene *s)
 	publish(s, &ec, 1, 1, 1);
 }
 
+static void unusable_usage(struct scene *s)
+{
+	present(s, &ec, "ECDSA", NULL);
+	publish(s, &ec, 1, 1, 1);
+}
+
+static void unusable_matching(struct scene *s)
+{
+	present(s, &ec, "ECDSA", NULL);
+	publish_stale(s, 3, 7);
+}
+
+static void unreached(struct scene *s)
+{
+	s->address.outcome = CHECK_FAILED;
+	refusal_set(&s->address.refusal, REASON_CONNECT_FAILED, "connection refused");
+}
+
+static void refused_name(struct scene *s)
+{
+	present(s, &leaf, "ECDSA", &ca);
+	publish(s, &ca, 2, 0, 1);
+	s->address.outcome = CHECK_FAILED;
+	refusal_set(&s->address.refusal, REASON_DANE_NAME, "as told");
+}
+
 static void wrong_record(struct scene *s)
 {
 	present(s, &ec, "ECDSA", NULL);
@@ -322,10 +348,14 @@ static const struct row rows[] = {
 	{ "unsigned TLSA", unsigned_tlsa, "unsigned-tlsa", 0, 0 },
 	{ "a failed lookup says nothing", tlsa_failed, "", 0, 0 },
 	{ "one record", one_record, "one-record", 0, 0 },
-	{ "one record beside an unusable one", one_beside_unusable, "one-record", 0, 0 },
+	{ "one record beside an unusable one", one_beside_unusable, "tlsa-unusable one-record", 1, 0 },
+	{ "R-DANE-05: unusable alone, for its usage", unusable_usage, "tlsa-unusable", 1, 1 },
+	{ "... its matching type", unusable_matching, "tlsa-unusable", 1, 1 },
+	{ "no hint on a host that is not reached", unreached, "", 0, 0 },
+	{ "no hint on a refused host", refused_name, "", 0, 0 },
 	{ "two records", two_records, "several-records", 0, 0 },
 	{ "mismatch", wrong_record, "mismatch", 1, 1 },
-	{ "R-DANE-16: mismatch by digest agility", agility, "mismatch several-records", 1, 0 },
+	{ "R-DANE-16: mismatch by digest agility", agility, "mismatch", 1, 0 },
 	{ "the CA is sent", authority_sent, "one-record", 0, 0 },
 	{ "the CA is not sent", authority_not_sent, "ca-not-sent several-records", 0, 0 },
 	{ "R-DANE-14: usage 2 for the leaf", authority_is_leaf, "mismatch ca-not-sent", 1, 1 },
