@@ -178,6 +178,19 @@ static void check_interception(
 			    rules[i].key, rules[i].needs);
 }
 
+static void check_passthrough_ports(
+    const struct conf_listener *listener, struct draft *draft, const struct draft_section *section)
+{
+	char text[ADDR_TEXT];
+
+	for (size_t i = 0; i < listener->passthrough.count; i++)
+		if (addr_port(&listener->passthrough.items[i]) != 25)
+			draft_warning(draft, where_in(draft, section, "passthrough"),
+			    "passthrough %s: the rules of danelaw nft take connections to port 25 "
+			    "alone",
+			    addr_bracketed(&listener->passthrough.items[i], text));
+}
+
 /* A next hop that the operator names is nobody's MX host, so that there is nothing to compare. */
 static void check_strict(const struct conf *conf, const struct conf_listener *listener,
     struct draft *draft, const struct draft_section *section)
@@ -284,6 +297,7 @@ static void check_listeners(const struct conf *conf, struct draft *draft)
 		check_clients(listener, draft, section);
 		check_open_relay(listener, draft, section);
 		check_interception(listener, draft, section);
+		check_passthrough_ports(listener, draft, section);
 		check_strict(conf, listener, draft, section);
 		check_certificate(listener, draft, section);
 		check_lmtp(listener, draft, section);
@@ -295,6 +309,37 @@ static void check_listeners(const struct conf *conf, struct draft *draft)
 				    "%s is already listed in [listener %s]",
 				    addr_bracketed(&listener->listen.items[n], text), other);
 		}
+	}
+}
+
+static bool is_passed_through(const struct conf *conf, const struct addr *host)
+{
+	for (size_t i = 0; i < conf->listener_count; i++) {
+		const struct conf_addrs *hosts = &conf->listeners[i].passthrough;
+
+		for (size_t k = 0; k < hosts->count; k++)
+			if (addr_equal_ip(&hosts->items[k], host))
+				return true;
+	}
+	return false;
+}
+
+/* [domain 192.0.2.7]: addresses are destinations only as passthrough hosts. */
+static void check_passthrough_policies(const struct conf *conf, struct draft *draft)
+{
+	for (size_t i = 0; i < conf->domain_count; i++) {
+		const struct draft_section *section = draft_section(draft, SECTION_DOMAIN, i);
+		struct addr host;
+
+		if (!addr_parse_ip(&host, section->name, 0))
+			continue;
+		if (!is_passed_through(conf, &host))
+			draft_error(draft, section->where,
+			    "[domain %s]: no listener has that address in passthrough",
+			    section->name);
+		else if (draft_find(draft, section, "next_hop"))
+			draft_error(draft, where_in(draft, section, "next_hop"),
+			    "next_hop: a passthrough host is the next hop itself");
 	}
 }
 
@@ -377,6 +422,7 @@ void check_conf(const struct conf *conf, struct draft *draft, time_t now)
 	check_user(conf, draft);
 	check_state_dir(conf, draft);
 	check_listeners(conf, draft);
+	check_passthrough_policies(conf, draft);
 	check_admin(conf, draft);
 	check_file(draft, "root_hints", conf->dns.root_hints);
 	check_file(draft, "trust_anchor", conf->dns.trust_anchor);

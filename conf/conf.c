@@ -271,7 +271,6 @@ static void release_sections(struct conf *conf)
 {
 	for (size_t i = 0; i < conf->listener_count; i++) {
 		release_values(conf, SECTION_LISTENER, i);
-		free(conf->listeners[i].passthrough_policies);
 		free(conf->listeners[i].name);
 	}
 	for (size_t i = 0; i + 1 < conf->dns.view_count; i++)

@@ -63,7 +63,8 @@ struct conf_policy {
 	enum tls_version min_tls;
 };
 
-/* [domain example.org], or [domain .example.org] for all below it */
+/* [domain example.org], or [domain .example.org] for all below it; [domain 192.0.2.7] for a
+ * passthrough host, whose name is then as addr_ip() writes it */
 struct conf_domain {
 	char name[DOMAIN_SIZE]; /* without the leading dot */
 	bool below;
@@ -85,7 +86,6 @@ struct conf_listener {
 	bool is_strict;       /* original_destination = strict */
 	bool preserve_source; /* tproxy alone */
 	struct conf_addrs passthrough;
-	struct conf_policy *passthrough_policies; /* [policy], with each of them as its next hop */
 	struct cidr_list proxy_protocol;
 	char *tls_certificate, *tls_key; /* both, or "": no STARTTLS for clients */
 	unsigned max_sessions;

@@ -96,33 +96,8 @@ static char *find_state_dir(void)
 	return mem_printf("%s/.local/state/danelaw", home && *home ? home : "");
 }
 
-/*
- * What a passed-through host must prove: what any destination must, but it is reached at its
- * address. The lists of [policy] are shared with it.
- */
-static void make_passthrough(const struct conf *conf, struct conf_listener *listener)
-{
-	size_t count = listener->passthrough.count;
-
-	listener->passthrough_policies = mem_zero(count, sizeof *listener->passthrough_policies);
-	for (size_t i = 0; i < count; i++) {
-		const struct addr *address = &listener->passthrough.items[i];
-		struct conf_policy *policy = &listener->passthrough_policies[i];
-
-		*policy = conf->policy;
-		policy->next_hop = (struct conf_next_hop){
-		    .set = true,
-		    .is_address = true,
-		    .address = *address,
-		    .port = addr_port(address),
-		};
-	}
-}
-
 void derive_defaults(struct conf *conf)
 {
-	for (size_t i = 0; i < conf->listener_count; i++)
-		make_passthrough(conf, &conf->listeners[i]);
 	if (!*conf->server.hostname)
 		set(&conf->server.hostname, find_hostname());
 	if (!*conf->server.greeting_name)

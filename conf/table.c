@@ -265,9 +265,12 @@ static bool parse_listener_name(const char *text, char name[DOMAIN_SIZE + 1])
 static bool parse_section_name(enum section_kind kind, const char *text, char name[DOMAIN_SIZE + 1])
 {
 	bool dotted = kind == SECTION_DOMAIN && *text == '.';
+	struct addr address;
 
 	if (kind == SECTION_LISTENER)
 		return parse_listener_name(text, name);
+	if (kind == SECTION_DOMAIN && addr_parse_ip(&address, text, 0))
+		return addr_ip(&address, name) != NULL;
 	*name = '.';
 	return domain_normalize(name + dotted, text + dotted, strlen(text + dotted));
 }

@@ -267,15 +267,33 @@ static void take_configured(struct destination *destination, const struct conf_n
 	add_host(destination, next_hop->is_address ? "" : destination->next_hop, 0);
 }
 
+/* Shares the lists of the policy that it copies. */
+static const struct conf_policy *fix_policy(
+    const struct policy *policy, struct destination *destination, const struct addr *address)
+{
+	char text[ADDR_TEXT];
+
+	destination->fixed = *conf_policy_for(policy->conf, addr_ip(address, text),
+	    (time_t)ev_now(policy->loop), &destination->exception);
+	destination->fixed.next_hop = (struct conf_next_hop){
+	    .set = true,
+	    .is_address = true,
+	    .address = *address,
+	    .port = addr_port(address),
+	};
+	return &destination->fixed;
+}
+
 static struct destination *destination_new(
-    const struct policy *policy, const char *domain, const struct conf_policy *fixed)
+    const struct policy *policy, const char *domain, const struct addr *fixed)
 {
 	struct destination *destination = mem_zero(1, sizeof *destination);
 
 	destination->verdict = POLICY_CONNECT;
 	destination->port = 25;
-	destination->conf = fixed;
-	if (!fixed)
+	if (fixed)
+		destination->conf = fix_policy(policy, destination, fixed);
+	else
 		destination->conf = conf_policy_for(
 		    policy->conf, domain, (time_t)ev_now(policy->loop), &destination->exception);
 	snprintf(destination->domain, sizeof destination->domain, "%s", domain);
@@ -335,9 +353,9 @@ struct destination_lookup *destination_lookup_start_host(
 }
 
 struct destination_lookup *destination_lookup_start_fixed(struct policy *policy, const char *label,
-    const struct conf_policy *conf, destination_fn *callback, void *arg)
+    const struct addr *address, destination_fn *callback, void *arg)
 {
-	return start(policy, destination_new(policy, label, conf), callback, arg);
+	return start(policy, destination_new(policy, label, address), callback, arg);
 }
 
 void destination_lookup_cancel(struct destination_lookup **lookup)

@@ -45,6 +45,7 @@ struct destination {
 	char domain[DOMAIN_SIZE];            /* of the recipient, normal form */
 	const struct conf_policy *conf;      /* what applies to it */
 	const struct conf_domain *exception; /* the [domain] section in force, or NULL */
+	struct conf_policy fixed;   /* of destination_lookup_start_fixed(): conf points here */
 	char next_hop[DOMAIN_SIZE]; /* next-hop domain: the recipient's, or that of next_hop */
 	char expanded[DOMAIN_SIZE]; /* after CNAME (R-DNS-22) */
 	enum dns_state mx_state;
@@ -81,9 +82,10 @@ struct destination_lookup *destination_lookup_start(
 struct destination_lookup *destination_lookup_start_host(
     struct policy *policy, const char *host, uint16_t port, destination_fn *callback, void *arg);
 
-/* The same where the way is fixed beforehand: conf applies whatever the label says. */
+/* The same where the way is fixed beforehand, as if next_hop were the address; label: for texts and
+ * the pool. [domain ADDRESS] says what it must prove, else [policy]. */
 struct destination_lookup *destination_lookup_start_fixed(struct policy *policy, const char *label,
-    const struct conf_policy *conf, destination_fn *callback, void *arg);
+    const struct addr *address, destination_fn *callback, void *arg);
 void destination_lookup_cancel(struct destination_lookup **lookup);
 void destination_free(struct destination **destination);
 
@@ -110,7 +112,7 @@ enum { ADDRESS_SEARCH_SHOWN = 4 };
 
 struct address_search_result {
 	bool is_found;
-	bool is_complete; /* every host answered; else it may still be one */
+	bool is_complete;       /* every host answered; else it may still be one */
 	struct refusal failure; /* what the first lookup that failed means; REASON_NONE: none did */
 	size_t shown_count;
 	struct addr shown[ADDRESS_SEARCH_SHOWN]; /* the first that the hosts have instead */

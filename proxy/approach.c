@@ -487,7 +487,7 @@ struct approach *approach_start(
 	a->total.data = a->host_share.data = a;
 	if (a->interception->passthrough)
 		a->destination_lookup = destination_lookup_start_fixed(
-		    proxy->policy, task->domain, a->interception->passthrough, on_destination, a);
+		    proxy->policy, task->domain, &a->interception->original, on_destination, a);
 	else
 		a->destination_lookup =
 		    destination_lookup_start(proxy->policy, task->domain, on_destination, a);

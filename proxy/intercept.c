@@ -98,10 +98,8 @@ void intercept_describe(const struct conf_listener *conf, const struct addr *cli
 	    .source = *client,
 	};
 	addr_set_port(&out->source, 0);
-	for (size_t i = 0; i < conf->passthrough.count; i++) {
-		if (addr_equal(&conf->passthrough.items[i], original))
-			out->passthrough = &conf->passthrough_policies[i];
-	}
+	for (size_t i = 0; i < conf->passthrough.count; i++)
+		out->passthrough |= addr_equal(&conf->passthrough.items[i], original);
 }
 
 void intercept_take_name(struct interception *interception, const char *helo)

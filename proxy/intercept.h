@@ -20,12 +20,12 @@ enum { INTERCEPT_MARK = 0x2ed };
 
 /* How mail came, as far as its way on depends on it. Zeroed: not intercepted. */
 struct interception {
-	const struct conf_listener *listener;  /* NULL: not intercepted */
-	struct addr original;                  /* whom the client dialled */
-	const struct conf_policy *passthrough; /* the fixed next hop that it is; NULL: none */
-	bool keeps_source;                     /* preserve_source: */
-	struct addr source;                    /* the client's address, without port ... */
-	char ehlo[DOMAIN_SIZE];                /* ... and name, with which its mail goes on */
+	const struct conf_listener *listener; /* NULL: not intercepted */
+	struct addr original;                 /* whom the client dialled */
+	bool passthrough;                     /* which is the next hop, whatever the recipients */
+	bool keeps_source;                    /* preserve_source: */
+	struct addr source;                   /* the client's address, without port ... */
+	char ehlo[DOMAIN_SIZE];               /* ... and name, with which its mail goes on */
 };
 
 /* Whether mail has to leave with marked sockets, for which CAP_NET_RAW is kept. */

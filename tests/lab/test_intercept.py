@@ -124,7 +124,8 @@ def test_strict(lab, network):
 
 
 def test_passthrough(lab, network):
-    """R-NET-10: one next hop, whatever the recipients; [policy] says what it must prove."""
+    """R-NET-10: one next hop, whatever the recipients; [domain ADDRESS], or else [policy],
+    says what it must prove."""
     host = lab.smarthost
     with trap(lab, network, "redirect", {"passthrough": host.address}) as d:
         recipients = ["pt@trap.lab", "pt@other-trap.lab", "postmaster"]
@@ -135,6 +136,17 @@ def test_passthrough(lab, network):
         assert client_sends(network, "pt2@trap.lab", lab["trap.lab"].address).code == 250
         assert d.delivery_to("pt2@trap.lab")["tls"] == "verified"
         assert not events(d, "hint-mismatch")
+    own = {"domain " + host.address: {"level": "encrypt", "reason": "has none yet"}}
+    with trap(lab, network, "redirect", {"passthrough": host.address}, **own) as d:
+        reply = client_sends(network, "pt@trap.lab", host.address)
+        assert reply.startswith("451 4.7.4 tls-not-offered")
+        assert client_sends(network, "pt3@trap.lab", lab["trap.lab"].address).code == 250
+        assert d.delivery_to("pt3@trap.lab")["policy"] == "dane"
+    own["domain " + host.address]["enforce"] = "no"
+    with trap(lab, network, "redirect", {"passthrough": host.address}, **own) as d:
+        assert client_sends(network, "pt4@trap.lab", host.address).code == 250
+        assert d.delivery_to("pt4@trap.lab")["would_refuse"] == "tls-not-offered"
+        assert "has none yet" in d.log
     strict = {"passthrough": host.address, "original_destination": "strict"}
     with trap(lab, network, "redirect", strict, policy={"fallback": "encrypt"}):
         reply = client_sends(network, "pt@trap.lab", host.address)

@@ -68,6 +68,9 @@ static const struct {
 	"f:5: passthrough and delivery = queue exclude"},
     {LISTENER CLIENTS "intercept = tproxy\npreserve_source = yes\ndelivery = queue\n",
 	"f:5: preserve_source and delivery = queue exclude"},
+    {"[domain 192.0.2.7]\n" INTERCEPT, "f:1: [domain 192.0.2.7]: no listener has that address"},
+    {"[domain 192.0.2.7]\nnext_hop = mx.example.org\n" INTERCEPT "passthrough = 192.0.2.7\n",
+	"f:2: next_hop: a passthrough host is the next hop itself"},
     {INTERCEPT "proxy_protocol = 192.0.2.10\n", "f:5: proxy_protocol and intercept exclude"},
     {LISTENER CLIENTS "tls_certificate = /c\n", "f:4: [listener a] has tls_certificate, but no"},
     {LISTENER CLIENTS "tls_key = /k\n", "f:4: [listener a] has tls_key, but no tls_certificate"},
@@ -87,27 +90,26 @@ static void refused(void **unused)
 	}
 }
 
-/* Each is a fixed next hop under what [policy] says, whatever it says. */
+/* Each under what [policy] says, or a section of its own. */
 static void passthrough(void **unused)
 {
 	struct conf_report report;
-	struct conf *conf = load("[policy]\nlevel = encrypt\nnext_hop = mx.example.org\n" INTERCEPT
+	const struct conf_domain *section;
+	struct conf *conf = load("[policy]\nlevel = encrypt\n[domain 192.0.2.7]\nlevel = may\n"
+				 "[domain 2001:DB8:0::7]\nmin_tls = 1.3\n" INTERCEPT
 				 "passthrough = 192.0.2.7 [2001:db8::7]:587 2001:db8::8\n",
 	    &report);
-	const struct conf_listener *listener = &conf->listeners[0];
 
 	(void)unused;
-	assert_int_equal(listener->intercept, INTERCEPT_REDIRECT);
-	assert_int_equal(listener->passthrough.count, 3);
-	for (size_t i = 0; i < 3; i++) {
-		const struct conf_policy *policy = &listener->passthrough_policies[i];
-
-		assert_int_equal(policy->level, LEVEL_ENCRYPT);
-		assert_true(policy->next_hop.set && policy->next_hop.is_address);
-		assert_false(policy->next_hop.lookup_mx);
-		assert_true(addr_equal(&policy->next_hop.address, &listener->passthrough.items[i]));
-		assert_int_equal(policy->next_hop.port, i == 1 ? 587 : 25);
-	}
+	assert_non_null(conf);
+	assert_int_equal(conf->listeners[0].passthrough.count, 3);
+	assert_int_equal(report.warning_count, 1);
+	assert_non_null(strstr(report.warnings[0], "passthrough [2001:db8::7]:587: the rules"));
+	assert_int_equal(conf_policy_for(conf, "192.0.2.7", 0, &section)->level, LEVEL_MAY);
+	assert_int_equal(
+	    conf_policy_for(conf, "2001:db8::7", 0, &section)->min_tls, TLS_VERSION_1_3);
+	assert_int_equal(conf_policy_for(conf, "2001:db8::8", 0, &section)->level, LEVEL_ENCRYPT);
+	assert_null(section);
 	conf_free(&conf);
 	conf_report_free(&report);
 }

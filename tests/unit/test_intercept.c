@@ -54,7 +54,6 @@ static const struct {
 static void never_kept(void **unused)
 {
 	const struct conf_listener *listeners[] = {&hinting, &preserving};
-	static const struct conf_policy policy;
 
 	(void)unused;
 	for (size_t i = 0; i < COUNT(listeners); i++) {
@@ -64,7 +63,7 @@ static void never_kept(void **unused)
 		it.keeps_source = true;
 		assert_int_equal(intercept_delivery(&it, listeners[i]), DELIVERY_DEFER);
 		it.keeps_source = false;
-		it.passthrough = &policy;
+		it.passthrough = true;
 		assert_int_equal(intercept_delivery(&it, listeners[i]), DELIVERY_DEFER);
 	}
 }
@@ -102,22 +101,19 @@ static void nothing_to_respect(void **unused)
 static void passed_through(void **unused)
 {
 	struct addr hosts[2] = {ip("192.0.2.7"), ip("2001:db8::7")}, client = ip("10.0.0.1");
-	struct conf_policy policies[2] = {{0}, {0}};
-	struct conf_listener conf = {.intercept = INTERCEPT_REDIRECT,
-	    .passthrough = {2, hosts},
-	    .passthrough_policies = policies};
+	struct conf_listener conf = {.intercept = INTERCEPT_REDIRECT, .passthrough = {2, hosts}};
 	struct addr other_port = hosts[0];
 	struct interception interception;
 	char text[ADDR_TEXT];
 
 	(void)unused;
 	intercept_describe(&conf, &client, &hosts[1], &interception);
-	assert_ptr_equal(interception.passthrough, &policies[1]);
+	assert_true(interception.passthrough);
 	assert_string_equal(
 	    intercept_domain(&interception, "example.org", text), "[2001:db8::7]:25");
 	addr_set_port(&other_port, 26);
 	intercept_describe(&conf, &client, &other_port, &interception);
-	assert_null(interception.passthrough);
+	assert_false(interception.passthrough);
 	assert_false(interception.keeps_source);
 }
 
