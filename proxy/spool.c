@@ -362,14 +362,23 @@ static struct spool_request *new_lasting(enum spool_word word, const char *id)
 	return request;
 }
 
+static void make_aside(struct spool_request *request, const char *why)
+{
+	request->frame.word = SPOOL_SET_ASIDE;
+	snprintf(request->frame.why, sizeof request->frame.why, "%s", why);
+}
+
 void spool_settle(
     struct spool *spool, struct spool_message **message, spool_draft_fn *callback, void *arg)
 {
 	struct spool_request *request = new_lasting(SPOOL_SETTLE, (*message)->id);
 	size_t len;
 
-	request->payload = spool_text_of_message(*message, &len);
-	request->frame.size = (uint32_t)len;
+	request->payload = spool_text_within(*message, SPOOL_FRAME_MAX, &len);
+	if (request->payload)
+		request->frame.size = (uint32_t)len;
+	else
+		make_aside(request, "what became of it is too large to be stored");
 	request->next_try = next_try_of(*message);
 	request->on_done = callback;
 	request->arg = arg;
@@ -387,7 +396,7 @@ void spool_set_aside(struct spool *spool, struct spool_message **message, const 
 {
 	struct spool_request *request = new_lasting(SPOOL_SET_ASIDE, (*message)->id);
 
-	snprintf(request->frame.why, sizeof request->frame.why, "%s", why);
+	make_aside(request, why);
 	spool_message_free(message);
 	spool_queue_add(spool, request);
 }

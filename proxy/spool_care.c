@@ -24,10 +24,6 @@
 
 static const double sweep_pause = 60;
 
-/* Rows made again have numbers that none of the lost ones had: what is still being settled for a
- * lost row must not hit another recipient's. */
-enum { RESCUE_NUMBER = 1000000000 };
-
 static void tell(struct spool_care *care, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -149,7 +145,52 @@ bool spool_care_after(struct spool_care *care, enum spool_result result, char wh
 	return true;
 }
 
-/* ---- setting aside ---- */
+/* ---- one message ---- */
+
+/* NULL: the file cannot say all that it should. */
+static struct spool_message *read_whole(
+    struct spool_care *care, const char *id, bool *is_damaged, char why[SPOOL_WHY])
+{
+	struct spool_file file;
+	struct spool_message *message = spool_dir_read(care->directory, id, &file, is_damaged, why);
+
+	if (!message ||
+	    (message->count > 0 && spool_dir_check_body(care->directory, message, &file)))
+		return message;
+	snprintf(why, SPOOL_WHY, "its body is damaged");
+	*is_damaged = true;
+	spool_message_free(&message);
+	return NULL;
+}
+
+static enum spool_result salvage(
+    struct spool_care *care, const struct spool_message *message, char why[SPOOL_WHY])
+{
+	enum spool_result result = spool_index_begin(care->index, why);
+
+	if (result == SPOOL_DONE)
+		result = spool_index_salvage(care->index, message, why);
+	if (result == SPOOL_DONE)
+		return spool_index_end(care->index, why);
+	spool_index_undo(care->index);
+	return result;
+}
+
+bool spool_care_mend(struct spool_care *care, const char *id, const char *reason)
+{
+	char why[SPOOL_WHY];
+	bool is_damaged;
+	struct spool_message *message = read_whole(care, id, &is_damaged, why);
+	bool done = message && salvage(care, message, why) == SPOOL_DONE;
+
+	if (done)
+		tell(care, LOG_LEVEL_ERROR,
+		    "spool: message %s is damaged in the index (%s): made again from its file; "
+		    "some of its recipients may get it twice",
+		    id, reason);
+	spool_message_free(&message);
+	return done;
+}
 
 static enum spool_result drop_row(struct spool_care *care, const char *id, char why[SPOOL_WHY])
 {
@@ -215,7 +256,7 @@ static void put_again(struct sweep *sweep, struct spool_message *message)
 	char why[SPOOL_WHY];
 
 	for (size_t i = 0; i < message->count; i++)
-		message->recipients[i].number = RESCUE_NUMBER + (unsigned)i;
+		message->recipients[i].number = SPOOL_NUMBER_AGAIN + (unsigned)i;
 	if (spool_index_put(sweep->care->index, message, why) == SPOOL_DONE)
 		sweep->taken_up++;
 	else
@@ -226,16 +267,13 @@ static void put_again(struct sweep *sweep, struct spool_message *message)
 static void take_up(struct sweep *sweep, const char *id)
 {
 	char why[SPOOL_WHY];
-	bool is_damaged = false;
-	struct spool_file file;
-	struct spool_message *message =
-	    spool_dir_read(sweep->care->directory, id, &file, &is_damaged, why);
+	bool is_damaged;
+	struct spool_message *message = read_whole(sweep->care, id, &is_damaged, why);
 
-	if (message && message->count > 0 &&
-	    spool_dir_check_body(sweep->care->directory, message, &file))
+	if (message)
 		put_again(sweep, message);
-	else if (message || is_damaged)
-		set_file_aside(sweep, id, message ? "its body is damaged" : why);
+	else if (is_damaged)
+		set_file_aside(sweep, id, why);
 	spool_message_free(&message);
 }
 

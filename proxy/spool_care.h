@@ -28,6 +28,10 @@ bool spool_care_after(struct spool_care *care, enum spool_result result, char wh
  * removed. Now and then, and at once where `now`. */
 void spool_care_sweep(struct spool_care *care, bool now);
 
+/* Makes the damaged rows of a message again from its file; reported at error. false: it is not
+ * there, or damaged as well. */
+bool spool_care_mend(struct spool_care *care, const char *id, const char *reason);
+
 /* Out of the index and the directory, into `damaged`; reported at error. */
 bool spool_care_set_aside(
     struct spool_care *care, const char *id, const char *reason, char why[SPOOL_WHY]);

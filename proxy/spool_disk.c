@@ -49,6 +49,7 @@ static bool is_leaving(const struct job *job)
 struct disk {
 	struct spool_care care;
 	int64_t version; /* of the index, as last seen */
+	bool must_check; /* its rows, once it can be read */
 
 	char *in; /* in_len octets came and are not done with */
 	size_t in_len, in_size;
@@ -58,17 +59,22 @@ struct disk {
 
 /* ---- the socket ---- */
 
+/* The loop has ended. What it asked for before is done nevertheless: what was delivered must not be
+ * delivered again. */
+static bool is_alone;
+
 static void send_all(const void *data, size_t len)
 {
 	const char *at = data;
 
-	while (len > 0) {
+	while (len > 0 && !is_alone) {
 		ssize_t sent = send(DISK_SOCKET, at, len, MSG_NOSIGNAL);
 
 		if (sent < 0 && errno == EINTR)
 			continue;
-		if (sent <= 0)
-			_exit(0); /* nobody is there to hear it */
+		is_alone = sent <= 0;
+		if (is_alone)
+			break;
 		at += sent;
 		len -= (size_t)sent;
 	}
@@ -260,7 +266,7 @@ static enum spool_result commit_message(struct disk *disk, struct job *job, char
 
 	if (!job->reply.ok)
 		return SPOOL_DONE;
-	if (clock_steady() > job->request.deadline) {
+	if (is_alone || clock_steady() > job->request.deadline) {
 		answer(job, false, "too late");
 		return SPOOL_DONE;
 	}
@@ -357,14 +363,18 @@ static bool is_taken(const char *id, void *arg)
 	return spool_wire_has_id(job->payload, job->request.size, id);
 }
 
-static void give(struct job *job, const struct spool_message *message)
+/* false: it is larger than what can be given. */
+static bool give(struct job *job, const struct spool_message *message)
 {
 	struct spool_frame frame = {.word = SPOOL_DUE, .serial = job->request.serial};
 	size_t len;
-	char *text = spool_text_of_message(message, &len);
+	char *text = spool_text_within(message, SPOOL_FRAME_MAX, &len);
 
+	if (!text)
+		return false;
 	send_frame(&frame, text, len);
 	free(text);
+	return true;
 }
 
 /* Its file is as the index says, and on its way into memory, as the loop will read it. */
@@ -394,20 +404,28 @@ static void set_aside(struct disk *disk, const char *id, const char *reason)
 	tell_loop(LOG_LEVEL_ERROR, text);
 }
 
+/* What the rows have lost is in the file. */
+static void mend_or_set_aside(struct disk *disk, const char *id, const char *reason)
+{
+	if (!spool_care_mend(&disk->care, id, reason))
+		set_aside(disk, id, reason);
+}
+
 /* One that cannot be read now is given, too: the runner puts it off, and others get their turn. */
 static void give_one(struct disk *disk, struct job *job, const char *id)
 {
 	char why[SPOOL_WHY];
 	struct spool_message *message;
-	bool is_damaged = false;
+	bool is_damaged = false, is_given = true;
 	enum spool_result result = spool_index_get(disk->care.index, id, &message, why);
 
 	if (result == SPOOL_DAMAGED)
-		set_aside(disk, id, why);
-	else if (result == SPOOL_DONE && !has_body(disk, message, &is_damaged, why) && is_damaged)
-		set_aside(disk, id, why);
-	else if (result == SPOOL_DONE)
-		give(job, message);
+		mend_or_set_aside(disk, id, why);
+	else if (result == SPOOL_DONE &&
+		 (has_body(disk, message, &is_damaged, why) || !is_damaged))
+		is_given = give(job, message);
+	if (is_damaged || !is_given)
+		set_aside(disk, id, is_damaged ? why : "it is too large to be given out");
 	spool_message_free(&message);
 }
 
@@ -448,21 +466,19 @@ static void check_rows(struct disk *disk)
 	struct spool_due damaged = {.max = DUE_MAX};
 
 	damaged.ids = mem_zero(damaged.max, SPOOL_ID_SIZE);
-	spool_index_each(disk->care.index, note_damaged, &damaged, why);
+	disk->must_check =
+	    spool_index_each(disk->care.index, note_damaged, &damaged, why) != SPOOL_DONE;
 	for (size_t i = 0; i < damaged.count; i++)
-		set_aside(disk, damaged.ids[i], "its row in the index is damaged");
+		mend_or_set_aside(disk, damaged.ids[i], "its rows in the index are damaged");
 	free(damaged.ids);
 }
 
 /* The process that held the spool has ended, or there was none. */
 static void take_over(struct disk *disk)
 {
-	char why[SPOOL_WHY];
-
 	disk->care.is_worker = true;
+	disk->must_check = true;
 	spool_index_close(&disk->care.index); /* to be checked once more */
-	if (spool_care_open(&disk->care, why) == SPOOL_DONE)
-		check_rows(disk);
 	disk->version = -1;
 }
 
@@ -474,6 +490,8 @@ static void ask(struct disk *disk, struct job *job)
 	if (job->request.is_worker && !disk->care.is_worker)
 		take_over(disk);
 	result = spool_care_open(&disk->care, why);
+	if (result == SPOOL_DONE && disk->must_check)
+		check_rows(disk);
 	if (result == SPOOL_DONE)
 		result = look(disk, job, why);
 	if (result != SPOOL_DONE && result != SPOOL_BUSY)
@@ -521,6 +539,8 @@ static bool is_single(const struct job *job)
 
 static void do_single(struct disk *disk, struct job *job)
 {
+	if (is_alone && job->request.word != SPOOL_SET_ASIDE)
+		return;
 	if (job->request.word == SPOOL_SET_ASIDE)
 		set_aside_by_order(disk, job);
 	else if (job->request.word == SPOOL_RECALL)

@@ -38,6 +38,7 @@ struct spool_draft {
 	bool is_synced;
 	bool is_committed;
 	bool may_be_committed; /* asked for, and not heard that it was not */
+	bool is_taken_back;    /* row and file go, in this order */
 
 	struct spool_request *request; /* under way */
 	spool_draft_fn *callback;
@@ -179,12 +180,14 @@ static bool complete(struct spool_draft *draft)
 
 /* ---- the requests ---- */
 
-static void take_back(struct spool *spool, const char *id)
+static void take_back(struct spool_draft *draft)
 {
-	struct spool_request *request = spool_request_new(SPOOL_TAKE_BACK, id);
+	struct spool_request *request = spool_request_new(SPOOL_TAKE_BACK, draft->id);
 
 	request->is_lasting = true;
-	spool_queue_add(spool, request);
+	spool_queue_add(draft->spool, request);
+	draft->may_be_committed = false;
+	draft->is_taken_back = true;
 }
 
 static void on_done(bool ok, const char *why, void *arg)
@@ -233,7 +236,7 @@ static char *encode(struct spool_draft *draft, const struct spool_message *messa
 	    mem_copy(message->recipients, message->count * sizeof *message->recipients);
 	for (size_t i = 0; i < stored.count; i++)
 		stored.recipients[i].number = (unsigned)i;
-	text = spool_text_of_message(&stored, len);
+	text = spool_text_within(&stored, SPOOL_FRAME_MAX, len);
 	free(stored.recipients);
 	return text;
 }
@@ -256,11 +259,12 @@ void spool_draft_commit(struct spool_draft *draft, const struct spool_message *m
 
 	assert(message->count > 0 && strcmp(message->id, draft->id) == 0);
 	request->payload = encode(draft, message, &len);
-	request->frame.size = (uint32_t)len;
+	if (request->payload)
+		request->frame.size = (uint32_t)len;
+	else
+		fail(draft, "its envelope is too large");
 	request->frame.is_synced = draft->is_synced;
 	request->next_try = first_try(message);
-	if (len > SPOOL_FRAME_MAX)
-		fail(draft, "its envelope is too large");
 	draft->may_be_committed = !draft->error[0];
 	start(draft, request, callback, arg);
 }
@@ -272,8 +276,7 @@ void spool_draft_expire(struct spool *spool, struct spool_request *request)
 
 	assert(draft->request == request);
 	if (draft->may_be_committed)
-		take_back(spool, draft->id);
-	draft->may_be_committed = false;
+		take_back(draft);
 	on_done(false, "the disk did not answer in time", draft);
 	spool_queue_drop(spool, &request);
 }
@@ -281,8 +284,8 @@ void spool_draft_expire(struct spool *spool, struct spool_request *request)
 static void discard(struct spool_draft *draft)
 {
 	if (draft->may_be_committed)
-		take_back(draft->spool, draft->id);
-	else
+		take_back(draft);
+	else if (!draft->is_taken_back)
 		spool_queue_add(draft->spool, spool_request_new(SPOOL_DISCARD, draft->id));
 }
 

@@ -370,6 +370,20 @@ void spool_index_close(struct spool_index **index)
 	*index = NULL;
 }
 
+/* A recipient whose row names no message belongs to one that would never know. */
+static enum spool_result check_owners(struct spool_index *index, char why[SPOOL_WHY])
+{
+	char *stray;
+	enum spool_result result = ask(index,
+	    "SELECT message FROM recipients WHERE message NOT IN (SELECT id FROM messages) LIMIT 1",
+	    &stray, why);
+
+	if (result == SPOOL_DONE && stray)
+		result = refuse(SPOOL_DAMAGED, "a recipient has lost its message", why);
+	free(stray);
+	return result;
+}
+
 enum spool_result spool_index_check(struct spool_index *index, char why[SPOOL_WHY])
 {
 	char *verdict;
@@ -378,7 +392,7 @@ enum spool_result spool_index_check(struct spool_index *index, char why[SPOOL_WH
 	if (result == SPOOL_DONE && (!verdict || strcmp(verdict, "ok") != 0))
 		result = refuse(SPOOL_DAMAGED, verdict ? verdict : "it cannot be checked", why);
 	free(verdict);
-	return result;
+	return result == SPOOL_DONE ? check_owners(index, why) : result;
 }
 
 int64_t spool_index_version(struct spool_index *index)

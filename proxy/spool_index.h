@@ -89,6 +89,17 @@ enum spool_result spool_index_settle(struct spool_index *index, const struct spo
 enum spool_result spool_index_remove(
     struct spool_index *index, const char *id, char why[SPOOL_WHY]);
 
+/*
+ * Makes the damaged rows of a message again: those of its recipients that are sound stay; where one
+ * is not, all those in its file that have no sound row are added, as nobody knows which it was.
+ */
+enum spool_result spool_index_salvage(
+    struct spool_index *index, const struct spool_message *from_file, char why[SPOOL_WHY]);
+
+/* Numbers of recipients that come from a file again: none of the rows that were lost had them, so
+ * that what is still being settled for one of those hits nobody else's. */
+enum { SPOOL_NUMBER_AGAIN = 1000000000 };
+
 /* SPOOL_DONE or SPOOL_ABSENT, or it could not be found out. */
 enum spool_result spool_index_has(struct spool_index *index, const char *id, char why[SPOOL_WHY]);
 

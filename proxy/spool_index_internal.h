@@ -35,6 +35,10 @@ enum spool_result spool_index_run(
 enum spool_result spool_index_refresh(
     struct spool_index *index, const char *id, char why[SPOOL_WHY]);
 
+/* Adds the recipients whose rows are sound; *damaged: how many are not. */
+enum spool_result spool_index_add_sound(
+    struct spool_index *index, struct spool_message *message, size_t *damaged, char why[SPOOL_WHY]);
+
 /* All that the checksums are over. */
 #define MESSAGE_SUM   "row_checksum(id, due, touched, head)"
 #define RECIPIENT_SUM "row_checksum(message, number, domain, next_try, must_bounce, state)"

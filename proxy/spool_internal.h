@@ -23,7 +23,7 @@ struct spool_request {
 	bool is_refused;   /* not for the disk: the callback says frame.why */
 	bool is_lasting;   /* tried again until it succeeds, as somebody was promised something */
 	double not_before; /* clock_steady() */
-	double sent;
+	double asked, sent;
 	unsigned tries;
 	time_t next_try; /* of the message, once this is done; 0: never */
 

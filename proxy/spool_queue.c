@@ -42,6 +42,7 @@ struct spool_request *spool_request_new(enum spool_word word, const char *id)
 void spool_queue_add(struct spool *spool, struct spool_request *request)
 {
 	request->frame.serial = ++spool->serial;
+	request->asked = clock_steady();
 	DL_APPEND(spool->requests, request);
 	ev_feed_event(spool->loop, &spool->kick, EV_CUSTOM);
 }
@@ -56,9 +57,13 @@ void spool_queue_drop(struct spool *spool, struct spool_request **request)
 
 double spool_queue_silence(const struct spool *spool)
 {
+	double now = clock_steady();
+
 	for (const struct spool_request *r = spool->requests; r; r = r->next)
 		if (r->is_sent)
-			return clock_steady() - r->sent;
+			return now - r->sent;
+		else if (!r->is_refused && r->not_before == 0)
+			return now - r->asked; /* there is no room, or no disk process */
 	return 0;
 }
 

@@ -210,23 +210,32 @@ static bool add_recipient(struct spool_message *message, sqlite3_stmt *statement
 	return true;
 }
 
-static enum spool_result read_recipients(
-    struct spool_index *index, struct spool_message *message, char why[SPOOL_WHY])
+enum spool_result spool_index_add_sound(
+    struct spool_index *index, struct spool_message *message, size_t *damaged, char why[SPOOL_WHY])
 {
 	sqlite3_stmt *statement = NULL;
-	bool is_sound = true;
 	int code = spool_index_prepare(index, &statement,
 	    "SELECT number, next_try, must_bounce, state, checksum IS " RECIPIENT_SUM
 	    " FROM recipients WHERE message = ?1 ORDER BY number",
 	    "t", message->id);
 
+	*damaged = 0;
 	if (code == SQLITE_OK)
-		while (is_sound && (code = sqlite3_step(statement)) == SQLITE_ROW)
-			is_sound = add_recipient(message, statement);
+		while ((code = sqlite3_step(statement)) == SQLITE_ROW)
+			*damaged += !add_recipient(message, statement);
 	enum spool_result result = spool_index_explain(index, code, why);
 
 	sqlite3_finalize(statement);
-	if (!is_sound)
+	return result;
+}
+
+static enum spool_result read_recipients(
+    struct spool_index *index, struct spool_message *message, char why[SPOOL_WHY])
+{
+	size_t damaged;
+	enum spool_result result = spool_index_add_sound(index, message, &damaged, why);
+
+	if (result == SPOOL_DONE && damaged > 0)
 		return refuse(SPOOL_DAMAGED, "the row of one of its recipients is damaged", why);
 	if (result == SPOOL_DONE && message->count == 0)
 		return refuse(SPOOL_DAMAGED, "it has lost its recipients", why);

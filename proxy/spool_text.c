@@ -220,6 +220,38 @@ char *spool_text_of_message(const struct spool_message *message, size_t *len)
 	return finish(&text, len);
 }
 
+/* A copy of the recipients, but for what they point to. */
+static char *text_of_shortened(const struct spool_message *message, size_t *len)
+{
+	enum { SHORT = 80 };
+	struct spool_message copy = *message;
+	char *text;
+
+	copy.recipients =
+	    mem_copy(message->recipients, message->count * sizeof *message->recipients);
+	for (size_t i = 0; i < copy.count; i++) {
+		copy.recipients[i].last.text[SHORT] = '\0';
+		copy.recipients[i].last_hop[0] = '\0';
+	}
+	text = spool_text_of_message(&copy, len);
+	free(copy.recipients);
+	return text;
+}
+
+char *spool_text_within(const struct spool_message *message, size_t max, size_t *len)
+{
+	char *text = spool_text_of_message(message, len);
+
+	if (*len <= max)
+		return text;
+	free(text);
+	text = text_of_shortened(message, len);
+	if (*len <= max)
+		return text;
+	free(text);
+	return NULL;
+}
+
 char *spool_text_of_head(const struct spool_message *message)
 {
 	struct text text;

@@ -19,6 +19,11 @@
 
 /* free() releases; *len octets and a NUL. */
 char *spool_text_of_message(const struct spool_message *message, size_t *len);
+
+/* At most max octets: what the last tries said is shortened where that is needed. NULL: it is
+ * larger without that. */
+char *spool_text_within(const struct spool_message *message, size_t max, size_t *len);
+
 char *spool_text_of_head(const struct spool_message *message); /* without recipients */
 char *spool_text_of_recipient(const struct spool_recipient *recipient);
 

@@ -85,7 +85,53 @@ static void expect_aside(const char *id, const char *reason)
 	assert_int_equal(spool_count(spool), 0);
 }
 
-static void damaged_row_is_set_aside(void **state)
+static void expect_mended(const char *id, const char *reason)
+{
+	char text[512];
+
+	snprintf(text, sizeof text,
+	    "error spool: message %s is damaged in the index (%s): made again from its file", id,
+	    reason);
+	expect_log(text, 1);
+	assert_int_equal(count_files("damaged", id), 0);
+}
+
+static bool has_recipient(const struct spool_message *message, const char *address)
+{
+	for (size_t i = 0; i < message->count; i++)
+		if (strcmp(message->recipients[i].address, address) == 0)
+			return true;
+	return false;
+}
+
+/* One octet in the row of one recipient: the others stay as they are, and he is tried. */
+static void damaged_row_costs_nobody_his_mail(void **state)
+{
+	struct spool_message *message = new_message(), *due;
+
+	(void)state;
+	add_recipient(message, "c@example.org");
+	add_recipient(message, "d@example.org");
+	message->recipients[2].tries = 7;
+	commit(message, "one");
+	run_sql("UPDATE recipients SET state = replace(state, 'b@', 'c@') WHERE number = 0");
+	expect_none_due();
+	due = ask_one();
+	expect_mended(message->id, "the row of one of its recipients is damaged");
+	assert_string_equal(due->id, message->id);
+	expect_body(due, "one");
+	assert_int_equal(due->count, 3);
+	assert_true(has_recipient(due, "b@example.org"));
+	assert_string_equal(due->recipients[0].address, "c@example.org");
+	assert_string_equal(due->recipients[1].address, "d@example.org");
+	assert_int_equal(due->recipients[1].tries, 7);
+	finish(&due);
+	assert_int_equal(count_messages(), 0);
+	spool_message_free(&message);
+}
+
+/* Where rows and file are damaged, people must see to it. */
+static void damaged_row_and_file_are_set_aside(void **state)
 {
 	char id[SPOOL_ID_SIZE];
 
@@ -94,6 +140,7 @@ static void damaged_row_is_set_aside(void **state)
 	put("two");
 	run_sql("UPDATE recipients SET state = replace(state, 'b@', 'c@') WHERE message ="
 		" (SELECT min(message) FROM recipients)");
+	assert_int_equal(truncate(file_of(id), 200), 0);
 	expect_aside(id, "the row of one of its recipients is damaged");
 	assert_int_equal(count_files("damaged", id), 2);
 }
@@ -102,14 +149,33 @@ static void damaged_row_is_set_aside(void **state)
 static void damaged_time_is_found_at_start(void **state)
 {
 	char id[SPOOL_ID_SIZE];
+	struct spool_message *due;
 
 	(void)state;
 	memcpy(id, put("one"), sizeof id);
-	put("two");
-	run_sql("UPDATE messages SET due = due + 1099511627776 WHERE id ="
-		" (SELECT min(id) FROM messages)");
+	run_sql("UPDATE messages SET due = due + 1099511627776");
 	reopen();
-	expect_aside(id, "its row in the index is damaged");
+	due = ask_one();
+	assert_string_equal(due->id, id);
+	assert_int_equal(due->count, 1);
+	finish(&due);
+	expect_mended(id, "its rows in the index are damaged");
+}
+
+static void stray_recipient_is_found_at_start(void **state)
+{
+	struct spool_message *message = new_message(), *due;
+
+	(void)state;
+	add_recipient(message, "c@example.org");
+	commit(message, "one");
+	run_sql("UPDATE recipients SET message = message || 'x' WHERE number = 1");
+	reopen();
+	due = ask_one();
+	assert_int_equal(due->count, 2);
+	finish(&due);
+	expect_log("error spool: the index was damaged (a recipient has lost its message)", 1);
+	spool_message_free(&message);
 }
 
 static void missing_file_is_reported(void **state)
@@ -282,6 +348,10 @@ static void disk_that_hangs(void **state)
 	(void)state;
 	kill(spool->disk, SIGSTOP);
 	spool_draft_commit(draft, message, on_answer, &answer);
+	assert_true(spool_is_ready(spool, why));
+	ahead->steady = 31; /* not even sent */
+	assert_false(spool_is_ready(spool, why));
+	ahead->steady = 0;
 	run_for(1.2);
 	assert_true(spool_is_ready(spool, why));
 	ahead->steady = 31;
@@ -469,6 +539,46 @@ static void another_takes_over(void **state)
 	finish(&due);
 }
 
+/* Another process has the index for itself just while we take over: the rows are looked at when
+ * that is over. */
+static void hold_the_index(void)
+{
+	char path[256];
+	sqlite3 *db;
+
+	snprintf(path, sizeof path, "%s/index.sqlite", directory);
+	disk->calls = 0;
+	if (sqlite3_open(path, &db) == SQLITE_OK &&
+	    sqlite3_exec(db,
+		"PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; DELETE FROM remembered", NULL,
+		NULL, NULL) == SQLITE_OK)
+		disk->calls = SIZE_MAX / 2;
+	for (;;)
+		pause();
+}
+
+static void damaged_time_is_found_after_a_busy_start(void **state)
+{
+	struct spool_message *due;
+	pid_t other;
+
+	(void)state;
+	put("one");
+	run_sql("UPDATE messages SET due = due + 1099511627776");
+	spool_close(&spool);
+	other = start_other(hold_the_index);
+	for (int i = 0; i < 2000 && disk->calls < SIZE_MAX / 2; i++)
+		usleep(1000);
+	assert_true(disk->calls >= SIZE_MAX / 2);
+	open_spool(); /* waits for its time */
+	run_for(0.5);
+	kill(other, SIGKILL);
+	waitpid(other, NULL, 0);
+	run_for(1.2);
+	due = ask_one();
+	finish(&due);
+}
+
 /* What another process commits, and what an operator orders, is noticed. */
 static size_t changes;
 static void on_change(void *arg)
@@ -571,6 +681,82 @@ static void ten_thousand_wait_on_the_disk_alone(void **state)
 	assert_int_equal(spool_count(spool), COUNT);
 }
 
+/* What its recipients' hosts said is more than fits: the rest is kept, and nobody waits behind it.
+ */
+static void long_replies_hold_nobody_up(void **state)
+{
+	enum { COUNT = 66000 };
+	struct spool_message *message = new_message(), *due;
+
+	(void)state;
+	message->recipients = mem_resize(message->recipients, COUNT, sizeof *message->recipients);
+	for (size_t i = 1; i < COUNT; i++) {
+		message->recipients[i] = message->recipients[0];
+		message->recipients[i].address = mem_printf("b%zu@example.org", i);
+	}
+	message->count = COUNT;
+	commit(message, "x");
+	due = ask_one();
+	assert_int_equal(due->count, COUNT);
+	for (size_t i = 0; i < COUNT; i++) {
+		due->recipients[i].last.code = 451;
+		memset(due->recipients[i].last.text, 'x', sizeof due->recipients[i].last.text - 1);
+	}
+	assert_true(settle(&due).ok);
+	put("behind it");
+	due = ask_one();
+	assert_int_equal(due->count, COUNT);
+	assert_int_equal(strlen(due->recipients[COUNT - 1].last.text), 80);
+	spool_give_back(spool, &due);
+	spool_message_free(&message);
+}
+
+/* ---- the end of the loop ---- */
+
+static struct spool_message *all[290];
+static size_t all_count;
+
+static void on_all(struct spool_message *message, void *arg)
+{
+	if (message)
+		all[all_count++] = message;
+	*(bool *)arg = !message;
+}
+
+static void settle_all_and_go(void)
+{
+	bool is_there = false;
+
+	open_spool();
+	for (int i = 0; i < 290; i++)
+		put("x");
+	spool_ask_due(spool, 290, on_all, &is_there);
+	run_until(&is_there);
+	kill(spool->disk, SIGSTOP);
+	for (size_t i = 0; i < all_count; i++) {
+		all[i]->recipients[0].is_done = true;
+		spool_settle(spool, &all[i], NULL, NULL);
+	}
+	for (int i = 0; i < 10; i++)
+		ev_run(loop, EVRUN_NOWAIT);
+	kill(spool->disk, SIGCONT);
+}
+
+/* Several turns of the disk process, none of whose answers anybody hears. */
+static void settled_to_the_end(void **state)
+{
+	pid_t other;
+
+	(void)state;
+	other = start_other(settle_all_and_go);
+	waitpid(other, NULL, 0);
+	open_spool();
+	run_for(2.2); /* to take over */
+	expect_none_due();
+	assert_int_equal(spool_count(spool), 0);
+	assert_int_equal(count_messages(), 0);
+}
+
 /* ---- setting up ---- */
 
 /* Mounts of a test are seen by it alone. */
@@ -603,7 +789,10 @@ int main(void)
 		name, function, make_state, tear_down_disk, NULL                                   \
 	}
 	const struct CMUnitTest tests[] = {
-	    OPEN("a damaged row is set aside", damaged_row_is_set_aside),
+	    OPEN("a damaged row costs nobody his mail", damaged_row_costs_nobody_his_mail),
+	    OPEN("a damaged row and file are set aside", damaged_row_and_file_are_set_aside),
+	    OPEN("a damaged time after a busy start", damaged_time_is_found_after_a_busy_start),
+	    OPEN("a recipient without message is found", stray_recipient_is_found_at_start),
 	    OPEN("a damaged time is found at start", damaged_time_is_found_at_start),
 	    OPEN("a missing file is reported", missing_file_is_reported),
 	    OPEN("a cut file is set aside", cut_file_is_set_aside),
@@ -622,6 +811,8 @@ int main(void)
 	    ALONE("another takes over", another_takes_over),
 	    OPEN("others' messages are worked off", others_messages_are_worked_off),
 	    OPEN("an operator's orders are obeyed", operators_orders_are_obeyed),
+	    OPEN("long replies hold nobody up", long_replies_hold_nobody_up),
+	    ALONE("settled to the end", settled_to_the_end),
 	    OPEN("R-SMTP-76: ten thousand wait on the disk", ten_thousand_wait_on_the_disk_alone),
 	};
 
