@@ -64,6 +64,7 @@ def declare(lab):
     lab.domain("step.lab", "3 1 1", fake={"replies": {".": dot_first(*["451 4.3.0 not now"] * 2)}})
     lab.domain("twice.lab", "3 1 1", fake={"replies": {".": dot_first(*["451 4.3.0 not now"] * 2)}})
     lab.domain("narrow.lab", "3 1 1", fake={"ehlo": ("PIPELINING", "SIZE 20000", "8BITMIME")})
+    lab.domain("slow-one.lab", "3 1 1", fake={"replies": {".": refuse_first_time(slow_dot)}})
     lab.domain("killed.lab", "3 1 1", fake={"replies": {".": dot_first("451 4.3.0 not now")}})
     lab.domain("unread.lab", "3 1 1", fake={"replies": {".": refuse_first_time()}})
     lab.domain("crowd.lab", "3 1 1", fake={"replies": {".": slow_dot}})
@@ -75,12 +76,12 @@ def rcpt_of_some():
     return lambda c, line: left.pop() if "later" in line and left else None
 
 
-def refuse_first_time():
+def refuse_first_time(then=lambda c, text: "250 2.0.0 taken"):
     known = set()
 
     def final(c, text):
         if bytes(text) in known:
-            return "250 2.0.0 taken"
+            return then(c, text)
         known.add(bytes(text))
         return "451 4.3.0 not now"
     return final
@@ -105,12 +106,12 @@ def switches(lab):
 class Queue(Danelaw):
     """A danelaw that queues, with a spool of its own."""
 
-    def __init__(self, lab, spool=None, delivery="queue", **how):
+    def __init__(self, lab, spool=None, delivery="queue", limits=None, **how):
         state = lab.new_folder("spool-state")
         super().__init__(lab, {
             "server": {"state_dir": state},
             "listener smarthost": {"listen": "127.0.0.1:%d" % next(PORTS), "delivery": delivery},
-            "spool": {"retry": "1s", **(spool or {})}}, **how)
+            "spool": {"retry": "1s", **(spool or {})}, "limits": limits or {}}, **how)
 
     def put(self, recipients, message=MESSAGE, sender=SENDER, mail=""):
         """The reply that took the message, which must be 250."""
@@ -245,6 +246,31 @@ def test_not_many_at_once(lab, queue):
         return len(receiver.messages) == 9
     wait(all_there, 9, "nine messages")
     assert 2 <= most <= 4
+
+
+def test_busy_is_no_try(lab, switches):
+    """R-NET-13, R-SMTP-65: a next hop that has all its connections is not asked, and no try is counted."""
+    switches.set()
+    to = ["slot%d@slow-one.lab" % n for n in range(3)]
+    with Queue(lab, {"retry": "30s"}, limits={"next_hop_connections": "1", "connection_idle": "0s"},
+               env=switches.env) as d:
+        for recipient in to:
+            d.put(recipient)
+            wait(lambda: d.tries(recipient), 5, "a first try")
+        switches.set(wall=60)
+
+        def busy():
+            return [t for r in to for t in d.tries(r) if t["reason"] == "busy"]
+        wait(lambda: len(busy()) == 2, 9, "two that find no connection")
+        assert {t["tries"] for t in busy()} == {"1"} and all("next_try" in t for t in busy())
+        wait(lambda: len(received(lab, "slow-one.lab")) == 1, 5, "the first one")
+        for n in (2, 3):
+            switches.set(wall=60 * n)
+            wait(lambda: len(received(lab, "slow-one.lab")) == n, 9, "one more")
+        wait(lambda: [d.tries(r)[-1]["tries"] for r in to] == ["2"] * 3, 5, "their lines in the log")
+    assert sorted(m.recipients[0] for m in received(lab, "slow-one.lab")) == to
+    assert not d.events("bounce")
+    switches.set()
 
 
 # ---- giving up ----
