@@ -15,20 +15,13 @@
 #include "proxy/spool_text.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/statvfs.h>
 #include <sys/time.h>
-#include <unistd.h>
 #include <utlist.h>
-
-/* Octets that stay free for the index, which must be able to say that messages are done; on a small
- * disk this part of it. */
-enum { RESERVE = 16 * 1024 * 1024, RESERVE_PART = 20, RESERVE_FILES = 16 };
 
 /* The duplicate guard does without what cannot be written. */
 enum { MEMORIES_MAX = 10000 };
@@ -254,9 +247,19 @@ static void hear_settled(struct spool *spool, struct spool_request *request)
 		note_due(spool, request->next_try);
 }
 
+static void hear_room(
+    struct spool *spool, const struct spool_request *request, const struct spool_frame *frame)
+{
+	spool->room = frame->room;
+	spool->room_error = frame->room_error;
+	spool->written_before = request->written;
+}
+
 bool spool_hear_reply(
     struct spool *spool, struct spool_request *request, const struct spool_frame *frame)
 {
+	if (request->is_sent)
+		hear_room(spool, request, frame);
 	if (!frame->ok && request->is_lasting) {
 		try_later(request, frame->why);
 		return false;
@@ -300,21 +303,16 @@ void spool_on_tick(struct spool *spool)
 
 /* ---- whether it is ready ---- */
 
-bool spool_has_space(const struct spool *spool, char why[SPOOL_WHY])
+/* A report that is a second old does not know what was written since. */
+bool spool_has_room(const struct spool *spool, char why[SPOOL_WHY])
 {
-	struct statvfs fs;
-
-	if (statvfs(spool->directory, &fs) < 0) {
-		snprintf(why, SPOOL_WHY, "%.200s: %s", spool->directory, strerror(errno));
-		return false;
-	}
-	uint64_t size = (uint64_t)fs.f_blocks * fs.f_frsize;
-	uint64_t reserve = size / RESERVE_PART < RESERVE ? size / RESERVE_PART : RESERVE;
-	bool has_files = fs.f_files == 0 || fs.f_favail > RESERVE_FILES;
-
-	if ((uint64_t)fs.f_bavail * fs.f_frsize > reserve && has_files)
+	if (spool->room_error)
+		snprintf(
+		    why, SPOOL_WHY, "%.200s: %s", spool->directory, strerror(spool->room_error));
+	else if (spool->written - spool->written_before >= spool->room)
+		snprintf(why, SPOOL_WHY, "the disk of %.200s is full", spool->directory);
+	else
 		return true;
-	snprintf(why, SPOOL_WHY, "the disk of %.200s is full", spool->directory);
 	return false;
 }
 
@@ -328,10 +326,8 @@ bool spool_is_ready(struct spool *spool, char why[SPOOL_WHY])
 		snprintf(why, SPOOL_WHY, "the disk process has ended");
 	else if (silence > silence_max)
 		snprintf(why, SPOOL_WHY, "the disk has not answered for %.0f s", silence);
-	else if (access(spool->directory, W_OK | X_OK) < 0)
-		snprintf(why, SPOOL_WHY, "%.200s: %s", spool->directory, strerror(errno));
 	else
-		return spool_has_space(spool, why);
+		return spool_has_room(spool, why);
 	return false;
 }
 

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 char *spool_dir_path(const struct conf *conf)
@@ -50,6 +51,29 @@ bool spool_dir_make(const char *directory, char why[SPOOL_WHY])
 		done = fail_errno(directory, why);
 	free(parent);
 	return done;
+}
+
+/* ---- room ---- */
+
+/* Octets that stay free for the index, which must be able to say that messages are done; on a small
+ * disk this part of it. */
+enum { RESERVE = 16 * 1024 * 1024, RESERVE_PART = 20, RESERVE_FILES = 16 };
+
+uint64_t spool_dir_room(const char *directory, int *error)
+{
+	struct statvfs fs;
+
+	*error = 0;
+	if (access(directory, W_OK | X_OK) < 0 || statvfs(directory, &fs) < 0) {
+		*error = errno;
+		return 0;
+	}
+	uint64_t size = (uint64_t)fs.f_blocks * fs.f_frsize;
+	uint64_t free_now = (uint64_t)fs.f_bavail * fs.f_frsize;
+	uint64_t reserve = size / RESERVE_PART < RESERVE ? size / RESERVE_PART : RESERVE;
+	bool has_files = fs.f_files == 0 || fs.f_favail > RESERVE_FILES;
+
+	return has_files && free_now > reserve ? free_now - reserve : 0;
 }
 
 /* ---- reading ---- */

@@ -50,6 +50,10 @@ bool spool_dir_each(const char *directory, spool_dir_fn *each, void *arg);
 bool spool_dir_set_aside(
     const char *directory, const char *id, const char *text, char why[SPOOL_WHY]);
 
+/* Octets that mail may take, so that the index can still say what is done. *error: 0, or why
+ * nothing can be written at all. */
+uint64_t spool_dir_room(const char *directory, int *error);
+
 /* Makes the names in a directory last. */
 bool spool_dir_sync(const char *directory);
 

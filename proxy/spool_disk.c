@@ -421,8 +421,7 @@ static void give_one(struct disk *disk, struct job *job, const char *id)
 
 	if (result == SPOOL_DAMAGED)
 		mend_or_set_aside(disk, id, why);
-	else if (result == SPOOL_DONE &&
-		 (has_body(disk, message, &is_damaged, why) || !is_damaged))
+	else if (result == SPOOL_DONE && (has_body(disk, message, &is_damaged, why) || !is_damaged))
 		is_given = give(job, message);
 	if (is_damaged || !is_given)
 		set_aside(disk, id, is_damaged ? why : "it is too large to be given out");
@@ -549,12 +548,25 @@ static void do_single(struct disk *disk, struct job *job)
 		ask(disk, job);
 }
 
+/* The loop itself never asks a disk that may hang. */
+static void report_room(struct disk *disk)
+{
+	int error;
+	uint64_t room = spool_dir_room(disk->care.directory, &error);
+
+	for (size_t i = 0; i < disk->count; i++) {
+		disk->jobs[i].reply.room = room;
+		disk->jobs[i].reply.room_error = error;
+	}
+}
+
 /* What was committed is told before it can be given out. */
 static void take_turn(struct disk *disk)
 {
 	sync_files(disk);
 	update_index(disk);
 	mark_promised(disk);
+	report_room(disk);
 	for (size_t i = 0; i < disk->count; i++) {
 		struct job *job = &disk->jobs[i];
 

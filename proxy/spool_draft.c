@@ -26,14 +26,11 @@
 /* A tick of the spool before the 60 s that the header promises. */
 static const double patience = 58;
 
-enum { SPACE_STEP = 64 * 1024 }; /* octets between looks at the disk's space */
-
 struct spool_draft {
 	struct spool *spool;
 	char id[SPOOL_ID_SIZE];
 	int fd; /* -1: none */
 	struct spool_file file;
-	uint64_t space_seen_at;
 	char error[SPOOL_WHY];
 	bool is_synced;
 	bool is_committed;
@@ -92,6 +89,7 @@ static bool write_all(struct spool_draft *draft, const char *data, size_t len)
 			continue;
 		if (written <= 0)
 			return fail(draft, strerror(errno));
+		draft->spool->written += (uint64_t)written;
 		data += written;
 		len -= (size_t)written;
 	}
@@ -143,20 +141,17 @@ static bool has_high(const unsigned char *data, size_t len)
 }
 
 /* Mail may fill the disk, but for the reserve. */
-static bool has_space(struct spool_draft *draft)
+static bool has_room(struct spool_draft *draft)
 {
 	char why[SPOOL_WHY];
 
-	if (draft->file.body_size < draft->space_seen_at + SPACE_STEP)
-		return true;
-	draft->space_seen_at = draft->file.body_size;
-	return spool_has_space(draft->spool, why) || fail(draft, why);
+	return spool_has_room(draft->spool, why) || fail(draft, why);
 }
 
 bool spool_draft_write(struct spool_draft *draft, const void *data, size_t len)
 {
 	assert(draft->file.mark == SPOOL_MARK_BEGUN);
-	if (draft->error[0] || !has_space(draft) || !write_all(draft, data, len))
+	if (draft->error[0] || !has_room(draft) || !write_all(draft, data, len))
 		return false;
 	draft->file.body_size += len;
 	draft->file.body_sum = spool_sum(draft->file.body_sum, data, len);

@@ -25,7 +25,8 @@ struct spool_request {
 	double not_before; /* clock_steady() */
 	double asked, sent;
 	unsigned tries;
-	time_t next_try; /* of the message, once this is done; 0: never */
+	uint64_t written; /* by drafts, when this was sent */
+	time_t next_try;  /* of the message, once this is done; 0: never */
 
 	/* one of them, or none */
 	spool_draft_fn *on_done;
@@ -63,6 +64,10 @@ struct spool {
 	bool is_usable;
 	char why[SPOOL_WHY]; /* it is not */
 	bool has_trouble;    /* told */
+	uint64_t written;    /* octets, by all drafts */
+	uint64_t room;       /* as last reported, and what had been written when that was asked */
+	uint64_t written_before;
+	int room_error;
 	size_t count;
 	time_t next_due;
 	void (*on_change)(void *arg);
@@ -96,8 +101,8 @@ void spool_fill_ask(struct spool *spool, struct spool_request *request);
 void spool_on_tick(struct spool *spool);
 void spool_tell_trouble(struct spool *spool, const char *why);
 
-/* Whether more than the reserve is free. */
-bool spool_has_space(const struct spool *spool, char why[SPOOL_WHY]);
+/* Whether more than the reserve is free, as far as known. */
+bool spool_has_room(const struct spool *spool, char why[SPOOL_WHY]);
 
 /* ---- spool_draft.c ---- */
 

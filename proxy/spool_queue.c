@@ -114,6 +114,7 @@ static bool write_out(struct spool *spool, struct spool_request *request)
 	buf_append(&spool->out, &request->frame, sizeof request->frame);
 	buf_append(&spool->out, request->payload, request->frame.size);
 	request->is_sent = true;
+	request->written = spool->written;
 	request->sent = clock_steady();
 	return true;
 }

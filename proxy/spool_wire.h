@@ -37,7 +37,9 @@ struct spool_frame {
 	uint64_t serial;
 	char id[SPOOL_ID_SIZE]; /* "": none */
 	char why[SPOOL_WHY];
-	double deadline; /* clock_steady(), which is the same in both */
+	uint64_t room;      /* in replies: octets that mail may take, 0: none */
+	int32_t room_error; /* an errno: why the directory cannot be written; 0: it can */
+	double deadline;    /* clock_steady(), which is the same in both */
 	int64_t until, next_due;
 	uint64_t max, count;
 	uint8_t ok, is_synced, is_worker, is_changed;

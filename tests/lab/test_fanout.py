@@ -637,6 +637,7 @@ def test_full_after_an_acceptance(full, hop):
     to, text = ["after@" + good.domain, "after@" + late.domain], message("after")
     assert retry(full, to, text).startswith("452 4.3.1 spool-failed")
     os.unlink(full.state + "/ballast")
+    time.sleep(2)  # the free space is looked at now and then
     late.mx.replies.clear()
     assert retry(full, to, text).code == 250
     assert len(good.mx.messages) == len(late.mx.messages) == 1

@@ -14,6 +14,7 @@
 #include <sqlite3.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -23,7 +24,9 @@ static struct {
 	int error;
 	int ms;
 	size_t calls;
+	size_t looks; /* of the loop's process at the disk's room */
 } * disk;
+static pid_t loop_process;
 
 static int sync_as_told(long call, int fd)
 {
@@ -40,6 +43,16 @@ static int sync_as_told(long call, int fd)
 
 int fsync(int fd) { return sync_as_told(SYS_fsync, fd); }
 int fdatasync(int fd) { return sync_as_told(SYS_fdatasync, fd); } /* SQLite's */
+
+int statvfs(const char *path, struct statvfs *fs)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int code = fstatvfs(fd, fs);
+
+	disk->looks += getpid() == loop_process;
+	close(fd);
+	return code;
+}
 
 /* ---- damage ---- */
 
@@ -406,11 +419,30 @@ static void read_only_directory(void **state)
 		skip(); /* not root, or no namespace */
 	}
 	mount(NULL, directory, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL);
+	run_for(1.2); /* the disk process tells */
 	assert_false(spool_is_ready(spool, why));
 	assert_non_null(strstr(why, "Read-only file system"));
 	assert_null(spool_draft_new(spool, message, why));
 	umount(directory);
+	run_for(1.2);
 	assert_true(spool_is_ready(spool, why));
+	spool_message_free(&message);
+}
+
+/* One that hangs would hold all sessions, not this message alone. */
+static void loop_never_looks_at_the_disk(void **state)
+{
+	static char block[65536];
+	struct spool_message *message = new_message();
+	struct spool_draft *draft = begin_draft(message, "x");
+
+	(void)state;
+	for (int i = 0; i < 10; i++)
+		assert_true(spool_draft_write(draft, block, sizeof block));
+	assert_true(commit_draft(draft, message).ok);
+	run_for(1.2);
+	assert_int_equal(disk->looks, 0);
+	spool_draft_free(&draft);
 	spool_message_free(&message);
 }
 
@@ -457,6 +489,7 @@ static void full_disk_promises_nothing(void **state)
 		finish(&due);
 		taken--;
 	}
+	run_for(1.2);
 	assert_true(spool_is_ready(spool, why));
 	assert_int_equal(count_messages(), 0);
 
@@ -763,6 +796,7 @@ static void settled_to_the_end(void **state)
 static int set_up_disk(void **state)
 {
 	(void)state;
+	loop_process = getpid();
 	disk = mmap(NULL, sizeof *disk, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (unshare(CLONE_NEWNS) == 0)
 		mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
@@ -806,6 +840,7 @@ int main(void)
 	    OPEN("a disk that hangs", disk_that_hangs),
 	    OPEN("a late commit is taken back", late_commit_is_taken_back),
 	    OPEN("a read-only directory", read_only_directory),
+	    OPEN("the loop never looks at the disk", loop_never_looks_at_the_disk),
 	    OPEN("a full disk promises nothing", full_disk_promises_nothing),
 	    OPEN("settled when the disk is back", settled_when_the_disk_is_back),
 	    ALONE("another takes over", another_takes_over),
