@@ -159,7 +159,7 @@ bench: bench-deps
 
 # ---- installing ----
 
-TRANSPARENT := TRANSPARENT.md danelaw-nft.service danelaw-bridge.nft
+TRANSPARENT := TRANSPARENT.md danelaw-nft.service danelaw-closed.nft danelaw-bridge.nft
 
 install: all
 	install -D -m 755 $(OUT)/danelaw $(DESTDIR)$(SBINDIR)/danelaw

@@ -315,6 +315,7 @@ def unit_command(key, path):
     """What the service manager would run, with this program and folder for its own."""
     line = re.search(r"^%s=/bin/sh (-e?c) '(.*)'$" % key, packaged("danelaw-nft.service"), re.M)
     script = line[2].replace("danelaw nft ", "%s nft -c %s/nft.conf " % (PROGRAM, path))
+    script = script.replace("/usr/local/share/doc/danelaw/", PACKAGING)
     return ["sh", line[1], script.replace("/run/danelaw-nft", str(path))]
 
 
@@ -331,6 +332,46 @@ def test_the_unit_sets_up_reloads_and_undoes(network, mode, addresses, tmp_path)
             assert dial(network.client, address) == taken(address)
     network.router.run(*unit_command("ExecStop", tmp_path))
     assert state() == before
+
+
+def run_unit(host, key, path):
+    return subprocess.run([*host.wrap, *unit_command(key, path)], capture_output=True, text=True)
+
+
+def test_the_unit_fails_closed(network, addresses, tmp_path):
+    """At boot and after a flush by nftables.service; rules that are loaded stay."""
+    def break_it():
+        danelaw_nft(tmp_path, None, conf={"listener plain": {"listen": "127.0.0.1:2525"}})
+
+    def is_closed(key):
+        done = run_unit(network.router, key, tmp_path)
+        assert "<3>danelaw-nft: port 25 is closed" in done.stderr
+        for address in addresses:
+            assert dial(network.client, address) == dial(network.router, address) == "refused"
+        with Taker(network.lan, 25, True):
+            assert dial(network.client, netlab.LAN) == taken(netlab.LAN)
+        return done.returncode
+    break_it()
+    with unloading(network.router, tmp_path, "redirect"), taker(network, "redirect"):
+        assert is_closed("ExecStart") == 0  # active: it is reloaded with nftables.service
+        danelaw_nft(tmp_path, "redirect")
+        assert run_unit(network.router, "ExecReload", tmp_path).returncode == 0
+        assert dial(network.client, addresses[0]) == taken(addresses[0])
+        break_it()
+        assert run_unit(network.router, "ExecReload", tmp_path).returncode == 1
+        assert dial(network.client, addresses[0]) == taken(addresses[0])
+        network.router.run("nft", "flush", "ruleset")
+        assert is_closed("ExecReload") == 1
+
+
+def test_a_flush_that_includes_the_rules_leaves_no_gap(network, addresses, tmp_path):
+    flush = 'flush ruleset\ninclude "%s/*.nft"\n' % tmp_path
+    network.router.run("nft", "-f", "-", input=flush)  # at boot there are none yet
+    danelaw_nft(tmp_path, "redirect")
+    with unloading(network.router, tmp_path, "redirect"), taker(network, "redirect"):
+        assert run_unit(network.router, "ExecStart", tmp_path).returncode == 0
+        network.router.run("nft", "-f", "-", input=flush)
+        assert dial(network.client, addresses[0]) == taken(addresses[0])
 
 
 @pytest.fixture(params=[0, 1], ids=["bridge", "br_netfilter"])
