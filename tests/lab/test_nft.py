@@ -430,6 +430,54 @@ def test_on_a_bridge(network, bridged, mode, addresses, tmp_path):
         assert is_direct(dial(guest, address))
 
 
+MARKER = 0x25da4e1a
+ALL_FRAMES = socket.htons(3)
+
+
+def tagged_syn(source_mac, target_mac, port, six, tags):
+    """In so many VLANs, its sequence number MARKER; checksums are nothing to a bridge."""
+    tcp = struct.pack("!HHIIBBHHH", 44444, port, MARKER, 0, 5 << 4, 2, 65535, 0, 0)
+    tag = struct.pack("!HH", 0x8100, 5) * tags + struct.pack("!H", 0x86dd if six else 0x0800)
+    if six:
+        ip = struct.pack("!IHBB", 6 << 28, len(tcp), 6, 64) + b"".join(
+            socket.inet_pton(socket.AF_INET6, "2001:db8:f::%d" % i) for i in (10, 1))
+    else:
+        head = struct.pack("!BBHHHBBH", 0x45, 0, 40, 0, 0, 64, 6, 0)
+        ends = socket.inet_aton("198.51.101.10") + socket.inet_aton("198.51.101.1")
+        total = sum(struct.unpack("!10H", head + ends))  # a bridge looks at this one
+        ip = head[:10] + struct.pack("!H", 0xffff & ~((total & 0xffff) + (total >> 16))) + ends
+    return target_mac + source_mac + tag + ip + tcp
+
+
+def passes_tagged(network, guest, port, six, tags):
+    with network.router.inside():
+        far = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, ALL_FRAMES)
+    with guest.inside():
+        near = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    with far, near:
+        far.bind(("far", 3))
+        far.settimeout(0.5)
+        near.bind(("eth0", 0))
+        near.send(tagged_syn(near.getsockname()[4], far.getsockname()[4], port, six,
+                             tags))
+        with contextlib.suppress(socket.timeout):
+            for _ in range(100):
+                if struct.pack("!I", MARKER) in far.recv(2048):
+                    return True
+    return False
+
+
+def test_tagged_frames_do_not_pass_the_bridge(network, bridged):
+    bridge, guest = bridged
+    kinds = [(six, tags) for six in (False, True) for tags in (1, 2)]
+    for kind in kinds:
+        assert passes_tagged(network, guest, 25, *kind)
+    bridge.run("nft", "-f", "-", input=packaged("danelaw-bridge.nft"))
+    for kind in kinds:
+        assert not passes_tagged(network, guest, 25, *kind)
+        assert passes_tagged(network, guest, 26, *kind)
+
+
 def test_the_guide_has_the_commands_that_are_tested():
     for command in ("danelaw nft | nft -f -", "danelaw nft --routing | sh", "sh -s undo",
                     "nft delete table inet danelaw", "nft delete table bridge danelaw"):
