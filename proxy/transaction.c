@@ -255,11 +255,10 @@ void transaction_on_delivery(struct delivery *delivery, enum delivery_event even
 {
 	struct transaction *t = arg;
 
-	(void)delivery;
 	if (t->state == DATA && is_data_decided(t))
 		on_data_decided(t);
 	else if (t->state == FINAL && event == DELIVERY_ENDED)
-		final_on_delivery(t);
+		final_on_delivery(t, delivery);
 	if (t->callback)
 		t->callback(t->arg);
 }

@@ -300,10 +300,28 @@ void final_begin(struct transaction *t)
 		finish(t);
 }
 
-void final_on_delivery(struct transaction *t)
+/*
+ * While the others are waited for, this process may be killed, and the client brings the message
+ * to all of them again. Once the client has heard its 250 this is forgotten.
+ */
+static void remember_first_ones(const struct transaction *t, const struct delivery *d)
+{
+	if (!t->draft || !can_be_known_again(t) || !outcome_is_good(delivery_outcome(d)))
+		return;
+	for (size_t i = 0; i < t->recipient_count; i++) {
+		const struct recipient *r = t->recipients[i];
+		struct duplicate_key key = key_of(t, r);
+
+		if (r->is_promised && r->delivery == d)
+			duplicates_remember(t->proxy->duplicates, &key, t->body_digest);
+	}
+}
+
+void final_on_delivery(struct transaction *t, const struct delivery *d)
 {
 	const struct outcome *worst;
 
+	remember_first_ones(t, d);
 	if (upshot(t, &worst) == UPSHOT_OPEN)
 		return;
 	DL_DELETE(t->proxy->finals, t);

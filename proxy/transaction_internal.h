@@ -98,7 +98,7 @@ void final_decide(struct transaction *t);
 /* The same for the whole message, with no regard to deliveries that had a say. */
 void final_end(struct transaction *t, const struct outcome *outcome);
 /* A delivery ended. */
-void final_on_delivery(struct transaction *t);
+void final_on_delivery(struct transaction *t, const struct delivery *d);
 /* Who has the message though the client will not know: for the duplicate guard. */
 void final_remember_accepted(const struct transaction *t);
 /* The same where the client left before it was told what is known already. */

@@ -77,7 +77,7 @@ def declare(lab):
     lab.fan["many"] = lab.address()
     text = "mx-many A %s\n" % lab.fan["many"]
     lab.zone("many.lab", text + "".join("d%d MX 10 mx-many\n" % n for n in range(150)))
-    lab.fan_slots = Slots(lab, "fanhop.lab", plain=20)
+    lab.fan_slots = Slots(lab, "fanhop.lab", plain=30)
 
 
 @pytest.fixture
@@ -377,6 +377,35 @@ def test_client_gone_in_a_mix(danelaw, hop):
     assert retry(danelaw, to, text).code == 250
     assert len(good.mx.messages) == len(late.mx.messages) == 1
     assert duplicates(danelaw, "mixed") == to[:1] and not spooled(danelaw, "mixed")
+
+
+def test_killed_between_acceptances(lab, hop):
+    """R-SMTP-64: who had answered when danelaw was killed is not served again by the client's retry;
+    and once it was told, the like of the message is mail again."""
+    def stays_silent(c, text):
+        time.sleep(3)
+        raise Gone("as told")
+    good, silent = hop(), hop(replies={".": stays_silent})
+    to, text = ["killed@" + good.domain, "killed@" + silent.domain], message("killed")
+    changes = dict(SHORT, **{"listener smarthost": {"listen": "127.0.0.11:2525"}})
+    with Danelaw(lab, changes) as d:
+        with Smtp(d.server) as c:
+            c("MAIL FROM:<%s>" % SENDER, 250)
+            for r in to:
+                c("RCPT TO:<%s>" % r, 250)
+            c("DATA", 354)
+            c.raw(stuff(text))
+            wait(lambda: good.mx.messages, 5, d.tail())
+            time.sleep(0.5)
+            d.child.kill()
+            d.child.wait()
+        d.start()
+        silent.mx.replies.clear()
+        assert retry(d, to, text).code == 250
+        assert len(good.mx.messages) == len(silent.mx.messages) == 1
+        assert duplicates(d, "killed") == to[:1]
+        assert retry(d, to, text).code == 250
+        assert len(good.mx.messages) == len(silent.mx.messages) == 2
 
 
 def test_client_closed_in_a_mix(danelaw, hop):
