@@ -65,6 +65,7 @@ def declare(lab):
     lab.domain("twice.lab", "3 1 1", fake={"replies": {".": dot_first(*["451 4.3.0 not now"] * 2)}})
     lab.domain("narrow.lab", "3 1 1", fake={"ehlo": ("PIPELINING", "SIZE 20000", "8BITMIME")})
     lab.domain("slow-one.lab", "3 1 1", fake={"replies": {".": refuse_first_time(slow_dot)}})
+    lab.domain("still.lab", "3 1 1", fake={"replies": {".": dot_first("451 4.3.0 not now")}})
     lab.domain("killed.lab", "3 1 1", fake={"replies": {".": dot_first("451 4.3.0 not now")}})
     lab.domain("unread.lab", "3 1 1", fake={"replies": {".": refuse_first_time()}})
     lab.domain("crowd.lab", "3 1 1", fake={"replies": {".": slow_dot}})
@@ -112,6 +113,7 @@ class Queue(Danelaw):
             "server": {"state_dir": state},
             "listener smarthost": {"listen": "127.0.0.1:%d" % next(PORTS), "delivery": delivery},
             "spool": {"retry": "1s", **(spool or {})}, "limits": limits or {}}, **how)
+        self.state = state
 
     def put(self, recipients, message=MESSAGE, sender=SENDER, mail=""):
         """The reply that took the message, which must be 250."""
@@ -468,6 +470,37 @@ def test_disk_gives_errors(lab, switches, octet):
     assert "damaged" not in d.log
     [m] = received(lab, "unread.lab", name.encode())
     assert len(m.data) > 300000 and d.tries(name)[-1]["status"] == "sent"
+
+
+def test_read_only_disk(lab):
+    """R-SMTP-65: where nothing can be written, nothing is taken and nothing is tried; what waits
+    goes out once the disk is mended."""
+    d = Queue(lab)
+    os.makedirs(d.state)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", d.state], check=True)
+    try:
+        with d:
+            d.put("a@still.lab")
+            wait(lambda: d.tries("a@still.lab"), 5, "a try")
+            d.child.send_signal(signal.SIGKILL)
+            d.child.wait()
+            subprocess.run(["mount", "-o", "remount,ro", d.state], check=True)
+            d.start()
+            with Smtp(d.server) as c:
+                c("MAIL FROM:<%s>" % SENDER, 250)
+                c("RCPT TO:<b@still.lab>")
+                assert c("DATA").code // 100 in (4, 5)
+            time.sleep(0.2)
+            assert not received(lab, "still.lab")
+            d.stop()
+            subprocess.run(["mount", "-o", "remount,rw", d.state], check=True)
+            d.start()
+            wait(lambda: received(lab, "still.lab"), 9, "delivery")
+            time.sleep(0.5)
+        assert [m.recipients for m in received(lab, "still.lab")] == [["a@still.lab"]]
+        assert not os.path.exists(d.state + "/spool/damaged")
+    finally:
+        subprocess.run(["umount", "-l", d.state], check=True)
 
 
 def test_full_disk_keeps_the_notice_owed(lab, switches):
