@@ -16,7 +16,7 @@ typedef struct json_t json_t;
 void check_print_text(const struct page *page, const struct check *check,
     const struct check_verdict *verdict, const struct check_findings *findings);
 
-/* "REFUSED (dane-mismatch)" */
+/* "HELD, not sent (dane-mismatch)", "REFUSED (null-mx)" */
 void check_verdict_words(const struct check_verdict *verdict, char *out, size_t size);
 
 /* "secure", "unsigned", "failed" */
