@@ -27,7 +27,7 @@ TEST_PACKAGES  := libcmocka-dev python3-pytest python3-dnspython python3-cryptog
                   mandoc iproute2 nftables openssl
 FUZZ_PACKAGES  := clang libclang-rt-14-dev
 
-SOURCES := $(wildcard conf/*.c dnsval/*.c tls/*.c policy/*.c proxy/*.c)
+SOURCES := $(wildcard conf/*.c dnsval/*.c tls/*.c policy/*.c proxy/*.c proxy/*/*.c)
 LIBRARY := $(filter-out proxy/main.c,$(SOURCES))
 UNITS   := $(wildcard tests/unit/test_*.c)
 FUZZERS := $(wildcard tests/fuzz/fuzz_*.c)
@@ -125,7 +125,7 @@ $(OUT)/tests/fuzz/%-replay: $(OUT)/tests/fuzz/%.o $(OUT)/tests/fuzz/replay.o $(O
 
 FUZZ_CFLAGS := -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 fuzz-build: $(FUZZERS:%.c=build/fuzz/%)
-build/fuzz/tests/fuzz/%: tests/fuzz/%.c $(LIBRARY) $(wildcard */*.h) $(OUT)/release.h
+build/fuzz/tests/fuzz/%: tests/fuzz/%.c $(LIBRARY) $(wildcard */*.h */*/*.h) $(OUT)/release.h
 	@mkdir -p $(@D)
 	$(call say,FUZZ,$@)
 	$(quiet)clang $(CPPFLAGS) -I$(OUT) $(FUZZ_CFLAGS) -o $@ $< $(LIBRARY) $(LDLIBS)
@@ -184,4 +184,4 @@ dist:
 clean:
 	rm -rf build
 
--include $(wildcard $(addprefix $(OUT)/,$(addsuffix /*.d,conf dnsval tls policy proxy tests/unit tests/fuzz)))
+-include $(wildcard $(addprefix $(OUT)/,$(addsuffix /*.d,conf dnsval tls policy proxy proxy/* tests/unit tests/fuzz)))

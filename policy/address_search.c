@@ -3,7 +3,7 @@
  * all? (R-NET-09)
  *
  * One host after the other: the answer is nearly always the first one's, which the route has asked
- * for just before, or asks for next. Called by proxy/hint.c.
+ * for just before, or asks for next. Called by proxy/intercept/hint.c.
  */
 #include "policy/answers.h"
 #include "policy/internal.h"

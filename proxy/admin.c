@@ -15,7 +15,7 @@
 #include "dnsval/probe.h"
 #include "proxy/machine.h"
 #include "proxy/metrics.h"
-#include "proxy/spool.h"
+#include "proxy/spool/spool.h"
 
 #include <errno.h>
 #include <ev.h>

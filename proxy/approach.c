@@ -13,10 +13,10 @@
 #include "conf/mem.h"
 #include "conf/reap.h"
 #include "proxy/attempt.h"
-#include "proxy/hint.h"
-#include "proxy/intercept.h"
+#include "proxy/intercept/hint.h"
+#include "proxy/intercept/intercept.h"
 #include "proxy/proxy.h"
-#include "proxy/smtp_client.h"
+#include "proxy/smtp/smtp_client.h"
 
 #include <ev.h>
 #include <stdio.h>

@@ -11,11 +11,11 @@
 #include "conf/mem.h"
 #include "conf/reap.h"
 #include "proxy/hop.h"
-#include "proxy/intercept.h"
+#include "proxy/intercept/intercept.h"
 #include "proxy/pool.h"
 #include "proxy/proxy.h"
 #include "proxy/setbacks.h"
-#include "proxy/smtp_client.h"
+#include "proxy/smtp/smtp_client.h"
 
 #include <ev.h>
 #include <stdio.h>

@@ -13,8 +13,8 @@
 #include "proxy/pool.h"
 #include "proxy/proxy.h"
 #include "proxy/received.h"
-#include "proxy/relayed.h"
-#include "proxy/smtp_client.h"
+#include "proxy/spool/relayed.h"
+#include "proxy/smtp/smtp_client.h"
 
 #include <ev.h>
 #include <stdio.h>

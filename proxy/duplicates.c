@@ -9,7 +9,7 @@
 
 #include "conf/clock.h"
 #include "conf/mem.h"
-#include "proxy/spool.h"
+#include "proxy/spool/spool.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -6,7 +6,7 @@
 #define PROXY_ENVELOPE_H
 
 #include "proxy/outcome.h"
-#include "proxy/smtp_parse.h"
+#include "proxy/smtp/smtp_parse.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -4,7 +4,7 @@
  */
 #include "proxy/hop.h"
 
-#include "proxy/smtp_client.h"
+#include "proxy/smtp/smtp_client.h"
 
 #include <stdio.h>
 

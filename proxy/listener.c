@@ -6,7 +6,7 @@
 #include "conf/conf.h"
 #include "conf/log.h"
 #include "conf/mem.h"
-#include "proxy/admission.h"
+#include "proxy/intercept/admission.h"
 #include "proxy/metrics.h"
 #include "proxy/proxy.h"
 #include "proxy/session.h"

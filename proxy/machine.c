@@ -14,12 +14,12 @@
 #include "policy/policy.h"
 #include "policy/store.h"
 #include "proxy/duplicates.h"
-#include "proxy/hint.h"
-#include "proxy/intercept.h"
+#include "proxy/intercept/hint.h"
+#include "proxy/intercept/intercept.h"
 #include "proxy/metrics.h"
 #include "proxy/pool.h"
 #include "proxy/setbacks.h"
-#include "proxy/spool.h"
+#include "proxy/spool/spool.h"
 #include "tls/ctx.h"
 
 #include <ev.h>

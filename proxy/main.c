@@ -2,12 +2,12 @@
  * main.c - which command, and nothing else: each lives where its subject lives.
  */
 #include "conf/conf.h"
-#include "proxy/check_cmd.h"
-#include "proxy/explain_cmd.h"
-#include "proxy/nft_cmd.h"
-#include "proxy/queue.h"
+#include "proxy/command/check_cmd.h"
+#include "proxy/command/explain_cmd.h"
+#include "proxy/command/nft_cmd.h"
+#include "proxy/command/queue.h"
 #include "proxy/serve.h"
-#include "proxy/tlsa_cmd.h"
+#include "proxy/command/tlsa_cmd.h"
 #include "proxy/version.h"
 #include "tls/ctx.h"
 

@@ -9,7 +9,7 @@
 #define PROXY_OUTCOME_H
 
 #include "policy/reason.h"
-#include "proxy/smtp_reply.h"
+#include "proxy/smtp/smtp_reply.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -9,7 +9,7 @@
 #include "proxy/metrics.h"
 #include "proxy/privileges.h"
 #include "proxy/proxy.h"
-#include "proxy/smtp_client.h"
+#include "proxy/smtp/smtp_client.h"
 #include "proxy/tally.h"
 
 #include <ev.h>

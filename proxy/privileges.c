@@ -7,7 +7,7 @@
 #include "conf/conf.h"
 #include "conf/log.h"
 #include "conf/mem.h"
-#include "proxy/intercept.h"
+#include "proxy/intercept/intercept.h"
 
 #include <cap-ng.h>
 #include <dirent.h>

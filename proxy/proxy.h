@@ -27,10 +27,10 @@ struct proxy {
 	const struct conf *conf;
 	struct policy *policy;
 	struct tls_contexts *tls;
-	struct pool *pool;         /* idle next-hop connections, and how many each address has */
-	struct spool *spool;       /* messages that we answer for; NULL: no command that delivers */
+	struct pool *pool;   /* idle next-hop connections, and how many each address has */
+	struct spool *spool; /* messages that we answer for; NULL: no command that delivers */
 	struct duplicates *duplicates; /* what clients may send again though it was accepted */
-	struct setbacks *setbacks; /* addresses that failed a moment ago */
+	struct setbacks *setbacks;     /* addresses that failed a moment ago */
 
 	struct transaction
 	    *finals; /* past our final dot; their clients may be gone. transaction.c keeps it */

@@ -3,10 +3,11 @@
  *
  * RFC 5321 section 4.4, RFC 6531 section 3.7.3. The client chose the HELO name and the recipient,
  * so neither may bring anything that ends a line, a comment or a quoted string (R-SMTP-45). "with"
- * speaks of the session with the client (RFC 3848). Called once for each message, by the transaction.
+ * speaks of the session with the client (RFC 3848). Called once for each message, by the
+ * transaction.
  */
 #include "proxy/received.h"
-#include "proxy/smtp_text.h"
+#include "proxy/smtp/smtp_text.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -15,10 +16,7 @@
 enum { HELO_MAX = 255, SESSION_MAX = 64, DATE_SIZE = 40 };
 
 /* ";" is what date readers look for; a name has no use for any of these. */
-static bool is_harmless(char c)
-{
-	return c > ' ' && c != 0x7f && !strchr("()<>\\\"';,", c);
-}
+static bool is_harmless(char c) { return c > ' ' && c != 0x7f && !strchr("()<>\\\"';,", c); }
 
 /* Into out[HELO_MAX + 1]. */
 static void clean_helo(char *out, const char *helo, bool utf8)
@@ -40,15 +38,15 @@ static void clean_helo(char *out, const char *helo, bool utf8)
 static void format_date(char out[DATE_SIZE], time_t when)
 {
 	static const char days[][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-	static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-					 "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+	static const char months[][4] = {
+	    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 	struct tm tm;
 
 	const struct tm *utc = gmtime_r(&when, &tm);
 
 	assert(utc);
 	snprintf(out, DATE_SIZE, "%s, %d %s %d %02d:%02d:%02d +0000", days[tm.tm_wday], tm.tm_mday,
-		 months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+	    months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
 }
 
 static const char *protocol(const struct received *received)
@@ -98,11 +96,11 @@ size_t received_format(char out[RECEIVED_SIZE], const struct received *received)
 	received_mark(mark, sizeof mark, received->by);
 	format_date(date, received->when);
 	int len = snprintf(out, RECEIVED_SIZE,
-			   "Received: from %s (%s)\r\n"
-			   "\t%s with %s id %.*s%s%s%s%s\r\n",
-			   helo, addr_literal(received->client, literal), mark, protocol(received),
-			   SESSION_MAX, received->session, show ? "\r\n\tfor <" : "",
-			   show ? received->recipient : "", show ? ">; " : ";\r\n\t", date);
+	    "Received: from %s (%s)\r\n"
+	    "\t%s with %s id %.*s%s%s%s%s\r\n",
+	    helo, addr_literal(received->client, literal), mark, protocol(received), SESSION_MAX,
+	    received->session, show ? "\r\n\tfor <" : "", show ? received->recipient : "",
+	    show ? ">; " : ";\r\n\t", date);
 
 	assert(len > 0 && len < RECEIVED_SIZE);
 	return (size_t)len;

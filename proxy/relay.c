@@ -10,7 +10,7 @@
 #include "conf/conf.h"
 #include "proxy/delivery.h"
 #include "proxy/received.h"
-#include "proxy/spool.h"
+#include "proxy/spool/spool.h"
 
 enum {
 	CHUNK = 16384,        /* of the body, scanned and written at a time */

@@ -10,7 +10,7 @@
 #define PROXY_RELAY_H
 
 #include "proxy/outcome.h"
-#include "proxy/smtp_body.h"
+#include "proxy/smtp/smtp_body.h"
 #include "tls/digest.h"
 
 #include <stdbool.h>

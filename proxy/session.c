@@ -13,7 +13,7 @@
 #include "proxy/listener.h"
 #include "proxy/metrics.h"
 #include "proxy/proxy.h"
-#include "proxy/smtp_server.h"
+#include "proxy/smtp/smtp_server.h"
 #include "proxy/transaction.h"
 #include "tls/stream.h"
 

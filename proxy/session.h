@@ -10,9 +10,9 @@
 #include "conf/addr.h"
 #include "conf/conf.h"
 #include "proxy/duplicates.h"
-#include "proxy/intercept.h"
+#include "proxy/intercept/intercept.h"
 #include "proxy/outcome.h"
-#include "proxy/smtp_parse.h"
+#include "proxy/smtp/smtp_parse.h"
 
 #include <ev.h>
 #include <stdbool.h>

@@ -10,7 +10,7 @@
 #include "conf/log.h"
 #include "conf/mem.h"
 #include "conf/reap.h"
-#include "proxy/intercept.h"
+#include "proxy/intercept/intercept.h"
 #include "proxy/received.h"
 #include "proxy/transaction_internal.h"
 

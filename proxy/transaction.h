@@ -12,7 +12,7 @@
 #include "conf/conf.h"
 #include "proxy/outcome.h"
 #include "proxy/relay.h"
-#include "proxy/smtp_parse.h"
+#include "proxy/smtp/smtp_parse.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -8,10 +8,10 @@
 
 #include "proxy/delivery.h"
 #include "proxy/duplicates.h"
-#include "proxy/intercept.h"
+#include "proxy/intercept/intercept.h"
 #include "proxy/proxy.h"
 #include "proxy/relay.h"
-#include "proxy/spool.h"
+#include "proxy/spool/spool.h"
 #include "proxy/transaction.h"
 
 #include <ev.h>

@@ -11,7 +11,7 @@
 #include "conf/clock.h"
 #include "conf/log.h"
 #include "conf/mem.h"
-#include "proxy/schedule.h"
+#include "proxy/spool/schedule.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -5,7 +5,7 @@
  * The first octet chooses the mode, the second the sizes of the blocks; the rest is what the client
  * sends. One scan in one block and one in small blocks must agree in everything.
  */
-#include "proxy/smtp_body.h"
+#include "proxy/smtp/smtp_body.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -4,8 +4,8 @@
  * The same lines must be seen however the octets arrive; a line that was understood holds no
  * controls.
  */
-#include "proxy/smtp_dsn.h"
-#include "proxy/smtp_parse.h"
+#include "proxy/smtp/smtp_dsn.h"
+#include "proxy/smtp/smtp_parse.h"
 
 #include <assert.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /*
  * fuzz_path.c - a path: what is accepted can be put between <> again and means the same.
  */
-#include "proxy/smtp_parse.h"
+#include "proxy/smtp/smtp_parse.h"
 
 #include <assert.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
  * fuzz_proxy_header.c - a PROXY header: what is taken lies within what came, needs no more of it,
  * and no beginning of it would have been taken for another.
  */
-#include "proxy/proxy_header.h"
+#include "proxy/intercept/proxy_header.h"
 
 #include <assert.h>
 #include <stdint.h>

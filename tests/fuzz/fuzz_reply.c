@@ -2,7 +2,7 @@
  * fuzz_reply.c - replies of next hops: text that reaches clients and logs is clean, and what we
  * make of it is a reply that our own strict parser takes.
  */
-#include "proxy/smtp_reply.h"
+#include "proxy/smtp/smtp_reply.h"
 
 #include <assert.h>
 #include <string.h>

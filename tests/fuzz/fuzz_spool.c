@@ -2,9 +2,9 @@
  * fuzz_spool.c - what the spool reads back: a message file's first line and header, the text of a
  * message, a frame of the socket. What is accepted is written again, and is the same.
  */
-#include "proxy/spool_file.h"
-#include "proxy/spool_text.h"
-#include "proxy/spool_wire.h"
+#include "proxy/spool/spool_file.h"
+#include "proxy/spool/spool_text.h"
+#include "proxy/spool/spool_wire.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -5,8 +5,8 @@
 #ifndef TESTS_UNIT_SPOOL_STAGE_H
 #define TESTS_UNIT_SPOOL_STAGE_H
 
-#include "proxy/spool_dir.h"
-#include "proxy/spool_internal.h"
+#include "proxy/spool/spool_dir.h"
+#include "proxy/spool/spool_internal.h"
 
 #include "conf/clock.h"
 #include "conf/conf.h"

@@ -1,7 +1,7 @@
 /*
  * What a refusal means, from its text alone: who must mend what. Rows with a host are in the lab.
  */
-#include "proxy/check.h"
+#include "proxy/command/check.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

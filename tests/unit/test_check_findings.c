@@ -1,7 +1,7 @@
 /*
  * Findings: what the owner of a destination could mend, from what was collected. One row each.
  */
-#include "proxy/check.h"
+#include "proxy/command/check.h"
 #include "tls_peer.h"
 
 #include "conf/mem.h"

@@ -1,7 +1,7 @@
 /*
  * Verdicts: what mail would get, from what each host and address came to.
  */
-#include "proxy/check.h"
+#include "proxy/command/check.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /*
  * Which domains a list or a mail log holds.
  */
-#include "proxy/check_list.h"
+#include "proxy/command/check_list.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

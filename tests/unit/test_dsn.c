@@ -1,8 +1,8 @@
 /*
  * test_dsn.c - notices as they go over the wire: their form, and what strangers cannot put in.
  */
-#include "proxy/dsn.h"
-#include "proxy/dsn_internal.h"
+#include "proxy/spool/dsn.h"
+#include "proxy/spool/dsn_internal.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -4,7 +4,7 @@
 #include "proxy/duplicates.h"
 
 #include "conf/clock.h"
-#include "proxy/spool.h"
+#include "proxy/spool/spool.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

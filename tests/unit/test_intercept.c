@@ -1,8 +1,8 @@
 /*
- * test_intercept.c - proxy/intercept.h: what the address that a client dialled, and its own,
+ * test_intercept.c - proxy/intercept/intercept.h: what the address that a client dialled, and its own,
  * decide.
  */
-#include "proxy/intercept.h"
+#include "proxy/intercept/intercept.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* danelaw nft: from settings to rules and routing, as text. What the kernel makes of them: the lab.
  */
-#include "proxy/nft_rules.h"
+#include "proxy/command/nft_rules.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /*
  * Text for terminals: wrapped, aligned, coloured, and free of strangers' controls.
  */
-#include "proxy/page.h"
+#include "proxy/command/page.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

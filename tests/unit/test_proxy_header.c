@@ -1,7 +1,7 @@
 /*
- * test_proxy_header.c - proxy/proxy_header.h: whom a load balancer may name, and how.
+ * test_proxy_header.c - proxy/intercept/proxy_header.h: whom a load balancer may name, and how.
  */
-#include "proxy/proxy_header.h"
+#include "proxy/intercept/proxy_header.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

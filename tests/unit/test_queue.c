@@ -1,9 +1,9 @@
 /*
  * test_queue.c - danelaw queue over a real spool: what it prints, and what its orders do.
  */
-#include "proxy/queue.h"
+#include "proxy/command/queue.h"
 
-#include "proxy/queue_print.h"
+#include "proxy/command/queue_print.h"
 #include "spool_stage.h"
 
 #include <sysexits.h>

@@ -2,7 +2,7 @@
  * test_received.c - the Received field: its form, and what a client cannot put into it.
  */
 #include "proxy/received.h"
-#include "proxy/smtp_body.h"
+#include "proxy/smtp/smtp_body.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

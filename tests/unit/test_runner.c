@@ -5,8 +5,8 @@
 #include "conf/mem.h"
 #include "conf/reap.h"
 #include "proxy/proxy.h"
-#include "proxy/runner.h"
-#include "proxy/spool_task.h"
+#include "proxy/spool/runner.h"
+#include "proxy/spool/spool_task.h"
 
 #include <ev.h>
 #include <setjmp.h>

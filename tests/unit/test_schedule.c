@@ -2,7 +2,7 @@
  * test_schedule.c - when the spool tries again, gives up, and says that it is late.
  */
 #include "conf/conf.h"
-#include "proxy/schedule.h"
+#include "proxy/spool/schedule.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -4,7 +4,7 @@
  * Exhaustive over short sequences of what matters (CR, LF, dot, a letter), against a model that
  * looks at the whole message at once and knows no states, with every way to cut it in two.
  */
-#include "proxy/smtp_body.h"
+#include "proxy/smtp/smtp_body.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

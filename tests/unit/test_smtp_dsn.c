@@ -1,7 +1,7 @@
 /*
  * test_smtp_dsn.c - the parameters of DSN: taken, refused, and written again as they came.
  */
-#include "proxy/smtp_dsn.h"
+#include "proxy/smtp/smtp_dsn.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /*
  * test_smtp_parse.c - lines, commands and paths from clients, good and bad, one row each.
  */
-#include "proxy/smtp_parse.h"
+#include "proxy/smtp/smtp_parse.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /*
  * test_smtp_reply.c - replies heard, the EHLO offer, replies said.
  */
-#include "proxy/smtp_reply.h"
+#include "proxy/smtp/smtp_reply.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

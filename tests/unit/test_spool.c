@@ -1,5 +1,5 @@
 /*
- * test_spool.c - proxy/spool.h with the real disk process on real files: writing, giving out,
+ * test_spool.c - proxy/spool/spool.h with the real disk process on real files: writing, giving out,
  * settling, in company, and with clocks that jump.
  */
 #include "spool_stage.h"

@@ -5,8 +5,8 @@
  */
 #include "spool_stage.h"
 
-#include "proxy/spool_index.h"
-#include "proxy/spool_text.h"
+#include "proxy/spool/spool_index.h"
+#include "proxy/spool/spool_text.h"
 
 #include <poll.h>
 #include <signal.h>

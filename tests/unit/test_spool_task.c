@@ -6,9 +6,9 @@
 #include "conf/conf.h"
 #include "conf/mem.h"
 #include "conf/reap.h"
-#include "proxy/notice.h"
+#include "proxy/spool/notice.h"
 #include "proxy/proxy.h"
-#include "proxy/spool_task.h"
+#include "proxy/spool/spool_task.h"
 
 #include <errno.h>
 #include <ev.h>

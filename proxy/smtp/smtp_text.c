@@ -1,0 +1,59 @@
+/*
+ * smtp_text.c - which octets are text in SMTP: printable ASCII, and UTF-8 where it was agreed.
+ *
+ * Strict UTF-8 (RFC 3629, RFC 6531 section 3.3). C1 controls are valid UTF-8 but drive terminals
+ * like ESC does. Called for replies, command lines, paths and our Received field.
+ */
+#include "proxy/smtp/smtp_text.h"
+
+#include "conf/utf8.h"
+
+/* C1 controls are not to be passed any more than C0. */
+size_t smtp_text_char(const char *text, size_t len)
+{
+	uint32_t c;
+	size_t octets = utf8_decode(text, len, &c);
+
+	if (octets == 1)
+		return c >= 0x20 && c < 0x7f;
+	return octets && c >= 0xa0 ? octets : 0;
+}
+
+bool smtp_text_is_printable(const char *text, size_t len)
+{
+	for (size_t i = 0, n; i < len; i += n) {
+		n = smtp_text_char(text + i, len - i);
+		if (n == 0)
+			return false;
+	}
+	return true;
+}
+
+void smtp_text_filter(char *out, const char *text, size_t len, bool utf8)
+{
+	size_t i = 0;
+
+	while (i < len) {
+		size_t n = smtp_text_char(text + i, len - i);
+
+		if (n == 0 || (n > 1 && !utf8)) {
+			out[i++] = '?';
+			continue;
+		}
+		for (size_t end = i + n; i < end; i++)
+			out[i] = text[i];
+	}
+}
+
+size_t smtp_text_cut(const char *text, size_t len, size_t max)
+{
+	if (len <= max)
+		return len;
+	/*
+	 * No character is longer than 4; what goes on for longer is none and may be cut anywhere.
+	 */
+	for (size_t back = 0; back < 4 && back < max; back++)
+		if (((unsigned char)text[max - back] & 0xc0) != 0x80)
+			return max - back;
+	return max;
+}
