@@ -66,7 +66,8 @@ class Host(Here):
     def __init__(self, name):
         self.name = name
         self.holder = subprocess.Popen(["unshare", "-n", "-m", "-u", "sleep", "infinity"])
-        self.wrap = ("nsenter", "-t", str(self.holder.pid), "-n", "-m", "-u", "-r", "--")  # -r: a chroot of ours is its own
+        self.wrap = ("nsenter", "-t", str(self.holder.pid), "-n", "-m", "-u", "-r", "-w",
+                     "--")  # -r, -w: where we are in a chroot, so is the host
         mine = os.readlink("/proc/self/ns/uts")  # the last one that unshare leaves
         wait(lambda: os.readlink("/proc/%d/ns/uts" % self.holder.pid) != mine, 5, name + " is up")
         self.run("hostname", name)

@@ -88,7 +88,7 @@ def test_u01_broken_replies(danelaw, hop, stage, kind):
             closes(c)
 
     _, reply = fail_at(danelaw, hop, stage, act, LOST[stage])
-    assert "HTTP/1.1" not in reply
+    assert reply.isascii() and reply.isprintable() and len(reply) <= 512
 
 
 @pytest.mark.parametrize("stage", STAGES)
