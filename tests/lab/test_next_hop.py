@@ -1,6 +1,7 @@
 """What a next hop says: every reply that it can break, at every stage (catalogue U-01..U-13)."""
 import select
 import threading
+import time
 
 import pytest
 
@@ -41,7 +42,12 @@ def fail_at(danelaw, hop, stage, act, wanted):
     """One message to a next hop that fails at the stage: what the client and the log say of it."""
     kind, how = at(stage, act)
     h = hop(kind, **how)
-    pause = (lambda: wait_over(h.mx)) if stage == "body" else None
+
+    def lost():
+        wait_over(h.mx)
+        time.sleep(0.1)  # until danelaw has heard of it, too
+
+    pause = lost if stage == "body" else None
     reply = attempt(h.domain, between=pause)
     assert reply.startswith(wanted), "%s\n%s" % (reply, transcript(h.mx))
     line = danelaw.delivery_to("b@" + h.domain)
