@@ -8,20 +8,16 @@
  */
 #include "policy/store_writer.h"
 
+#include "conf/child.h"
 #include "conf/mem.h"
 #include "policy/store_repair.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-enum { WRITER_SOCKET = 3 };
 
 /* ---- the socket ---- */
 
@@ -30,7 +26,7 @@ static bool read_all(void *out, size_t len)
 	char *at = out;
 
 	while (len > 0) {
-		ssize_t got = read(WRITER_SOCKET, at, len);
+		ssize_t got = read(CHILD_SOCKET, at, len);
 
 		if (got < 0 && errno == EINTR)
 			continue;
@@ -48,7 +44,7 @@ static bool send_report(const struct store_report *report)
 	size_t len = sizeof *report;
 
 	while (len > 0) {
-		ssize_t sent = send(WRITER_SOCKET, at, len, MSG_NOSIGNAL);
+		ssize_t sent = send(CHILD_SOCKET, at, len, MSG_NOSIGNAL);
 
 		if (sent < 0 && errno == EINTR)
 			continue;
@@ -110,47 +106,7 @@ static void serve(const char *path)
 	free(batch);
 }
 
-/* ---- the child ---- */
-
-static void let_go_of_parent(int fd)
-{
-	static const int ignored[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE,
-	    SIGXFSZ}; /* a file that may not grow is an error to report, not to die of */
-
-	for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
-		signal(ignored[i], SIG_IGN);
-	signal(SIGCHLD, SIG_DFL);
-	prctl(PR_SET_NAME, "danelaw-store");
-	if (fd != WRITER_SOCKET && dup2(fd, WRITER_SOCKET) < 0)
-		_exit(1);
-	close_range(WRITER_SOCKET + 1, ~0U, 0);
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
-		_exit(1);
-	close(null);
-}
-
 pid_t store_writer_start(const char *path, int *fd)
 {
-	int ends[2];
-
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
-		return -1;
-	fflush(NULL); /* else the child's copy of a buffer might be written, too */
-	pid_t child = fork();
-
-	if (child == 0) {
-		let_go_of_parent(ends[1]);
-		serve(path);
-		_exit(0);
-	}
-	close(ends[1]);
-	if (child < 0) {
-		close(ends[0]);
-		return -1;
-	}
-	fcntl(ends[0], F_SETFL, O_NONBLOCK);
-	*fd = ends[0];
-	return child;
+	return child_start("danelaw-store", serve, path, -1, fd);
 }

@@ -10,6 +10,7 @@
  */
 #include "proxy/spool/spool_disk.h"
 
+#include "conf/child.h"
 #include "conf/clock.h"
 #include "conf/mem.h"
 #include "proxy/spool/spool_care.h"
@@ -20,16 +21,12 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-enum { DISK_SOCKET = 3, DISK_LOCK = 4 };
 enum { TURN_MAX = 256 /* requests */, READ_SIZE = 256 * 1024, DUE_MAX = 10000 };
 
 struct job {
@@ -68,7 +65,7 @@ static void send_all(const void *data, size_t len)
 	const char *at = data;
 
 	while (len > 0 && !is_alone) {
-		ssize_t sent = send(DISK_SOCKET, at, len, MSG_NOSIGNAL);
+		ssize_t sent = send(CHILD_SOCKET, at, len, MSG_NOSIGNAL);
 
 		if (sent < 0 && errno == EINTR)
 			continue;
@@ -110,7 +107,7 @@ static bool read_some(struct disk *disk, int flags)
 	make_room(disk);
 	do
 		got =
-		    recv(DISK_SOCKET, disk->in + disk->in_len, disk->in_size - disk->in_len, flags);
+		    recv(CHILD_SOCKET, disk->in + disk->in_len, disk->in_size - disk->in_len, flags);
 	while (got < 0 && errno == EINTR);
 	if (got <= 0)
 		return false;
@@ -606,50 +603,7 @@ static void serve(const char *directory)
 	free(disk);
 }
 
-/* ---- the child ---- */
-
-/* The two descriptors that it keeps, at places of their own. */
-static void let_go_of_parent(int socket, int lock)
-{
-	static const int ignored[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE,
-	    SIGXFSZ}; /* a file that may not grow is an error to report, not to die of */
-
-	for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
-		signal(ignored[i], SIG_IGN);
-	signal(SIGCHLD, SIG_DFL);
-	prctl(PR_SET_NAME, "danelaw-spool");
-	socket = fcntl(socket, F_DUPFD, DISK_LOCK + 1);
-	lock = lock < 0 ? open("/dev/null", O_RDONLY) : fcntl(lock, F_DUPFD, DISK_LOCK + 1);
-	if (socket < 0 || lock < 0 || dup2(socket, DISK_SOCKET) < 0 || dup2(lock, DISK_LOCK) < 0)
-		_exit(1);
-	close_range(DISK_LOCK + 1, ~0U, 0);
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
-		_exit(1);
-	close(null);
-}
-
 pid_t spool_disk_start(const char *directory, int lock, int *fd)
 {
-	int ends[2];
-
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
-		return -1;
-	fflush(NULL); /* else the child's copy of a buffer might be written, too */
-	pid_t child = fork();
-
-	if (child == 0) {
-		let_go_of_parent(ends[1], lock);
-		serve(directory);
-		_exit(0);
-	}
-	close(ends[1]);
-	if (child < 0) {
-		close(ends[0]);
-		return -1;
-	}
-	fcntl(ends[0], F_SETFL, O_NONBLOCK);
-	*fd = ends[0];
-	return child;
+	return child_start("danelaw-spool", serve, directory, lock, fd);
 }
