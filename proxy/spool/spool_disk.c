@@ -13,10 +13,9 @@
 #include "conf/child.h"
 #include "conf/clock.h"
 #include "conf/mem.h"
-#include "proxy/spool/spool_care.h"
 #include "proxy/spool/spool_dir.h"
+#include "proxy/spool/spool_disk_internal.h"
 #include "proxy/spool/spool_text.h"
-#include "proxy/spool/spool_wire.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -27,32 +26,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { TURN_MAX = 256 /* requests */, READ_SIZE = 256 * 1024, DUE_MAX = 10000 };
-
-struct job {
-	struct spool_frame request;
-	const char *payload;
-	struct spool_message *message;
-	struct spool_frame reply;
-	bool is_gone; /* settled, and nobody is left */
-};
+enum { READ_SIZE = 256 * 1024 };
 
 /* Its row goes, and then its file. */
 static bool is_leaving(const struct job *job)
 {
 	return job->request.word == SPOOL_TAKE_BACK || job->is_gone;
 }
-
-struct disk {
-	struct spool_care care;
-	int64_t version; /* of the index, as last seen */
-	bool must_check; /* its rows, once it can be read */
-
-	char *in; /* in_len octets came and are not done with */
-	size_t in_len, in_size;
-	struct job jobs[TURN_MAX];
-	size_t count;
-};
 
 /* ---- the socket ---- */
 
@@ -77,18 +57,18 @@ static void send_all(const void *data, size_t len)
 	}
 }
 
-static void send_frame(struct spool_frame *frame, const void *payload, size_t size)
+void spool_disk_send(struct spool_frame *frame, const void *payload, size_t size)
 {
 	frame->size = (uint32_t)size;
 	send_all(frame, sizeof *frame);
 	send_all(payload, size);
 }
 
-static void tell_loop(enum log_level level, const char *text)
+void spool_disk_tell(enum log_level level, const char *text)
 {
 	struct spool_frame frame = {.word = SPOOL_LOG, .count = level};
 
-	send_frame(&frame, text, strlen(text));
+	spool_disk_send(&frame, text, strlen(text));
 }
 
 static void make_room(struct disk *disk)
@@ -106,8 +86,8 @@ static bool read_some(struct disk *disk, int flags)
 
 	make_room(disk);
 	do
-		got =
-		    recv(CHILD_SOCKET, disk->in + disk->in_len, disk->in_size - disk->in_len, flags);
+		got = recv(
+		    CHILD_SOCKET, disk->in + disk->in_len, disk->in_size - disk->in_len, flags);
 	while (got < 0 && errno == EINTR);
 	if (got <= 0)
 		return false;
@@ -117,7 +97,7 @@ static bool read_some(struct disk *disk, int flags)
 
 /* ---- jobs ---- */
 
-static void answer(struct job *job, bool ok, const char *why)
+void spool_disk_answer(struct job *job, bool ok, const char *why)
 {
 	job->reply.ok = ok;
 	snprintf(job->reply.why, sizeof job->reply.why, "%s", ok ? "" : why);
@@ -130,12 +110,12 @@ static void add_job(struct disk *disk, const struct spool_frame *frame, const ch
 	*job = (struct job){.request = *frame, .payload = payload};
 	job->reply.word = SPOOL_REPLY;
 	job->reply.serial = frame->serial;
-	answer(job, true, NULL);
+	spool_disk_answer(job, true, NULL);
 	if (frame->word != SPOOL_COMMIT && frame->word != SPOOL_SETTLE)
 		return;
 	job->message = spool_text_read(payload, frame->size);
 	if (!job->message)
-		answer(job, false, "it cannot be written so that it can be read again");
+		spool_disk_answer(job, false, "it cannot be written so that it can be read again");
 }
 
 /* Octets of whole frames, at most a turn of them. */
@@ -146,7 +126,7 @@ static size_t take_jobs(struct disk *disk)
 	size_t at = 0, used;
 
 	disk->count = 0;
-	while (disk->count < TURN_MAX) {
+	while (disk->count < SPOOL_TURN_MAX) {
 		enum spool_wire wire =
 		    spool_wire_next(disk->in + at, disk->in_len - at, &frame, &payload, &used);
 
@@ -183,14 +163,14 @@ static void sync_files(struct disk *disk)
 	for (size_t i = 0; i < disk->count; i++)
 		if (must_sync(&disk->jobs[i])) {
 			if (!spool_dir_sync_file(disk->care.directory, disk->jobs[i].request.id))
-				answer(&disk->jobs[i], false, strerror(errno));
+				spool_disk_answer(&disk->jobs[i], false, strerror(errno));
 			any = true;
 		}
 	if (!any || spool_dir_sync(disk->care.directory))
 		return;
 	for (size_t i = 0; i < disk->count; i++)
 		if (must_sync(&disk->jobs[i]))
-			answer(&disk->jobs[i], false, strerror(errno));
+			spool_disk_answer(&disk->jobs[i], false, strerror(errno));
 }
 
 static const char *id_of(const struct job *job)
@@ -219,7 +199,7 @@ static bool is_committed(const struct job *job)
 static void promise(struct job *job, bool done)
 {
 	if (!done && errno != ENOENT)
-		answer(job, false, strerror(errno));
+		spool_disk_answer(job, false, strerror(errno));
 }
 
 /* All begin before the first is waited for. */
@@ -264,7 +244,7 @@ static enum spool_result commit_message(struct disk *disk, struct job *job, char
 	if (!job->reply.ok)
 		return SPOOL_DONE;
 	if (is_alone || clock_steady() > job->request.deadline) {
-		answer(job, false, "too late");
+		spool_disk_answer(job, false, "too late");
 		return SPOOL_DONE;
 	}
 	fd = spool_dir_open_body(disk->care.directory, job->message, &is_damaged, job->reply.why);
@@ -346,154 +326,9 @@ static void update_index(struct disk *disk)
 		result = write_index_for_good(disk, why);
 	for (size_t i = 0; i < disk->count && result != SPOOL_DONE; i++)
 		if (is_for_index(&disk->jobs[i])) {
-			answer(&disk->jobs[i], false, why);
+			spool_disk_answer(&disk->jobs[i], false, why);
 			disk->jobs[i].is_gone = false;
 		}
-}
-
-/* ---- what is due ---- */
-
-static bool is_taken(const char *id, void *arg)
-{
-	const struct job *job = arg;
-
-	return spool_wire_has_id(job->payload, job->request.size, id);
-}
-
-/* false: it is larger than what can be given. */
-static bool give(struct job *job, const struct spool_message *message)
-{
-	struct spool_frame frame = {.word = SPOOL_DUE, .serial = job->request.serial};
-	size_t len;
-	char *text = spool_text_within(message, SPOOL_FRAME_MAX, &len);
-
-	if (!text)
-		return false;
-	send_frame(&frame, text, len);
-	free(text);
-	return true;
-}
-
-/* Its file is as the index says, and on its way into memory, as the loop will read it. */
-static bool has_body(
-    struct disk *disk, const struct spool_message *message, bool *is_damaged, char why[SPOOL_WHY])
-{
-	int fd = spool_dir_open_body(disk->care.directory, message, is_damaged, why);
-
-	if (fd < 0)
-		return false;
-	posix_fadvise(fd, 0, 0, POSIX_FADV_WILLNEED);
-	close(fd);
-	return true;
-}
-
-static void set_aside(struct disk *disk, const char *id, const char *reason)
-{
-	char text[SPOOL_WHY], why[SPOOL_WHY];
-
-	snprintf(text, sizeof text, "%s", reason);
-	if (spool_care_set_aside(&disk->care, id, text, why))
-		return;
-	snprintf(text, sizeof text,
-	    "spool: message %s is damaged (%.80s) and cannot be set aside: "
-	    "%.80s",
-	    id, reason, why);
-	tell_loop(LOG_LEVEL_ERROR, text);
-}
-
-/* What the rows have lost is in the file. */
-static void mend_or_set_aside(struct disk *disk, const char *id, const char *reason)
-{
-	if (!spool_care_mend(&disk->care, id, reason))
-		set_aside(disk, id, reason);
-}
-
-/* One that cannot be read now is given, too: the runner puts it off, and others get their turn. */
-static void give_one(struct disk *disk, struct job *job, const char *id)
-{
-	char why[SPOOL_WHY];
-	struct spool_message *message;
-	bool is_damaged = false, is_given = true;
-	enum spool_result result = spool_index_get(disk->care.index, id, &message, why);
-
-	if (result == SPOOL_DAMAGED)
-		mend_or_set_aside(disk, id, why);
-	else if (result == SPOOL_DONE && (has_body(disk, message, &is_damaged, why) || !is_damaged))
-		is_given = give(job, message);
-	if (is_damaged || !is_given)
-		set_aside(disk, id, is_damaged ? why : "it is too large to be given out");
-	spool_message_free(&message);
-}
-
-static enum spool_result look(struct disk *disk, struct job *job, char why[SPOOL_WHY])
-{
-	struct spool_due due = {.now = clock_wall(), .is_taken = is_taken, .arg = job};
-	int64_t version = spool_index_version(disk->care.index);
-	size_t count = 0;
-	enum spool_result result = spool_index_count(disk->care.index, &count, why);
-
-	job->reply.count = count;
-	job->reply.is_changed = version != disk->version;
-	disk->version = version;
-	if (result != SPOOL_DONE || !disk->care.is_worker)
-		return result;
-	due.max = job->request.max < DUE_MAX ? job->request.max : DUE_MAX;
-	due.ids = mem_zero(due.max, SPOOL_ID_SIZE);
-	result = spool_index_due(disk->care.index, &due, why);
-	for (size_t i = 0; i < due.count && result == SPOOL_DONE; i++)
-		give_one(disk, job, due.ids[i]);
-	free(due.ids);
-	job->reply.next_due = due.next;
-	return result;
-}
-
-/* A damaged row with a wrong time would wait for ever unseen. */
-static void note_damaged(const char *id, const struct spool_message *message, void *arg)
-{
-	struct spool_due *damaged = arg;
-
-	if (!message && damaged->count < damaged->max)
-		snprintf(damaged->ids[damaged->count++], SPOOL_ID_SIZE, "%s", id);
-}
-
-static void check_rows(struct disk *disk)
-{
-	char why[SPOOL_WHY];
-	struct spool_due damaged = {.max = DUE_MAX};
-
-	damaged.ids = mem_zero(damaged.max, SPOOL_ID_SIZE);
-	disk->must_check =
-	    spool_index_each(disk->care.index, note_damaged, &damaged, why) != SPOOL_DONE;
-	for (size_t i = 0; i < damaged.count; i++)
-		mend_or_set_aside(disk, damaged.ids[i], "its rows in the index are damaged");
-	free(damaged.ids);
-}
-
-/* The process that held the spool has ended, or there was none. */
-static void take_over(struct disk *disk)
-{
-	disk->care.is_worker = true;
-	disk->must_check = true;
-	spool_index_close(&disk->care.index); /* to be checked once more */
-	disk->version = -1;
-}
-
-static void ask(struct disk *disk, struct job *job)
-{
-	char why[SPOOL_WHY];
-	enum spool_result result;
-
-	if (job->request.is_worker && !disk->care.is_worker)
-		take_over(disk);
-	result = spool_care_open(&disk->care, why);
-	if (result == SPOOL_DONE && disk->must_check)
-		check_rows(disk);
-	if (result == SPOOL_DONE)
-		result = look(disk, job, why);
-	if (result != SPOOL_DONE && result != SPOOL_BUSY)
-		spool_care_after(&disk->care, result, why);
-	answer(job, result == SPOOL_DONE || result == SPOOL_BUSY, why);
-	spool_care_sweep(&disk->care, false);
 }
 
 /* ---- the rest ---- */
@@ -504,7 +339,7 @@ static void give_memory(const unsigned char digest[SPOOL_DIGEST_SIZE], time_t un
 	struct spool_frame frame = {
 	    .word = SPOOL_MEMORY, .serial = job->request.serial, .until = until};
 
-	send_frame(&frame, digest, SPOOL_DIGEST_SIZE);
+	spool_disk_send(&frame, digest, SPOOL_DIGEST_SIZE);
 }
 
 static void recall(struct disk *disk, struct job *job)
@@ -514,7 +349,7 @@ static void recall(struct disk *disk, struct job *job)
 
 	if (result == SPOOL_DONE)
 		result = spool_index_recall(disk->care.index, give_memory, job, why);
-	answer(job, result == SPOOL_DONE, why);
+	spool_disk_answer(job, result == SPOOL_DONE, why);
 }
 
 static void set_aside_by_order(struct disk *disk, struct job *job)
@@ -523,7 +358,7 @@ static void set_aside_by_order(struct disk *disk, struct job *job)
 	bool done = spool_care_open(&disk->care, why) == SPOOL_DONE &&
 		    spool_care_set_aside(&disk->care, job->request.id, job->request.why, why);
 
-	answer(job, done, why);
+	spool_disk_answer(job, done, why);
 }
 
 static bool is_single(const struct job *job)
@@ -542,7 +377,7 @@ static void do_single(struct disk *disk, struct job *job)
 	else if (job->request.word == SPOOL_RECALL)
 		recall(disk, job);
 	else
-		ask(disk, job);
+		spool_due_ask(disk, job);
 }
 
 /* The loop itself never asks a disk that may hang. */
@@ -570,14 +405,14 @@ static void take_turn(struct disk *disk)
 		if (is_single(job))
 			continue;
 		remove_file(disk, job);
-		send_frame(&job->reply, NULL, 0);
+		spool_disk_send(&job->reply, NULL, 0);
 		spool_message_free(&job->message);
 	}
 	for (size_t i = 0; i < disk->count; i++) {
 		if (!is_single(&disk->jobs[i]))
 			continue;
 		do_single(disk, &disk->jobs[i]);
-		send_frame(&disk->jobs[i].reply, NULL, 0);
+		spool_disk_send(&disk->jobs[i].reply, NULL, 0);
 	}
 }
 
@@ -586,7 +421,7 @@ static void serve(const char *directory)
 	struct disk *disk = mem_zero(1, sizeof *disk);
 
 	disk->care.directory = directory;
-	disk->care.tell = tell_loop;
+	disk->care.tell = spool_disk_tell;
 	while (read_some(disk, 0)) {
 		size_t used;
 
