@@ -28,7 +28,7 @@
 #include <string.h>
 #include <sysexits.h>
 
-static bool complain(const char *what, char **error)
+bool machine_complain(const char *what, char **error)
 {
 	fprintf(stderr, "danelaw: %s%s\n", what, *error ? *error : "");
 	free(*error);
@@ -60,7 +60,7 @@ static bool build_tls(struct machine *m)
 
 	m->proxy.tls = tls_contexts_new(m->conf->tls.ca_file, &error);
 	if (!m->proxy.tls)
-		return complain("cannot set up TLS: ", &error);
+		return machine_complain("cannot set up TLS: ", &error);
 	metrics_set_alarm(ALARM_CA_MISSING, tls_contexts_ca_error(m->proxy.tls)[0]);
 	if (tls_contexts_ca_error(m->proxy.tls)[0])
 		log_error("%s: no MTA-STS policy can be fetched, and destinations under one that "
@@ -75,7 +75,7 @@ static bool build_mtasts(struct machine *m)
 
 	m->fetcher = fetcher_new(m->proxy.loop, m->conf, m->resolver, &error);
 	if (!m->fetcher)
-		return complain("cannot set up HTTPS: ", &error);
+		return machine_complain("cannot set up HTTPS: ", &error);
 	m->mtasts = mtasts_new(m->proxy.loop, m->conf, m->resolver, m->fetcher, m->store);
 	if (m->use == MACHINE_LOOKS)
 		mtasts_stop_refreshing(m->mtasts);
@@ -131,7 +131,7 @@ int machine_open(struct machine *m, struct ev_loop *loop, struct conf *conf)
 		m->proxy.spool = spool_open(loop, conf);
 	m->resolver = resolver_new(loop, conf, &error);
 	if (!m->resolver) {
-		complain("", &error);
+		machine_complain("", &error);
 		return EX_CONFIG;
 	}
 	resolver_observe(m->resolver, on_answer, NULL);

@@ -43,4 +43,7 @@ int machine_open(struct machine *machine, struct ev_loop *loop, struct conf *con
 /* What was opened, also after a failure; ends the loop. */
 void machine_close(struct machine *machine);
 
+/* "danelaw: WHAT ERROR" on stderr; *error is freed. Always false. */
+bool machine_complain(const char *what, char **error);
+
 #endif

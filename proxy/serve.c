@@ -63,14 +63,6 @@ struct service {
 
 /* ---- starting ---- */
 
-static bool complain(const char *what, char **error)
-{
-	fprintf(stderr, "danelaw: %s%s\n", what, *error ? *error : "");
-	free(*error);
-	*error = NULL;
-	return false;
-}
-
 static void free_certificates(struct service *s)
 {
 	for (size_t i = 0; s->certificates && i < s->machine.conf->listener_count; i++)
@@ -94,7 +86,7 @@ static bool load_certificates(struct service *s)
 		if (s->certificates[i])
 			continue;
 		place = mem_printf("[listener %s] ", conf->name);
-		good = complain(place, &error);
+		good = machine_complain(place, &error);
 		free(place);
 	}
 	return good;
@@ -108,12 +100,12 @@ static bool bind_listeners(struct service *s)
 	for (size_t i = 0; i < s->machine.conf->listener_count; i++) {
 		s->listeners[i] = listener_bind(&s->machine.conf->listeners[i], &error);
 		if (!s->listeners[i])
-			return complain("", &error);
+			return machine_complain("", &error);
 		listener_offer_tls(s->listeners[i], s->certificates[i]);
 		s->listener_count++;
 	}
 	s->admin = admin_bind(s->machine.conf, &error);
-	return s->admin || complain("", &error);
+	return s->admin || machine_complain("", &error);
 }
 
 static bool start_listeners(struct service *s)
@@ -122,9 +114,9 @@ static bool start_listeners(struct service *s)
 
 	for (size_t i = 0; i < s->listener_count; i++) {
 		if (!listener_start(s->listeners[i], &s->machine.proxy, &error))
-			return complain("", &error);
+			return machine_complain("", &error);
 	}
-	return admin_start(s->admin, &s->machine, &error) || complain("", &error);
+	return admin_start(s->admin, &s->machine, &error) || machine_complain("", &error);
 }
 
 /* Mail would go in circles, and each turn would cost a connection: better none at all. */
@@ -160,7 +152,7 @@ static bool take_mark(struct service *s)
 	error = mem_printf("intercept = tproxy must mark its connections to mail hosts (SO_MARK), "
 			   "which needs Linux 5.17 or later: %s",
 	    strerror(errno));
-	return complain("", &error);
+	return machine_complain("", &error);
 }
 
 /* An MX host at one of our own ports is ourselves. */
@@ -341,7 +333,7 @@ static int prepare(struct service *s)
 	if (!bind_listeners(s))
 		return EX_UNAVAILABLE;
 	if (!privileges_drop(conf, &error)) {
-		complain("", &error);
+		machine_complain("", &error);
 		return EX_CONFIG;
 	}
 	if (!take_mark(s))
@@ -388,7 +380,7 @@ static int test(const struct command_line *line, struct conf *conf)
 	log_open(LOG_TO_STDERR, LOG_AS_TEXT, LOG_LEVEL_ERROR);
 	resolver = resolver_new(loop, conf, &error);
 	if (!resolver) {
-		complain("", &error);
+		machine_complain("", &error);
 		code = EX_CONFIG;
 	} else if (!line->path && access(CONF_DEFAULT_PATH, F_OK)) {
 		fputs("danelaw: there is no " CONF_DEFAULT_PATH
