@@ -9,6 +9,7 @@
 #include "conf/conf.h"
 #include "proxy/version.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -68,11 +69,17 @@ struct metrics {
 	uint64_t dnssec_working;
 };
 
-static struct metrics metrics;
+static_assert(sizeof(struct metrics) <= METRICS_SIZE, "an area has room for it");
+
+static struct metrics own;
+static struct metrics *metrics = &own;
+
+void metrics_count_into(void *area) { metrics = area; }
 
 /* ---- the table ---- */
 
-enum kind { COUNTER, GAUGE };
+/* Of several processes gauges add up like counters, and what is true of one is true of all. */
+enum kind { COUNTER, GAUGE, STATE };
 enum { LABELS_MAX = 3 };
 
 struct label {
@@ -125,15 +132,15 @@ static const struct family families[] = {
 	  "Fetches of MTA-STS policies." },
 	{ "danelaw_hint_mismatches_total", COUNTER, CELLS(hint_mismatches), false, { {0} },
 	  "Intercepted connections whose destination is no MX address of the recipient's domain." },
-	{ "danelaw_spool_messages", GAUGE, CELLS(spool_messages), false, { {0} },
+	{ "danelaw_spool_messages", STATE, CELLS(spool_messages), false, { {0} },
 	  "Messages that danelaw answers for." },
 	{ "danelaw_spool_tries_total", COUNTER, CELLS(tries), true, { LABEL("status", statuses) },
 	  "Tries of recipient domains from the spool, by result." },
 	{ "danelaw_spool_notices_total", COUNTER, CELLS(notices), false, { LABEL("kind", notices) },
 	  "Delivery status notifications made." },
-	{ "danelaw_alarm", GAUGE, CELLS(alarms), false, { LABEL("what", alarms) },
+	{ "danelaw_alarm", STATE, CELLS(alarms), false, { LABEL("what", alarms) },
 	  "Whether the operator must act." },
-	{ "danelaw_dnssec_working", GAUGE, CELLS(dnssec_working), false, { {0} },
+	{ "danelaw_dnssec_working", STATE, CELLS(dnssec_working), false, { {0} },
 	  "Whether names that must validate do." },
 };
 /* clang-format on */
@@ -154,7 +161,7 @@ static size_t find(const char *const *words, size_t count, const char *word)
 
 void metrics_count_message(const char *policy, const char *tls, const char *status)
 {
-	metrics.messages[FIND(policies, policy)][FIND(tls_words, tls)][FIND(statuses, status)]++;
+	metrics->messages[FIND(policies, policy)][FIND(tls_words, tls)][FIND(statuses, status)]++;
 }
 
 static bool is_ours(enum reason reason)
@@ -165,13 +172,13 @@ static bool is_ours(enum reason reason)
 void metrics_count_would_refuse(enum reason reason)
 {
 	if (is_ours(reason))
-		metrics.would_refuse[reason]++;
+		metrics->would_refuse[reason]++;
 }
 
 void metrics_count_refusal(enum reason reason)
 {
 	if (is_ours(reason))
-		metrics.refusals[reason]++;
+		metrics->refusals[reason]++;
 }
 
 void metrics_observe_delivery(double seconds)
@@ -182,36 +189,87 @@ void metrics_observe_delivery(double seconds)
 		seconds = 0;
 	while (bucket < COUNT(bounds) && seconds > bounds[bucket])
 		bucket++;
-	metrics.deliveries[bucket]++;
-	metrics.delivery_microseconds += (uint64_t)(seconds * 1e6);
+	metrics->deliveries[bucket]++;
+	metrics->delivery_microseconds += (uint64_t)(seconds * 1e6);
 }
 
-void metrics_count_hint_mismatch(void) { metrics.hint_mismatches++; }
+void metrics_count_hint_mismatch(void) { metrics->hint_mismatches++; }
 
 void metrics_session_began(void)
 {
-	metrics.sessions++;
-	metrics.sessions_total++;
+	metrics->sessions++;
+	metrics->sessions_total++;
 }
 
-void metrics_session_ended(void) { metrics.sessions--; }
-void metrics_next_hop_opened(void) { metrics.next_hop_connections++; }
-void metrics_next_hop_closed(void) { metrics.next_hop_connections--; }
-void metrics_count_handshake(bool resumed) { metrics.handshakes[resumed]++; }
+void metrics_session_ended(void) { metrics->sessions--; }
+void metrics_next_hop_opened(void) { metrics->next_hop_connections++; }
+void metrics_next_hop_closed(void) { metrics->next_hop_connections--; }
+void metrics_count_handshake(bool resumed) { metrics->handshakes[resumed]++; }
 
 void metrics_count_lookup(const struct dns_answer *answer)
 {
 	const char *state = answer->bogus ? "bogus" : dns_state_name(answer->state);
 
-	metrics.lookups[FIND(dns_names, dns_type_name(answer->type))][FIND(dns_states, state)]++;
+	metrics->lookups[FIND(dns_names, dns_type_name(answer->type))][FIND(dns_states, state)]++;
 }
 
-void metrics_count_sts_fetch(enum sts_fetched result) { metrics.fetches[result]++; }
-void metrics_count_try(const char *status) { metrics.tries[FIND(statuses, status)]++; }
-void metrics_count_notice(enum metrics_notice kind) { metrics.notices[kind]++; }
-void metrics_set_spool_messages(size_t count) { metrics.spool_messages = count; }
-void metrics_set_alarm(enum metrics_alarm alarm, bool is_on) { metrics.alarms[alarm] = is_on; }
-void metrics_set_dnssec_working(bool is_working) { metrics.dnssec_working = is_working; }
+void metrics_count_sts_fetch(enum sts_fetched result) { metrics->fetches[result]++; }
+void metrics_count_try(const char *status) { metrics->tries[FIND(statuses, status)]++; }
+void metrics_count_notice(enum metrics_notice kind) { metrics->notices[kind]++; }
+void metrics_set_spool_messages(size_t count) { metrics->spool_messages = count; }
+void metrics_set_alarm(enum metrics_alarm alarm, bool is_on) { metrics->alarms[alarm] = is_on; }
+void metrics_set_dnssec_working(bool is_working) { metrics->dnssec_working = is_working; }
+
+/* ---- several processes ---- */
+
+static size_t count_cells(const struct family *f)
+{
+	size_t count = 1;
+
+	for (const struct label *l = f->labels; l < f->labels + LABELS_MAX && l->name; l++)
+		count *= l->count;
+	return count;
+}
+
+static uint64_t *cells_of(const struct metrics *m, const struct family *f)
+{
+	return (uint64_t *)(uintptr_t)((const char *)m + f->offset);
+}
+
+/* The other process may be counting. */
+static uint64_t look(const uint64_t *cell) { return __atomic_load_n(cell, __ATOMIC_RELAXED); }
+
+static void add_cell(uint64_t *sum, const uint64_t *cell, enum kind kind)
+{
+	uint64_t value = look(cell);
+
+	if (kind != STATE)
+		*sum += value;
+	else if (value > *sum)
+		*sum = value;
+}
+
+static void add(struct metrics *sum, const struct metrics *part, bool is_dead)
+{
+	for (const struct family *f = families; f < families + COUNT(families); f++) {
+		uint64_t *to = cells_of(sum, f);
+		const uint64_t *from = cells_of(part, f);
+
+		for (size_t i = 0; i < count_cells(f) && (f->kind == COUNTER || !is_dead); i++)
+			add_cell(&to[i], &from[i], f->kind);
+	}
+	for (size_t i = 0; i < BUCKETS; i++)
+		add_cell(&sum->deliveries[i], &part->deliveries[i], COUNTER);
+	add_cell(&sum->delivery_microseconds, &part->delivery_microseconds, COUNTER);
+}
+
+void metrics_add(void *sum, const void *area) { add(sum, area, false); }
+
+void metrics_retire(void *sum, void *area)
+{
+	add(sum, area, true);
+	memset(area, 0, sizeof(struct metrics));
+}
 
 /* ---- rendering ---- */
 
@@ -245,12 +303,9 @@ static void write_cell(FILE *out, const struct family *f, size_t cell, uint64_t 
 
 static void write_family(FILE *out, const struct family *f)
 {
-	const uint64_t *cells =
-	    (const uint64_t *)(const void *)((const char *)&metrics + f->offset);
-	size_t count = 1;
+	const uint64_t *cells = cells_of(metrics, f);
+	size_t count = count_cells(f);
 
-	for (const struct label *l = f->labels; l < f->labels + LABELS_MAX && l->name; l++)
-		count *= l->count;
 	write_head(out, f->name, f->kind == COUNTER ? "counter" : "gauge", f->help);
 	for (size_t i = 0; i < count; i++) {
 		if (cells[i] || !f->is_sparse)
@@ -266,12 +321,12 @@ static void write_histogram(FILE *out)
 	write_head(out, name, "histogram",
 	    "From the first recipient of a domain to the next hop's last word on the message.");
 	for (size_t i = 0; i < COUNT(bounds); i++) {
-		count += metrics.deliveries[i];
+		count += metrics->deliveries[i];
 		fprintf(out, "%s_bucket{le=\"%g\"} %" PRIu64 "\n", name, bounds[i], count);
 	}
-	count += metrics.deliveries[COUNT(bounds)];
+	count += metrics->deliveries[COUNT(bounds)];
 	fprintf(out, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n", name, count);
-	fprintf(out, "%s_sum %.6f\n", name, (double)metrics.delivery_microseconds / 1e6);
+	fprintf(out, "%s_sum %.6f\n", name, (double)metrics->delivery_microseconds / 1e6);
 	fprintf(out, "%s_count %" PRIu64 "\n", name, count);
 }
 

@@ -1,9 +1,9 @@
 /*
- * metrics.h - what this process has counted, and how it looks to Prometheus (interface section 5).
+ * metrics.h - what was counted, and how it looks to Prometheus (interface section 5).
  *
- * Numbers of one process in one plain structure; whoever knows that something happened says so with
- * one call, from the loop. Every label has a bounded set of values, whatever strangers do. Rendered
- * for admin.c.
+ * Numbers of one process in one plain structure, which others may read and add up; whoever knows
+ * that something happened says so with one call, from the loop. Every label has a bounded set of
+ * values, whatever strangers do. Rendered for admin.c.
  */
 #ifndef PROXY_METRICS_H
 #define PROXY_METRICS_H
@@ -61,6 +61,21 @@ enum metrics_alarm {
 
 void metrics_set_alarm(enum metrics_alarm alarm, bool is_on);
 void metrics_set_dnssec_working(bool is_working);
+
+/* ---- several processes ---- */
+
+enum { METRICS_SIZE = 16384 };
+
+/* From here on this process counts in an area of METRICS_SIZE octets, zeroed at first and aligned
+ * for any object; it alone writes there. It outlives all counting. */
+void metrics_count_into(void *area);
+
+/* Adds what another process counts in its area; what is true of one of them is true of the sum. */
+void metrics_add(void *sum, const void *area);
+
+/* The same of a process that has ended: its counters stay counted, what it had and was vanishes.
+ * Clears the area. */
+void metrics_retire(void *sum, void *area);
 
 /* The page as Prometheus reads it; malloc'd. conf: for the exceptions that end. */
 char *metrics_render(const struct conf *conf, time_t now, size_t *len);

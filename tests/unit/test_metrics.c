@@ -167,6 +167,50 @@ static void test_exceptions(void **state)
 	check("danelaw_exception_expires_seconds{domain=\"for.ever", false);
 }
 
+/* The page of another area. */
+static void check_area(void *area, const char *line, bool wanted)
+{
+	metrics_count_into(area);
+	check(line, wanted);
+}
+
+static void test_several(void **state)
+{
+	static _Alignas(64) unsigned char dead[METRICS_SIZE], living[METRICS_SIZE],
+	    buried[METRICS_SIZE], sum[METRICS_SIZE];
+
+	(void)state;
+	metrics_count_into(dead);
+	metrics_session_began();
+	metrics_next_hop_opened();
+	metrics_count_refusal(REASON_MX_LOOP);
+	metrics_observe_delivery(0.2);
+	metrics_set_alarm(ALARM_DISK, true);
+	metrics_set_dnssec_working(true);
+	metrics_retire(buried, dead);
+	metrics_count_into(living);
+	metrics_session_began();
+	metrics_session_began();
+	metrics_count_refusal(REASON_MX_LOOP);
+	metrics_observe_delivery(0.3);
+	metrics_set_spool_messages(5);
+	metrics_add(sum, buried);
+	metrics_add(sum, living);
+	metrics_add(sum, dead);
+	check_area(sum, "danelaw_sessions 2", true);
+	check_area(sum, "danelaw_sessions_total 3", true);
+	check_area(sum, "danelaw_next_hop_connections 0", true);
+	check_area(sum, "danelaw_refusals_total{reason=\"mx-loop\"} 2", true);
+	check_area(sum, "danelaw_delivery_seconds_count 2", true);
+	check_area(sum, "danelaw_delivery_seconds_sum 0.500000", true);
+	check_area(sum, "danelaw_alarm{what=\"disk\"} 0", true);
+	check_area(sum, "danelaw_dnssec_working 0", true);
+	check_area(sum, "danelaw_spool_messages 5", true);
+	metrics_add(sum, living);
+	check_area(sum, "danelaw_spool_messages 5", true);
+	check_area(sum, "danelaw_sessions 4", true);
+}
+
 int main(void)
 {
 	/* clang-format off */
@@ -179,6 +223,7 @@ int main(void)
 		{ "interface 5: gauges go up and down",        test_gauges,     NULL, NULL, NULL },
 		{ "interface 5: the others",                   test_rest,       NULL, NULL, NULL },
 		{ "interface 5: exceptions that end",          test_exceptions, NULL, NULL, NULL },
+		{ "interface 5: several processes, dead ones", test_several,    NULL, NULL, NULL },
 	};
 	/* clang-format on */
 
