@@ -7,8 +7,12 @@
 VERSION := 0.1.0
 PREFIX  ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
+DATADIR ?= $(PREFIX)/share/danelaw
 DOCDIR  ?= $(PREFIX)/share/doc/danelaw
 MANDIR  ?= $(PREFIX)/share/man
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+USERDIR ?= $(PREFIX)/lib/sysusers.d
+BASHDIR ?= $(PREFIX)/share/bash-completion/completions
 SAN     ?=
 DESTDIR ?=
 FUZZ_SECONDS ?= 60
@@ -24,7 +28,7 @@ PYTHON  := /usr/bin/python3
 BUILD_PACKAGES := libev-dev uthash-dev libssl-dev libunbound-dev libinih-dev libidn2-dev dns-root-data \
                   ca-certificates libcurl4-openssl-dev libsqlite3-dev libjansson-dev libmicrohttpd-dev libcap-ng-dev
 TEST_PACKAGES  := libcmocka-dev python3-pytest python3-dnspython python3-cryptography python3-jsonschema \
-                  mandoc iproute2 nftables openssl
+                  mandoc iproute2 nftables openssl systemd
 FUZZ_PACKAGES  := clang libclang-rt-14-dev
 
 SOURCES := $(wildcard conf/*.c dnsval/*.c tls/*.c policy/*.c proxy/*.c proxy/*/*.c)
@@ -33,8 +37,9 @@ UNITS   := $(wildcard tests/unit/test_*.c)
 FUZZERS := $(wildcard tests/fuzz/fuzz_*.c)
 
 OPTIMISE ?= -O2 -g
+WERROR  ?= -Werror
 WARN    := -Wall -Wextra -Wshadow -Wpointer-arith -Wwrite-strings -Wmissing-prototypes \
-           -Wstrict-prototypes -Wformat=2 -Wundef -Wvla -Werror
+           -Wstrict-prototypes -Wformat=2 -Wundef -Wvla $(WERROR)
 HARDEN  := -fstack-protector-strong -fPIE -fcf-protection
 ifeq ($(SAN),)
 HARDEN  += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
@@ -54,7 +59,7 @@ say    = $(if $(V),,@printf '  %-5s%s\n' $(1) $(2))
 # Targets that install first start a make of their own, with a job for each processor.
 build := $(MAKE) --no-print-directory -j$(shell nproc)
 
-.PHONY: all deps test-deps run check units demo demo-transparent bench bench-deps fuzz fuzz-build fuzz-replay install uninstall clean dist help FORCE
+.PHONY: all deps test-deps run check units demo demo-transparent bench bench-deps fuzz fuzz-build fuzz-replay install uninstall deb clean dist help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY: $(OUT)/tests/fuzz/replay.o $(FUZZERS:%.c=$(OUT)/%.o)
 
@@ -68,6 +73,7 @@ help:
 	@echo "make demo-transparent   a mail server behind danelaw as its router, no setting of it changed"
 	@echo "make bench      CPU per message and messages/s beside Postfix and Exim, under a minute"
 	@echo "make fuzz       all fuzzers, FUZZ_SECONDS=$(FUZZ_SECONDS) each"
+	@echo "make deb        a package for Debian, in build/deb"
 	@echo "make install    into DESTDIR$(PREFIX); uninstall, clean, dist, deps"
 
 # The version text depends on the commit; version.o is rebuilt when it changes.
@@ -159,27 +165,47 @@ bench: bench-deps
 
 # ---- installing ----
 
-TRANSPARENT := TRANSPARENT.md danelaw-nft.service danelaw-closed.nft danelaw-bridge.nft
+UNITS_INSTALLED := danelaw.service danelaw-nft.service
+EXAMPLES := $(notdir $(wildcard packaging/examples/*))
+DOCUMENTS := README.md CHANGELOG.md packaging/TRANSPARENT.md packaging/check.schema.json packaging/explain.schema.json
 
 install: all
 	install -D -m 755 $(OUT)/danelaw $(DESTDIR)$(SBINDIR)/danelaw
 	install -D -m 644 packaging/danelaw.8 $(DESTDIR)$(MANDIR)/man8/danelaw.8
-	install -D -m 644 packaging/danelaw.conf $(DESTDIR)$(DOCDIR)/danelaw.conf
-	install -D -m 644 -t $(DESTDIR)$(DOCDIR) packaging/check.schema.json packaging/explain.schema.json
-	install -D -m 644 -t $(DESTDIR)$(DOCDIR) $(TRANSPARENT:%=packaging/%)
-	sed -i 's|/usr/local|$(PREFIX)|g' $(DESTDIR)$(DOCDIR)/danelaw-nft.service
-	install -D -m 644 README.md $(DESTDIR)$(DOCDIR)/README.md
+	install -D -m 644 packaging/danelaw.conf.5 $(DESTDIR)$(MANDIR)/man5/danelaw.conf.5
+	install -D -m 644 packaging/danelaw.bash $(DESTDIR)$(BASHDIR)/danelaw
+	install -D -m 644 packaging/danelaw.sysusers $(DESTDIR)$(USERDIR)/danelaw.conf
+	install -D -m 644 -t $(DESTDIR)$(UNITDIR) $(UNITS_INSTALLED:%=packaging/%)
+	sed -i 's|/usr/local|$(PREFIX)|g' $(UNITS_INSTALLED:%=$(DESTDIR)$(UNITDIR)/%)
+	install -D -m 644 -t $(DESTDIR)$(DATADIR) packaging/danelaw-closed.nft
+	install -D -m 644 -t $(DESTDIR)$(DOCDIR) $(DOCUMENTS)
+	install -D -m 644 -t $(DESTDIR)$(DOCDIR)/examples packaging/danelaw.conf packaging/danelaw-bridge.nft $(EXAMPLES:%=packaging/examples/%)
 
 uninstall:
-	rm -f $(DESTDIR)$(SBINDIR)/danelaw $(DESTDIR)$(MANDIR)/man8/danelaw.8
-	rm -f $(addprefix $(DESTDIR)$(DOCDIR)/,danelaw.conf check.schema.json explain.schema.json README.md)
-	rm -f $(TRANSPARENT:%=$(DESTDIR)$(DOCDIR)/%)
-	rmdir $(DESTDIR)$(DOCDIR) 2>/dev/null || true
+	rm -f $(DESTDIR)$(SBINDIR)/danelaw $(DESTDIR)$(BASHDIR)/danelaw $(DESTDIR)$(USERDIR)/danelaw.conf
+	rm -f $(DESTDIR)$(MANDIR)/man8/danelaw.8 $(DESTDIR)$(MANDIR)/man5/danelaw.conf.5
+	rm -f $(UNITS_INSTALLED:%=$(DESTDIR)$(UNITDIR)/%)
+	rm -rf $(DESTDIR)$(DATADIR) $(DESTDIR)$(DOCDIR)
 
 dist:
 	@git rev-parse HEAD >/dev/null 2>&1 || { echo 'make dist needs a git checkout'; exit 1; }
 	@mkdir -p build
 	git archive --format=tar.gz --prefix=danelaw-$(VERSION)/ -o build/danelaw-$(VERSION).tar.gz HEAD
+
+# ---- packages ----
+
+# The packaging lies below packaging/, where it does not look like the project's own top level; dpkg wants
+# it in debian/ of a tree, which is made anew each time from what is checked in.
+DEB_PACKAGES := debhelper dpkg-dev lintian
+DEB_TREE     := build/deb/danelaw-$(VERSION)
+
+deb: deps
+	@packaging/install-packages $(DEB_PACKAGES)
+	rm -rf build/deb
+	mkdir -p $(DEB_TREE)
+	git ls-files -z | xargs -0 cp --parents -t $(DEB_TREE)
+	cp -r packaging/debian $(DEB_TREE)/debian
+	cd $(DEB_TREE) && dpkg-buildpackage -us -uc -b -j$(shell nproc)
 
 clean:
 	rm -rf build

@@ -320,7 +320,7 @@ def unit_command(key, path):
     """What the service manager would run, with this program and folder for its own."""
     line = re.search(r"^%s=/bin/sh (-e?c) '(.*)'$" % key, packaged("danelaw-nft.service"), re.M)
     script = line[2].replace("danelaw nft ", "%s nft -c %s/nft.conf " % (PROGRAM, path))
-    script = script.replace("/usr/local/share/doc/danelaw/", PACKAGING)
+    script = script.replace("/usr/local/share/danelaw/", PACKAGING)
     return ["sh", line[1], script.replace("/run/danelaw-nft", str(path))]
 
 

@@ -1,0 +1,81 @@
+"""packaging/danelaw.service: what the service manager would do with it, and how it fits the program."""
+import configparser
+import os
+import re
+import subprocess
+
+import pytest
+
+from program import HERE, PROGRAM
+
+PACKAGING = os.path.join(HERE, "../../packaging/")
+SPAN = {"s": 1, "m": 60, "h": 3600}
+
+
+@pytest.fixture(scope="module")
+def unit(tmp_path_factory):
+    """The unit as it is installed, with this program in it: its path."""
+    path = str(tmp_path_factory.mktemp("unit") / "danelaw.service")
+    with open(PACKAGING + "danelaw.service") as f, open(path, "w") as out:
+        out.write(f.read().replace("/usr/local/sbin/danelaw", PROGRAM))
+    return path
+
+
+@pytest.fixture(scope="module")
+def service():
+    """Its [Service] section; of keys that repeat all values."""
+    parser = configparser.RawConfigParser(strict=False, dict_type=Joined)
+    parser.optionxform = str
+    parser.read(PACKAGING + "danelaw.service")
+    return {key: value.split("\n") for key, value in parser["Service"].items()}
+
+
+class Joined(dict):
+    """The parser stores the lines of a value as a list, and a key that repeats once more."""
+
+    def __setitem__(self, key, value):
+        if isinstance(value, list) and key in self:
+            value = self[key] + value
+        super().__setitem__(key, value)
+
+
+def seconds(text):
+    number, span = re.fullmatch(r"(\d+)([smh])", text).groups()
+    return int(number) * SPAN[span]
+
+
+def test_exposure(unit):
+    """Below 2.0 on systemd's scale from 0 (safe) to 10; the command fails from the threshold on."""
+    done = subprocess.run(["systemd-analyze", "security", "--offline=true", "--no-pager",
+                           "--threshold=19", unit], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_well_formed(unit):
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", unit],
+                          capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_patience(service):
+    """Whoever is in the middle of a message may finish it before the service manager kills."""
+    with open(PACKAGING + "danelaw.conf") as f:
+        shutdown = re.search(r"^#shutdown = (\w+)$", f.read(), re.M)[1]
+    assert seconds(service["TimeoutStopSec"][0]) > seconds(shutdown)
+
+
+def test_R_NET_14_capabilities(service):
+    """Never root, and no more than what privileges.c keeps or needs to bind."""
+    assert service["User"] == ["danelaw"]
+    for key in ("CapabilityBoundingSet", "AmbientCapabilities"):
+        assert service[key] == ["CAP_NET_BIND_SERVICE CAP_NET_RAW"]
+    with open(PACKAGING + "danelaw.sysusers") as f:
+        assert f.read().startswith("u danelaw - ")
+
+
+def test_exit_codes(service):
+    """What a restart cannot mend ends the service; a port that is still taken does not."""
+    assert service["Restart"] == ["on-failure"]
+    assert service["RestartPreventExitStatus"] == ["64 78"]
+    done = subprocess.run([PROGRAM, "-o", "policy.level=x"], capture_output=True, timeout=10)
+    assert done.returncode == 78
