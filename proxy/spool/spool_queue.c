@@ -27,6 +27,7 @@
 
 enum { READ_SIZE = 64 * 1024 };
 static const double revive_least = 0.1, revive_most = 30;
+static const double reopen_pause = 1; /* for a directory that cannot be used */
 
 /* ---- requests ---- */
 
@@ -248,22 +249,22 @@ static void let_go(struct spool *spool)
 	request->is_sent = false;
 }
 
-static void try_again(struct spool *spool)
+static void try_again(struct spool *spool, double seconds)
 {
 	ev_now_update(spool->loop);
 	ev_timer_stop(spool->loop, &spool->revive);
-	ev_timer_set(&spool->revive, spool->revive_after, 0.);
+	ev_timer_set(&spool->revive, seconds, 0.);
 	ev_timer_start(spool->loop, &spool->revive);
-	spool->revive_after *= 2;
-	if (spool->revive_after > revive_most)
-		spool->revive_after = revive_most;
 }
 
 static void on_death(struct spool *spool)
 {
 	let_go(spool);
 	log_error("spool: the disk process ended; a new one follows in %g s", spool->revive_after);
-	try_again(spool);
+	try_again(spool, spool->revive_after);
+	spool->revive_after *= 2;
+	if (spool->revive_after > revive_most)
+		spool->revive_after = revive_most;
 }
 
 static void on_socket(struct ev_loop *loop, ev_io *watcher, int events)
@@ -329,7 +330,7 @@ static void revive(struct spool *spool)
 		return;
 	}
 	spool_tell_trouble(spool, why);
-	try_again(spool);
+	try_again(spool, reopen_pause);
 }
 
 static void on_revive(struct ev_loop *loop, ev_timer *timer, int events)
@@ -387,13 +388,20 @@ static void step(struct spool *spool, double seconds)
 		on_death(spool);
 }
 
+/* No disk process can be had, and the operator must act first. */
+static bool is_hopeless(const struct spool *spool)
+{
+	return !ev_is_active(&spool->socket) && spool->has_trouble;
+}
+
 /* Outside the loop: at start, and once it has ended. */
 void spool_queue_run(struct spool *spool, const struct spool_request *request, double seconds)
 {
 	double deadline = clock_steady() + seconds;
 	uint64_t serial = request ? request->frame.serial : 0;
 
-	while (spool->requests && (!serial || find(spool, serial)) && clock_steady() < deadline)
+	while (spool->requests && (!serial || find(spool, serial)) && clock_steady() < deadline &&
+	       !is_hopeless(spool))
 		step(spool, deadline - clock_steady());
 }
 
