@@ -182,15 +182,11 @@ bool anchors_equal(const struct anchors *a, const struct anchors *b)
 	return equal;
 }
 
-bool anchors_refresh(struct anchors **anchors, const struct conf *conf)
+bool anchors_refresh(struct anchors **anchors, const struct conf *conf, char **error)
 {
-	char *error = NULL;
-	struct anchors *fresh = is_static(conf) ? NULL : anchors_load(conf, &error);
+	struct anchors *fresh = is_static(conf) ? NULL : anchors_load(conf, error);
 	bool changed = fresh && !anchors_equal(*anchors, fresh);
 
-	if (error)
-		log_error("%s; the keys in use stay", error);
-	free(error);
 	if (changed) {
 		anchors_free(anchors);
 		*anchors = fresh;

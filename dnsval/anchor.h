@@ -34,9 +34,10 @@ void anchors_free(struct anchors **anchors);
 
 /*
  * Loads again what RFC 5011 may have changed meanwhile; whether it did. Keys that cannot be loaded
- * change nothing. [dns] trust_anchor is static and not read again.
+ * change nothing: *error (malloc'd, NULL before) says why. [dns] trust_anchor is static and not
+ * read again.
  */
-bool anchors_refresh(struct anchors **anchors, const struct conf *conf);
+bool anchors_refresh(struct anchors **anchors, const struct conf *conf, char **error);
 
 /* The same records in the same order. */
 bool anchors_equal(const struct anchors *a, const struct anchors *b);

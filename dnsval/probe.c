@@ -238,12 +238,18 @@ static void on_answer(const struct dns_answer *answer, void *arg)
 	}
 }
 
+/* Keys that cannot be read again leave those in use. */
 static bool load_anchors(struct probe *probe, char **error)
 {
+	char *unread = NULL;
+
 	if (probe->anchors)
-		anchors_refresh(&probe->anchors, probe->conf);
+		anchors_refresh(&probe->anchors, probe->conf, &unread);
 	else
 		probe->anchors = anchors_load(probe->conf, error);
+	if (unread)
+		log_debug("%s; the keys in use stay", unread);
+	free(unread);
 	return probe->anchors;
 }
 

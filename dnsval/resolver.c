@@ -65,7 +65,10 @@ struct resolver {
 	struct anchors *anchors;
 	struct rfc5011 *keeper;
 	ev_timer anchor_timer; /* another process may keep the file */
-	struct flight *shared; /* by question */
+	resolver_anchor_fn *anchor_watch;
+	void *anchor_arg;
+	char *not_kept, *not_read; /* what is wrong with the root anchor; NULL: nothing */
+	struct flight *shared;     /* by question */
 	LIST_HEAD(, flight) flights;
 	LIST_HEAD(, retired) retired;
 	resolver_observer_fn *observer;
@@ -237,9 +240,22 @@ void resolver_renew(struct resolver *resolver)
 	free_retired(resolver);
 }
 
+static void tell_anchor(const struct resolver *resolver)
+{
+	const char *why = resolver->not_read ? resolver->not_read : resolver->not_kept;
+
+	resolver->anchor_watch(why ? why : "", resolver->anchor_arg);
+}
+
 static void refresh_anchors(struct resolver *resolver)
 {
-	if (!anchors_refresh(&resolver->anchors, resolver->conf))
+	char *error = NULL;
+	bool changed = anchors_refresh(&resolver->anchors, resolver->conf, &error);
+
+	free(resolver->not_read);
+	resolver->not_read = error;
+	tell_anchor(resolver);
+	if (!changed)
 		return;
 	anchors_log(resolver->anchors);
 	resolver_renew(resolver);
@@ -251,12 +267,24 @@ static void on_anchor_timer(struct ev_loop *loop, ev_timer *w, int revents)
 	refresh_anchors(w->data);
 }
 
-static void on_refreshed(void *arg) { refresh_anchors(arg); }
+static void on_kept(bool is_refreshed, const char *why, void *arg)
+{
+	struct resolver *resolver = arg;
 
-void resolver_keep_anchor(struct resolver *resolver)
+	free(resolver->not_kept);
+	resolver->not_kept = why[0] ? mem_strdup(why) : NULL;
+	if (is_refreshed)
+		refresh_anchors(resolver);
+	else
+		tell_anchor(resolver);
+}
+
+void resolver_keep_anchor(struct resolver *resolver, resolver_anchor_fn *watch, void *arg)
 {
 	assert(!resolver->keeper);
-	resolver->keeper = rfc5011_new(resolver->loop, resolver->conf, on_refreshed, resolver);
+	resolver->anchor_watch = watch;
+	resolver->anchor_arg = arg;
+	resolver->keeper = rfc5011_new(resolver->loop, resolver->conf, on_kept, resolver);
 	if (resolver->keeper)
 		ev_timer_again(resolver->loop, &resolver->anchor_timer);
 }
@@ -311,6 +339,8 @@ void resolver_free(struct resolver **resolver)
 	free_retired(r);
 	context_free(&r->context);
 	anchors_free(&r->anchors);
+	free(r->not_kept);
+	free(r->not_read);
 	free(r);
 	*resolver = NULL;
 }

@@ -28,11 +28,15 @@ struct resolver *resolver_new(struct ev_loop *loop, const struct conf *conf, cha
 /* Cancels what is under way; no callback runs. Not from inside a callback of its own. */
 void resolver_free(struct resolver **resolver);
 
+/* After each attempt, from the loop. why: what the operator must mend about the root anchor
+ * (R-DNS-39), borrowed; "": nothing. */
+typedef void resolver_anchor_fn(const char *why, void *arg);
+
 /*
- * For the long-running program alone: keeps the root anchor up by RFC 5011 in state_dir, where that
- * is writable and [dns] trust_anchor is not set. Sub-commands leave the files alone.
+ * For the long-running program alone: keeps the root anchor up by RFC 5011 in state_dir, where
+ * [dns] trust_anchor is not set. Sub-commands leave the files alone.
  */
-void resolver_keep_anchor(struct resolver *resolver);
+void resolver_keep_anchor(struct resolver *resolver, resolver_anchor_fn *watch, void *arg);
 
 /*
  * Begins with an empty cache; lookups under way end where they are. For when DNS works again after

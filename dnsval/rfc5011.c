@@ -37,6 +37,9 @@ static const double refresh_interval = 86400;
 static const double retry_interval = 3600;
 static const double lookup_timeout = 30;
 
+/* Until files are tried again that could not be written: nobody was asked anything. */
+static const double files_interval = 10;
+
 enum { CHILD_SECONDS = 60, CHILD_PIPE = 3 };
 
 static const char done[] = "\ndone\n";
@@ -45,8 +48,9 @@ static const char unanswered[] = "no secure answer: ";
 struct rfc5011 {
 	struct ev_loop *loop;
 	const struct conf *conf;
-	rfc5011_fn *refreshed;
+	rfc5011_fn *report;
 	void *arg;
+	char why[512]; /* of this attempt; "": nothing went wrong with the files */
 	ev_timer timer;
 	int lock; /* held for as long as we live; -1: another process keeps the file */
 	pid_t child;
@@ -57,16 +61,17 @@ struct rfc5011 {
 
 /* ---- files ---- */
 
-static bool failed(const char *path)
+static bool fail(struct rfc5011 *keeper, const char *what, const char *why)
 {
-	log_error("trust anchor: cannot keep up %s: %s; the keys in use stay, but a key roll of "
-		  "the root would be missed",
-	    path, strerror(errno));
+	snprintf(keeper->why, sizeof keeper->why,
+	    "cannot keep up %s: %s; the keys in use stay, but a key roll of the root would be "
+	    "missed",
+	    what, why);
 	return false;
 }
 
 /* A crash leaves the old file or the new one. */
-static bool write_file(const char *path, const char *text)
+static bool write_file(struct rfc5011 *keeper, const char *path, const char *text)
 {
 	char *fresh = mem_printf("%s.new", path);
 	int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -77,7 +82,7 @@ static bool write_file(const char *path, const char *text)
 		written = false;
 	written = written && rename(fresh, path) == 0;
 	if (!written) {
-		failed(path);
+		fail(keeper, path, strerror(errno));
 		unlink(fresh);
 	}
 	free(fresh);
@@ -92,7 +97,7 @@ static bool take_lock(struct rfc5011 *keeper)
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
 
 	if (fd < 0) {
-		failed(path);
+		fail(keeper, path, strerror(errno));
 	} else if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
 		keeper->lock = fd;
 	} else {
@@ -108,7 +113,7 @@ static bool begin_anew(struct rfc5011 *keeper, const char *seed, const char *sou
 {
 	char *copy = anchors_state_path(keeper->conf, "");
 	char *memory = anchors_state_path(keeper->conf, ".seed");
-	bool begun = write_file(copy, seed) && write_file(memory, seed);
+	bool begun = write_file(keeper, copy, seed) && write_file(keeper, memory, seed);
 
 	if (begun)
 		log_info("trust anchor: %s begins with the root keys of %s", copy, source);
@@ -122,7 +127,7 @@ static bool copy_to_draft(struct rfc5011 *keeper)
 	char *copy = anchors_state_path(keeper->conf, "");
 	char *draft = anchors_state_path(keeper->conf, ".draft");
 	char *text = anchors_read_text(copy);
-	bool copied = text ? write_file(draft, text) : failed(copy);
+	bool copied = text ? write_file(keeper, draft, text) : fail(keeper, copy, strerror(errno));
 
 	free(text);
 	free(draft);
@@ -155,7 +160,7 @@ static bool prepare_copy(struct rfc5011 *keeper)
 	bool good = seed && begin_anew(keeper, seed, source) && copy_to_draft(keeper);
 
 	if (error)
-		log_error("trust anchor: %s", error);
+		fail(keeper, "the root anchor", error);
 	free(error);
 	free(seed);
 	return good;
@@ -183,10 +188,8 @@ static bool adopt_draft(struct rfc5011 *keeper)
 	struct anchors *anchors = anchors_read(draft, &error);
 	bool adopted = anchors && rename(draft, copy) == 0;
 
-	if (error)
-		log_error("trust anchor: %s", error);
-	else if (!adopted)
-		failed(copy);
+	if (error || !adopted)
+		fail(keeper, copy, error ? error : strerror(errno));
 	anchors_free(&anchors);
 	free(error);
 	free(draft);
@@ -259,17 +262,18 @@ static void forget_child(struct rfc5011 *keeper)
 	keeper->child = 0;
 }
 
-static void complain(const struct rfc5011 *keeper)
+/* A root that does not answer is nothing to mend here. */
+static void take_failure(struct rfc5011 *keeper)
 {
 	const char *end = memchr(keeper->heard, '\n', keeper->heard_len);
 	int len = end ? (int)(end - keeper->heard) : (int)keeper->heard_len;
+	char words[256];
 
+	snprintf(words, sizeof words, "%.*s", len, keeper->heard);
 	if (memmem(keeper->heard, keeper->heard_len, unanswered, sizeof unanswered - 1))
-		log_warning("trust anchor: not refreshed: %.*s", len, keeper->heard);
+		log_warning("trust anchor: not refreshed: %s", words);
 	else
-		log_error("trust anchor: keeping it up failed: %.*s; the keys in use stay, but a "
-			  "key roll of the root would be missed",
-		    len, keeper->heard);
+		fail(keeper, "the root anchor", words[0] ? words : "its process ended early");
 }
 
 static void on_child_end(struct rfc5011 *keeper)
@@ -282,10 +286,9 @@ static void on_child_end(struct rfc5011 *keeper)
 	bool good = is_done && adopt_draft(keeper);
 
 	remove_drafts(keeper);
-	if (good)
-		keeper->refreshed(keeper->arg);
-	else
-		complain(keeper);
+	if (!is_done)
+		take_failure(keeper);
+	keeper->report(good, keeper->why, keeper->arg);
 	try_again_after(keeper, good ? refresh_interval : retry_interval);
 }
 
@@ -312,14 +315,14 @@ static bool start_child(struct rfc5011 *keeper)
 	int ends[2];
 
 	if (pipe2(ends, O_CLOEXEC) < 0)
-		return failed("the root anchor");
+		return fail(keeper, "the root anchor", strerror(errno));
 	fflush(NULL); /* else the child's copy of a buffer might be written, too */
 	keeper->child = fork();
 	if (keeper->child == 0)
 		run_child(keeper->conf, ends[1]);
 	close(ends[1]);
 	if (keeper->child < 0) {
-		failed("the root anchor");
+		fail(keeper, "the root anchor", strerror(errno));
 		close(ends[0]);
 		keeper->child = 0;
 		return false;
@@ -335,12 +338,15 @@ static void on_timer(struct ev_loop *loop, ev_timer *w, int revents)
 	struct rfc5011 *keeper = w->data;
 
 	(void)loop, (void)revents;
-	if (!take_lock(keeper) || !prepare_copy(keeper) || !start_child(keeper))
-		try_again_after(keeper, retry_interval);
+	keeper->why[0] = '\0';
+	if (take_lock(keeper) && prepare_copy(keeper) && start_child(keeper))
+		return;
+	keeper->report(false, keeper->why, keeper->arg);
+	try_again_after(keeper, keeper->why[0] ? files_interval : retry_interval);
 }
 
 struct rfc5011 *rfc5011_new(
-    struct ev_loop *loop, const struct conf *conf, rfc5011_fn *refreshed, void *arg)
+    struct ev_loop *loop, const struct conf *conf, rfc5011_fn *report, void *arg)
 {
 	const char *file = conf->dns.trust_anchor;
 	const char *dir = conf->server.state_dir;
@@ -351,7 +357,7 @@ struct rfc5011 *rfc5011_new(
 
 	keeper->loop = loop;
 	keeper->conf = conf;
-	keeper->refreshed = refreshed;
+	keeper->report = report;
 	keeper->arg = arg;
 	keeper->lock = -1;
 	ev_init(&keeper->timer, on_timer);

@@ -61,6 +61,7 @@ static const struct {
 	[REASON_NEXT_HOP]            = { "-",                     0, "" },
 	[REASON_DUPLICATE]           = { "duplicate",           250, "2.0.0" },
 	[REASON_STS_POLICY_INVALID]  = { "sts-policy-invalid",    0, "" },
+	[REASON_MIDDLEBOX]           = { "middlebox",             0, "" },
 };
 /* clang-format on */
 

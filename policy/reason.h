@@ -51,10 +51,11 @@ enum reason {
 	REASON_OVERLOAD,
 	REASON_SHUTDOWN,
 	REASON_SPOOL_FAILED,
-	REASON_NEXT_HOP, /* the next hop's own refusal, passed through; log only: `-` */
+	REASON_NEXT_HOP,  /* the next hop's own refusal, passed through; log only: `-` */
 	REASON_DUPLICATE, /* delivered before: 250, and nothing is sent */
 	/* never refuse by themselves */
 	REASON_STS_POLICY_INVALID,
+	REASON_MIDDLEBOX,
 	REASON_COUNT,
 };
 

@@ -15,7 +15,6 @@
 #include "dnsval/probe.h"
 #include "proxy/machine.h"
 #include "proxy/metrics.h"
-#include "proxy/spool/spool.h"
 
 #include <errno.h>
 #include <ev.h>
@@ -70,19 +69,9 @@ static void text_page(struct page *page, unsigned status, char *text)
 	*page = (struct page){status, "text/plain; charset=utf-8", text, strlen(text)};
 }
 
-static void look_at_spool(struct spool *spool)
-{
-	char why[SPOOL_WHY];
-
-	metrics_set_spool_messages(spool_count(spool));
-	metrics_set_alarm(ALARM_DISK, !spool_is_ready(spool, why));
-}
-
 static void show_metrics(struct admin *a, struct page *page)
 {
 	metrics_set_dnssec_working(probe_state(a->machine->probe) == PROBE_WORKING);
-	if (a->machine->proxy.spool)
-		look_at_spool(a->machine->proxy.spool);
 	page->status = MHD_HTTP_OK;
 	page->type = "text/plain; version=0.0.4; charset=utf-8";
 	page->text = metrics_render(a->conf, clock_wall(), &page->len);

@@ -17,6 +17,7 @@
 #include "proxy/intercept/hint.h"
 #include "proxy/intercept/intercept.h"
 #include "proxy/metrics.h"
+#include "proxy/middlebox.h"
 #include "proxy/pool.h"
 #include "proxy/setbacks.h"
 #include "proxy/spool/spool.h"
@@ -61,11 +62,6 @@ static bool build_tls(struct machine *m)
 	m->proxy.tls = tls_contexts_new(m->conf->tls.ca_file, &error);
 	if (!m->proxy.tls)
 		return machine_complain("cannot set up TLS: ", &error);
-	metrics_set_alarm(ALARM_CA_MISSING, tls_contexts_ca_error(m->proxy.tls)[0]);
-	if (tls_contexts_ca_error(m->proxy.tls)[0])
-		log_error("%s: no MTA-STS policy can be fetched, and destinations under one that "
-			  "enforces or under level secure are refused until it is there",
-		    tls_contexts_ca_error(m->proxy.tls));
 	return true;
 }
 
@@ -110,6 +106,7 @@ static bool build(struct machine *m)
 	if (m->use == MACHINE_LOOKS)
 		own_configured(m);
 	m->proxy.setbacks = setbacks_new();
+	m->proxy.middlebox = middlebox_new();
 	m->proxy.duplicates = duplicates_new(m->proxy.spool);
 	m->proxy.pool = pool_new(&m->proxy);
 	return true;
@@ -144,6 +141,7 @@ void machine_close(struct machine *m)
 	pool_free(&m->proxy.pool);
 	spool_close(&m->proxy.spool);
 	setbacks_free(&m->proxy.setbacks);
+	middlebox_free(&m->proxy.middlebox);
 	duplicates_free(&m->proxy.duplicates);
 	policy_free(&m->proxy.policy);
 	mtasts_free(&m->mtasts);

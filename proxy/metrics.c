@@ -38,7 +38,12 @@ static const char *const notices[] = {
     [METRICS_DELAYED] = "delayed",
     [METRICS_RELAYED] = "relayed",
 };
-static const char *const alarms[] = {[ALARM_CA_MISSING] = "ca-missing", [ALARM_DISK] = "disk"};
+static const char *const alarms[] = {
+    [ALARM_CA_MISSING] = "ca-missing",
+    [ALARM_MIDDLEBOX] = "middlebox",
+    [ALARM_DISK] = "disk",
+    [ALARM_ANCHOR] = "anchor",
+};
 
 static const char *reason_value(size_t i) { return reason_code((enum reason)i); }
 
@@ -218,6 +223,7 @@ void metrics_count_try(const char *status) { metrics->tries[FIND(statuses, statu
 void metrics_count_notice(enum metrics_notice kind) { metrics->notices[kind]++; }
 void metrics_set_spool_messages(size_t count) { metrics->spool_messages = count; }
 void metrics_set_alarm(enum metrics_alarm alarm, bool is_on) { metrics->alarms[alarm] = is_on; }
+const char *metrics_alarm_name(enum metrics_alarm alarm) { return alarms[alarm]; }
 void metrics_set_dnssec_working(bool is_working) { metrics->dnssec_working = is_working; }
 
 /* ---- several processes ---- */

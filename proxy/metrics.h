@@ -55,11 +55,14 @@ void metrics_set_spool_messages(size_t count);
 
 enum metrics_alarm {
 	ALARM_CA_MISSING, /* the CA file cannot be used */
+	ALARM_MIDDLEBOX,  /* something on our way takes STARTTLS out of what next hops offer */
 	ALARM_DISK,       /* the spool takes no message */
+	ALARM_ANCHOR,     /* the trust anchor cannot be kept up */
 	METRICS_ALARMS,
 };
 
 void metrics_set_alarm(enum metrics_alarm alarm, bool is_on);
+const char *metrics_alarm_name(enum metrics_alarm alarm); /* "ca-missing" */
 void metrics_set_dnssec_working(bool is_working);
 
 /* ---- several processes ---- */

@@ -13,6 +13,7 @@ struct duplicates;
 struct ev_loop;
 struct hint_check;
 struct loop_test;
+struct middlebox;
 struct notice;
 struct policy;
 struct pool;
@@ -31,6 +32,7 @@ struct proxy {
 	struct spool *spool; /* messages that we answer for; NULL: no command that delivers */
 	struct duplicates *duplicates; /* what clients may send again though it was accepted */
 	struct setbacks *setbacks;     /* addresses that failed a moment ago */
+	struct middlebox *middlebox;   /* who offered STARTTLS lately; NULL: nobody asks */
 
 	struct transaction
 	    *finals; /* past our final dot; their clients may be gone. transaction.c keeps it */

@@ -15,6 +15,7 @@
 #include "dnsval/resolver.h"
 #include "policy/policy.h"
 #include "proxy/admin.h"
+#include "proxy/alarm.h"
 #include "proxy/intercept/intercept.h"
 #include "proxy/listener.h"
 #include "proxy/intercept/loop_test.h"
@@ -55,6 +56,7 @@ struct service {
 	struct tls_server **certificates; /* one for each listener; NULL: none */
 	struct admin *admin;
 	struct runner *runner;
+	struct alarms *alarms;
 	ev_signal on_term, on_int, on_hup;
 	ev_timer patience, farewell;
 	ev_prepare progress;
@@ -303,6 +305,7 @@ static void tear_down(struct service *s)
 	loop_test_free(&proxy->loop_test);
 	notices_end(proxy);
 	runner_free(&s->runner);
+	alarms_free(&s->alarms);
 	if (proxy->pool)
 		pool_drain(proxy->pool);
 	if (proxy->loop)
@@ -348,7 +351,8 @@ static int prepare(struct service *s)
 		return EX_UNAVAILABLE;
 	test_for_loops(s);
 	s->runner = runner_new(&s->machine.proxy);
-	resolver_keep_anchor(s->machine.resolver);
+	s->alarms = alarms_new(&s->machine);
+	resolver_keep_anchor(s->machine.resolver, alarm_on_anchor, NULL);
 	return EX_OK;
 }
 

@@ -26,6 +26,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define CIPHERS_AUTHENTICATED "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!eNULL:!PSK:!SRP"
 #define CIPHERS_ENCRYPT       "HIGH:!aNULL:!eNULL:!PSK:!SRP:!RC4:!3DES:!EXPORT"
@@ -51,7 +52,10 @@ static const struct {
 
 struct tls_contexts {
 	SSL_CTX *of[CLASS_COUNT];
-	char *ca_error;
+	char *ca_file;
+	struct stat ca_seen; /* the file when it was last read; zeroed: it was not there */
+	char *ca_error;      /* "": a CA file is in use, ... */
+	char *ca_trouble;    /* ... though this may be wrong with the one that is there now */
 };
 
 void tls_library_init(void)
@@ -121,25 +125,63 @@ static SSL_CTX *new_context(enum trust trust)
 
 /*
  * All of the file or nothing: a broken certificate in its middle would otherwise leave a store that
- * trusts whoever stands before it.
+ * trusts whoever stands before it. NULL: *why, malloc'd.
  */
-static void load_ca_file(struct tls_contexts *contexts, const char *ca_file)
+static X509_STORE *read_ca_file(const char *ca_file, char **why)
 {
 	X509_STORE *store = X509_STORE_new();
 	char reason[128] = "out of memory";
 
 	ERR_clear_error();
-	if (store && ca_file && *ca_file && X509_STORE_load_file(store, ca_file)) {
-		SSL_CTX_set_cert_store(contexts->of[PKIX], store);
-		contexts->ca_error = mem_strdup("");
-		return;
-	}
+	if (store && *ca_file && X509_STORE_load_file(store, ca_file))
+		return store;
 	X509_STORE_free(store);
-	if (!ca_file || !*ca_file)
-		contexts->ca_error = mem_strdup("no CA file is set");
+	if (!*ca_file)
+		*why = mem_strdup("no CA file is set");
 	else
-		contexts->ca_error = mem_printf(
+		*why = mem_printf(
 		    "CA file %s: %s", ca_file, tls_library_error(reason, sizeof(reason)));
+	return NULL;
+}
+
+/* Takes the store over; connections that verify with the old one have a reference of their own. */
+static void use_ca_store(struct tls_contexts *contexts, X509_STORE *store)
+{
+	SSL_CTX_set_cert_store(contexts->of[PKIX], store);
+	free(contexts->ca_error);
+	contexts->ca_error = mem_strdup("");
+}
+
+static void load_ca_file(struct tls_contexts *contexts)
+{
+	char *why = NULL;
+	X509_STORE *store = read_ca_file(contexts->ca_file, &why);
+
+	free(contexts->ca_trouble);
+	contexts->ca_trouble = store ? mem_strdup("") : why;
+	if (store)
+		use_ca_store(contexts, store);
+	else if (!contexts->ca_error)
+		contexts->ca_error = mem_strdup(why);
+}
+
+static bool is_same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+const char *tls_contexts_refresh_ca(struct tls_contexts *contexts)
+{
+	struct stat now = {0};
+
+	if (stat(contexts->ca_file, &now) < 0)
+		now = (struct stat){0};
+	if (is_same_file(&now, &contexts->ca_seen))
+		return contexts->ca_trouble;
+	contexts->ca_seen = now;
+	load_ca_file(contexts);
+	return contexts->ca_trouble;
 }
 
 struct tls_contexts *tls_contexts_new(const char *ca_file, char **error)
@@ -158,7 +200,9 @@ struct tls_contexts *tls_contexts_new(const char *ca_file, char **error)
 		}
 		SSL_CTX_set_app_data(contexts->of[trust], contexts);
 	}
-	load_ca_file(contexts, ca_file);
+	contexts->ca_file = mem_strdup(ca_file ? ca_file : "");
+	stat(contexts->ca_file, &contexts->ca_seen);
+	load_ca_file(contexts);
 	return contexts;
 }
 
@@ -168,7 +212,9 @@ void tls_contexts_free(struct tls_contexts **contexts)
 		return;
 	for (int trust = 0; trust < CLASS_COUNT; trust++)
 		SSL_CTX_free((*contexts)->of[trust]);
+	free((*contexts)->ca_file);
 	free((*contexts)->ca_error);
+	free((*contexts)->ca_trouble);
 	free(*contexts);
 	*contexts = NULL;
 }

@@ -24,8 +24,15 @@ void tls_library_init(void);
 struct tls_contexts *tls_contexts_new(const char *ca_file, char **error);
 void tls_contexts_free(struct tls_contexts **contexts);
 
-/* "": the CA file is in use */
+/* "": a CA file is in use */
 const char *tls_contexts_ca_error(const struct tls_contexts *contexts);
+
+/*
+ * Looks whether the CA file has changed, and takes it if so; what was read before stays in use
+ * where it cannot be. "" or what is wrong with the file now, which is not tls_contexts_ca_error()
+ * where an earlier one is in use. Borrowed until the next call. Reads the file within the call.
+ */
+const char *tls_contexts_refresh_ca(struct tls_contexts *contexts);
 
 /*
  * A client handle of the class that the need belongs to; the contexts must outlive it. NULL: the

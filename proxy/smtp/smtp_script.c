@@ -13,6 +13,7 @@
 #include "conf/mem.h"
 #include "proxy/envelope.h"
 #include "proxy/metrics.h"
+#include "proxy/middlebox.h"
 #include "proxy/smtp/smtp_dsn.h"
 
 #include <stdarg.h>
@@ -99,8 +100,23 @@ static bool wants_tls(const struct smtp_client *c)
 }
 static bool needs_tls(const struct smtp_client *c) { return c->rule.need > TLS_MAY; }
 
+/* A refusal of EHLO itself counts: something that speaks for the host knows no extensions. */
+static void note_starttls(struct smtp_client *c, const struct smtp_reply *reply)
+{
+	char host[sizeof c->name];
+	int len = (int)strcspn(c->name, "[");
+
+	if (!c->proxy->middlebox || (reply->code != 250 && reply->code / 100 != 5))
+		return;
+	snprintf(host, sizeof host, "%.*s", len ? len : (int)strlen(c->name), c->name);
+	middlebox_hear(c->proxy->middlebox, host, c->offer.starttls, clock_steady());
+}
+
 static void hear_ehlo(struct smtp_client *c, const struct smtp_reply *reply)
 {
+	if (reply->code == 250)
+		smtp_offer_parse(reply, &c->offer);
+	note_starttls(c, reply);
 	if (reply->code != 250 && needs_tls(c)) {
 		client_fail_tls(c, "refused EHLO (%d), and with it STARTTLS", reply->code);
 		return;
@@ -113,7 +129,6 @@ static void hear_ehlo(struct smtp_client *c, const struct smtp_reply *reply)
 		client_fail_reply(c, reply);
 		return;
 	}
-	smtp_offer_parse(reply, &c->offer);
 	if (wants_tls(c) && c->offer.starttls)
 		client_enter(c, STARTTLS);
 	else if (needs_tls(c))

@@ -99,7 +99,7 @@ def test_seed_that_changed(lab):
     state = state_folder(lab)
     with Keeping(lab, state, ANOTHER, dns={"dnssec_probe": "off"}) as d:
         d.says("root.key begins with the root keys of /usr/share/dns/root.key")
-        d.says("not refreshed|keeping it up failed", 10)
+        d.says("not refreshed|cannot keep up the root anchor", 10)
         assert send("b@root-signed.lab", server=d.server).startswith(BOGUS)
     with Keeping(lab, state) as d:
         d.says("root.key begins with the root keys of /usr/share/dns/root.key")
@@ -126,7 +126,7 @@ def test_state_that_cannot_be_written(lab):
     state = state_folder(lab)
     wrap = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs -o ro none "$0" && exec "$@"', state]
     with Keeping(lab, state, wrap=wrap) as d:
-        d.says(" error trust anchor: cannot keep up .*Read-only file system")
+        d.says(" error alarm what=anchor state=on why=\"cannot keep up .*Read-only file system")
         flows(d, "read-only")
 
 
@@ -171,7 +171,7 @@ def test_child_holds_nothing_open(lab):
     with Keeping(lab, state_folder(lab), dns=dns, env=env) as d:
         wait(lambda: children(d.child.pid), 5, "the first child")
         os.kill(children(d.child.pid)[0], signal.SIGKILL)
-        d.says("trust anchor: keeping it up failed")
+        d.says("alarm what=anchor state=on why=\"cannot keep up the root anchor")
         with Smtp(d.server) as c:
             assert not children(d.child.pid) and len(sockets(d.child.pid)) >= 2
             write(clock, "+3602\n")

@@ -390,7 +390,7 @@ def test_ca_file_unusable(lab, tmp_path, content):
     os.chmod(tmp_path, 0o755)
     with Danelaw(lab, {"tls": {"ca_file": ca},
                        "domain start-secure.lab": {"level": "secure"}}) as d:
-        assert re.search(r"error CA file %s: .*level secure are refused" % ca, d.log)
+        assert re.search(r"error alarm what=ca-missing state=on why=.CA file %s: .*level secure are refused" % ca, d.log)
         assert send("b@start.lab").code == 250
         assert send("b@start-secure.lab").startswith("451 4.7.5 ")
     assert b"MAIL" not in lab["start-secure.lab"].receiver.secret

@@ -211,14 +211,15 @@ static void test_state(void **state)
 	/* from this one */
 	write_state("root.key.seed", seed);
 	assert_true(anchors_grew_from(&conf, seed));
-	assert_true(anchors_refresh(&anchors, &conf));
+	assert_true(anchors_refresh(&anchors, &conf, &error));
 	assert_non_null(strstr(anchors->source, "/root.key"));
 	assert_int_equal(anchors->count, 1);
 	assert_int_equal(anchors->items[0].tag, 38696);
-	assert_false(anchors_refresh(&anchors, &conf));
+	assert_false(anchors_refresh(&anchors, &conf, &error));
+	assert_null(error);
 	/* all keys gone: never "no anchor", which would be "all insecure" */
 	write_state("root.key", ";;REVOKED\n");
-	assert_true(anchors_refresh(&anchors, &conf));
+	assert_true(anchors_refresh(&anchors, &conf, &error));
 	assert_string_equal(anchors->source, source);
 	anchors_free(&anchors);
 	free(seed);
@@ -226,7 +227,7 @@ static void test_state(void **state)
 
 static void test_static(void **state)
 {
-	char *file = mem_printf("%s/mine", dir);
+	char *file = mem_printf("%s/mine", dir), *error = NULL;
 	struct conf conf = {.server.state_dir = dir, .dns.trust_anchor = file};
 	struct anchors *anchors;
 
@@ -235,7 +236,7 @@ static void test_static(void **state)
 	anchors = load(&conf);
 	assert_string_equal(anchors->source, file);
 	write_state("mine", "");
-	assert_false(anchors_refresh(&anchors, &conf));
+	assert_false(anchors_refresh(&anchors, &conf, &error));
 	assert_int_equal(anchors->count, 1);
 	anchors_free(&anchors);
 	free(file);

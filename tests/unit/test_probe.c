@@ -257,6 +257,16 @@ static void test_free_alive(void **state)
 
 /* ---- the keeper ---- */
 
+static char trouble[512];
+static unsigned reports;
+
+static void on_anchor(const char *why, void *arg)
+{
+	(void)arg;
+	reports++;
+	snprintf(trouble, sizeof trouble, "%s", why);
+}
+
 static struct resolver *keep(const char *state_dir)
 {
 	char *error = NULL;
@@ -266,7 +276,7 @@ static struct resolver *keep(const char *state_dir)
 	struct resolver *resolver = resolver_new(w.loop, &w.conf, &error);
 
 	assert_null(error);
-	resolver_keep_anchor(resolver);
+	resolver_keep_anchor(resolver, on_anchor, NULL);
 	return resolver;
 }
 

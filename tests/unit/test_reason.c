@@ -62,6 +62,7 @@ static const struct {
 	{ REASON_NEXT_HOP,              0, "",       "-",                   false },
 	{ REASON_DUPLICATE,           250, "2.0.0",  "duplicate",           false },
 	{ REASON_STS_POLICY_INVALID,    0, "",       "sts-policy-invalid",  false },
+	{ REASON_MIDDLEBOX,             0, "",       "middlebox",           false },
 };
 /* clang-format on */
 
