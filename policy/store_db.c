@@ -189,14 +189,18 @@ static enum store_result judge_table(const char *table, int version, char why[ST
 	return refuse(STORE_DAMAGED, "its table is not the one that danelaw made", why);
 }
 
+/* Both questions in one transaction: another process may make the table between them. */
 static enum store_result verify_table(struct store_db *db, bool *is_new, char why[STORE_WHY])
 {
-	char *table, *version = NULL;
-	enum store_result result =
-	    ask(db, "SELECT sql FROM sqlite_master WHERE name = 'policies'", &table, why);
+	char *table = NULL, *version = NULL;
+	enum store_result result = store_db_run(db, "BEGIN", why);
 
 	if (result == STORE_DONE)
+		result =
+		    ask(db, "SELECT sql FROM sqlite_master WHERE name = 'policies'", &table, why);
+	if (result == STORE_DONE)
 		result = ask(db, "PRAGMA user_version", &version, why);
+	sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
 	*is_new = result == STORE_DONE && !table && version && strcmp(version, "0") == 0;
 	if (result == STORE_DONE && !*is_new)
 		result = judge_table(table, version ? atoi(version) : 0, why);

@@ -251,16 +251,20 @@ static enum spool_result judge_schema(const char *found, int version, char why[S
 	return refuse(SPOOL_DAMAGED, "its tables are not those that danelaw made", why);
 }
 
+/* Both questions in one transaction: another process may make the tables between them. */
 static enum spool_result verify_schema(struct spool_index *index, bool *is_new, char why[SPOOL_WHY])
 {
-	char *found, *version = NULL;
-	enum spool_result result = ask(index,
-	    "SELECT group_concat(sql || ';', '') FROM (SELECT sql FROM sqlite_master"
-	    " WHERE sql IS NOT NULL ORDER BY name)",
-	    &found, why);
+	char *found = NULL, *version = NULL;
+	enum spool_result result = spool_index_run(index, why, "BEGIN", "");
 
 	if (result == SPOOL_DONE)
+		result = ask(index,
+		    "SELECT group_concat(sql || ';', '') FROM (SELECT sql FROM sqlite_master"
+		    " WHERE sql IS NOT NULL ORDER BY name)",
+		    &found, why);
+	if (result == SPOOL_DONE)
 		result = ask(index, "PRAGMA user_version", &version, why);
+	spool_index_undo(index);
 	*is_new = result == SPOOL_DONE && !found && version && strcmp(version, "0") == 0;
 	if (result == SPOOL_DONE && !*is_new)
 		result = judge_schema(found ? found : "", version ? atoi(version) : 0, why);

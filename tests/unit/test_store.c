@@ -779,6 +779,20 @@ static void write_some(unsigned from, time_t fetched)
 	_exit(0);
 }
 
+static void open_together(unsigned *ready, unsigned count)
+{
+	struct store *store;
+
+	loop = ev_loop_new(EVFLAG_AUTO);
+	__atomic_add_fetch(ready, 1, __ATOMIC_ACQ_REL);
+	while (__atomic_load_n(ready, __ATOMIC_ACQUIRE) < count)
+		sched_yield();
+	store = open_store();
+	load(store);
+	store_close(&store);
+	_exit(0);
+}
+
 static void company(void **state)
 {
 	pid_t children[4];
@@ -793,6 +807,31 @@ static void company(void **state)
 		waitpid(children[i], NULL, 0);
 	expect_log("error", 0);
 	assert_int_equal(reload(), 1000);
+}
+
+/* Workers start together, on a machine where danelaw has never run. */
+static void company_at_birth(void **state)
+{
+	enum { ROUNDS = 60, PROCESSES = 8 };
+	unsigned *ready =
+	    mmap(NULL, sizeof *ready, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	(void)state;
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		pid_t children[PROCESSES];
+
+		clear_directory();
+		*ready = 0;
+		for (unsigned i = 0; i < PROCESSES; i++) {
+			children[i] = fork();
+			if (children[i] == 0)
+				open_together(ready, PROCESSES);
+		}
+		for (unsigned i = 0; i < PROCESSES; i++)
+			waitpid(children[i], NULL, 0);
+		expect_log("damaged", 0);
+	}
+	munmap(ready, sizeof *ready);
 }
 
 /* Who fetched last is right, not who wrote last; a time in the future yields. */
@@ -847,6 +886,7 @@ int main(void)
 	    TEST("R-STS-22 a full disk", full_disk),
 	    TEST("R-STS-22 a read-only directory", read_only),
 	    TEST("R-STS-22 no directory", no_directory),
+	    TEST("R-STS-22 several processes make it", company_at_birth),
 	    TEST("R-STS-22 several processes write", company),
 	    TEST("R-STS-22 the newest policy wins", newest_wins),
 	};
