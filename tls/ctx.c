@@ -276,7 +276,8 @@ bool tls_contexts_lend(
 	X509_VERIFY_PARAM *param = SSL_CTX_get0_param(ctx);
 
 	set_limits_and_options(ctx, PKIX);
-	SSL_CTX_set_app_data(ctx, closed);
+	if (!SSL_CTX_set_app_data(ctx, closed))
+		return false;
 	SSL_CTX_set_info_callback(ctx, on_info);
 	SSL_CTX_set_keylog_callback(ctx, NULL);
 	SSL_CTX_set1_cert_store(ctx, SSL_CTX_get_cert_store(contexts->of[PKIX]));

@@ -189,10 +189,9 @@ bool tls_rule_apply(const struct tls_rule *rule, SSL *ssl, struct tls_proof *pro
 	char reason[128];
 
 	*proof = (struct tls_proof){.depth = -1};
-	SSL_set_app_data(ssl, proof);
 	ERR_clear_error();
-	if (set_version(rule, ssl) && set_key_choice(rule, ssl) && set_sni(rule, ssl) &&
-	    set_demand(rule, ssl))
+	if (SSL_set_app_data(ssl, proof) && set_version(rule, ssl) && set_key_choice(rule, ssl) &&
+	    set_sni(rule, ssl) && set_demand(rule, ssl))
 		return true;
 	tls_library_error(reason, sizeof(reason));
 	fail(proof, TLS_FAIL_HANDSHAKE,

@@ -1,11 +1,12 @@
 /*
  * preload.c - LD_PRELOAD for danelaw in the lab: clocks that jump, a disk that is slow or gives
- * errors, and a kernel of yesterday.
+ * errors, a kernel of yesterday, and no memory for OpenSSL.
  *
  * $LAB_CONTROL names a file of 64-bit numbers, which a test may change at any time. It is mapped at
  * start, before privileges are dropped; children inherit it.
  */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -24,21 +25,61 @@ struct control {
 	int64_t fsync;        /* milliseconds that each one takes */
 	int64_t no_mark;      /* SO_MARK wants CAP_NET_ADMIN, as before Linux 5.17 */
 	int64_t unreadable;   /* from here on messages of the spool give EIO; 0: nowhere */
+	int64_t allocations;  /* of OpenSSL's: counts down to 0; what makes it so fails */
 };
 
-static const struct control nothing;
-static const volatile struct control *control = &nothing;
+static struct control nothing;
+static volatile struct control *control = &nothing;
+
+/* ---- OpenSSL's memory ---- */
+
+static int is_refused(void)
+{
+	return control->allocations > 0 &&
+	       __atomic_sub_fetch(&control->allocations, 1, __ATOMIC_RELAXED) == 0;
+}
+
+static void *allocate(size_t size, const char *file, int line)
+{
+	(void)file, (void)line;
+	return is_refused() ? NULL : malloc(size);
+}
+
+static void *reallocate(void *p, size_t size, const char *file, int line)
+{
+	(void)file, (void)line;
+	return is_refused() ? NULL : realloc(p, size);
+}
+
+static void release(void *p, const char *file, int line)
+{
+	(void)file, (void)line;
+	free(p);
+}
+
+typedef int set_mem_functions(void *(*)(size_t, const char *, int),
+    void *(*)(void *, size_t, const char *, int), void (*)(void *, const char *, int));
+
+/* Before the library's first allocation; a program without it is none of this one's business. */
+static void count_allocations(void)
+{
+	set_mem_functions *set = (set_mem_functions *)dlsym(RTLD_DEFAULT, "CRYPTO_set_mem_functions");
+
+	if (set && getenv("LAB_CONTROL"))
+		set(allocate, reallocate, release);
+}
 
 __attribute__((constructor)) static void open_control(void)
 {
 	const char *path = getenv("LAB_CONTROL");
-	int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-	void *map = mmap(NULL, sizeof nothing, PROT_READ, MAP_SHARED, fd, 0);
+	int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+	void *map = mmap(NULL, sizeof nothing, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
 	if (map != MAP_FAILED)
 		control = map;
 	if (fd >= 0)
 		close(fd);
+	count_allocations();
 }
 
 int clock_gettime(clockid_t clock, struct timespec *out)
