@@ -69,6 +69,7 @@ help:
 	@echo "make            build $(OUT)/danelaw"
 	@echo "make run        install what building needs, build, serve with the defaults on port 2525"
 	@echo "make check      get what the tests need, build, run all tests"
+	@echo "make hostile    the tests of the catalogue of attacks and faults, and which rows none shows"
 	@echo "make demo       a small signed internet in a namespace, and what danelaw does with it"
 	@echo "make demo-transparent   a mail server behind danelaw as its router, no setting of it changed"
 	@echo "make bench      CPU per message and messages/s beside Postfix and Exim, under a minute"
@@ -116,6 +117,11 @@ run: deps
 check: test-deps
 	@$(build) all fuzz-replay units
 	@tests/run $(OUT)
+
+.PHONY: hostile
+hostile: test-deps
+	@$(build) all units
+	@DANELAW_ONLY=catalogue tests/run $(OUT)
 
 units: $(UNITS:%.c=$(OUT)/%)
 

@@ -4,6 +4,7 @@ A test file declares its part of the world in declare(lab). Every test is bounde
 """
 import glob
 import os
+import re
 import shutil
 import signal
 import sys
@@ -19,11 +20,28 @@ from program import PROGRAM, Danelaw, is_built  # noqa: E402
 from world import World  # noqa: E402
 
 TEST_SECONDS = 120
+CATALOGUE = re.compile(r"(?<![\w-])[DTSPUNF]-\d\d")  # rows of attacks and faults; see tests/coverage
+ROW_CASE = re.compile(r"(\[|^test_)[dtspunf]\d\d(?!\d)")
 
 
 def pytest_configure(config):
     if os.environ.get("DANELAW_LAB") != "inside":
         pytest.exit("the lab tests run inside a namespace: tests/lab/inside pytest tests/lab", 2)
+
+
+def pytest_collection_modifyitems(config, items):
+    """junit.xml gets each test's docstring, for tests/coverage. $DANELAW_ONLY = catalogue: only tests
+    that show a row of it."""
+    for item in items:
+        item.user_properties.append(("shows", item.function.__doc__ or ""))
+    if os.environ.get("DANELAW_ONLY") == "catalogue":
+        left = [item for item in items if not is_of_catalogue(item)]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
+
+
+def is_of_catalogue(item):
+    return CATALOGUE.search(item.function.__doc__ or "") or ROW_CASE.search(item.name)
 
 
 @pytest.fixture(scope="session")

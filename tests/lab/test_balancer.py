@@ -57,7 +57,8 @@ GOOD = [
 
 @pytest.mark.parametrize("n", range(len(GOOD)))
 def test_good_headers(lab, balanced, n):
-    """The client of the log, of Received and of the ACL is the one that the header names."""
+    """R-NET-12: the client of the log, of Received and of the ACL is the one that the header
+    names."""
     header, client = GOOD[n]
     for pieces in (None, 5):
         user = "px%d%s" % (n, pieces or "")
@@ -73,6 +74,7 @@ def test_good_headers(lab, balanced, n):
 
 
 def test_the_clients_acl_applies_to_whom_the_header_names(balanced):
+    """R-NET-12"""
     for header in (b"PROXY TCP4 192.0.2.1 198.18.0.1 4711 25\r\n",
                    v2(0x21, 0x21, tcp6("2001:db8:2::1"))):
         with introduce(header) as c:
@@ -87,7 +89,7 @@ BAD = [b"EHLO a\r\n", b"PROXY TCP4 10.9.8.7 198.18.0.1 4711\r\n", b"PROXY " + b"
 
 @pytest.mark.parametrize("n", range(len(BAD)))
 def test_malformed_headers_close_at_once(balanced, n):
-    """Without a word: whoever speaks so is no load balancer."""
+    """N-06: without a word: whoever speaks so is no load balancer."""
     before = balanced.log.count("client=127.0.0.2 refused by listener edge, whose")
     with introduce(BAD[n]) as c:
         assert c.is_closed(2)
@@ -96,7 +98,7 @@ def test_malformed_headers_close_at_once(balanced, n):
 
 
 def test_strangers_cannot_introduce_anybody(lab, balanced):
-    """From others the header is what it looks like: no command."""
+    """N-07: from others the header is what it looks like: no command."""
     with introduce(b"PROXY TCP4 10.9.8.7 198.18.0.1 4711 25\r\n", source="127.0.0.3") as c:
         c.reply(220)
         assert c.reply().code >= 400
@@ -108,7 +110,7 @@ def test_strangers_cannot_introduce_anybody(lab, balanced):
 
 
 def test_a_balancer_that_says_nothing(balanced):
-    """Five seconds; and one that goes away half-way is no burden."""
+    """N-06: five seconds; and one that goes away half-way is no burden."""
     with introduce(b"PROXY TCP4 10.9") as half:
         half.sock.shutdown(socket.SHUT_WR)
         assert half.is_closed(2)

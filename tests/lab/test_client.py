@@ -300,7 +300,8 @@ def test_smtputf8(lab, danelaw):
 
 
 def test_too_many_errors(lab, danelaw):
-    """R-NET-13: twenty in a row end it, twenty refused recipients do; one good one between does not."""
+    """R-NET-13: twenty in a row end it, twenty refused recipients do; one good one between does
+    not."""
     with Smtp() as c:
         for _ in range(19):
             c("banana", 500)
@@ -487,7 +488,7 @@ def test_one_octet_at_a_time(lab, danelaw):
     (b".\r\nQUIT\r\n", [500, 221]),
 ])
 def test_commands_behind_the_dot(lab, danelaw, after, codes):
-    """R-SMTP-26, -71: they wait for the final reply; a closed sending side loses none."""
+    """P-09, R-SMTP-26, -71: they wait for the final reply; a closed sending side loses none."""
     for half_close in (False, True):
         with Smtp() as c:
             envelope(c, "b@odd-slow.lab")
@@ -703,7 +704,8 @@ HOP = b"Received: from a by b; Thu, 1 Jan 2026 00:00:00 +0000\r\n"
     (b"Received:\r\n x\r\n" * 101, 554), (b"Subject: x\r\n\r\n" + HOP * 101, 250),
 ])
 def test_too_many_hops(lab, danelaw, fields, code):
-    """R-SMTP-47, P-16: 101 Received fields stop it, in whatever spelling; in the body they are text."""
+    """R-SMTP-47, P-16: 101 Received fields stop it, in whatever spelling; in the body they are
+    text."""
     count = len(accepted(lab))
     reply = send("b@odd.lab", fields + b"Subject: x\r\n\r\nx\r\n")
     assert reply.code == code and len(accepted(lab)) == count + (code == 250)
@@ -805,7 +807,8 @@ def test_cut_at_every_octet(lab, danelaw):
 
 @pytest.mark.parametrize("how", ["FIN", "RST"])
 def test_gone_after_the_dot(lab, danelaw, how):
-    """R-SMTP-70, P-18: the next hop's word is waited for and logged, with a warning of a duplicate."""
+    """R-SMTP-70, P-18: the next hop's word is waited for and logged, with a warning of a
+    duplicate."""
     to = "gone-%s@odd-slow.lab" % how.lower()
     c = Smtp()
     envelope(c, to)
@@ -931,7 +934,7 @@ def test_idle_clients(lab, hasty):
 
 
 def test_idle_in_the_body(lab, hasty):
-    """R-SMTP-38, -69: 421, and the next hop gets no dot; a slow body that moves is not idle."""
+    """F-09, R-SMTP-38, -69: 421, and the next hop gets no dot; a slow body that moves is not idle."""
     count = len(accepted(lab))
     with Smtp(HASTY) as c:
         envelope(c)

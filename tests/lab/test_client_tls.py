@@ -71,13 +71,14 @@ def test_old_versions_are_refused(offering):
 
 @pytest.mark.parametrize("behind", [b"NOOP\r\n", b"EHLO x\r\nMAIL FROM:<evil@client.lab>\r\n", b"x"])
 def test_commands_behind_starttls_end_the_session(offering, behind):
-    """CVE-2011-0411: nothing that was sent in clear is heard under TLS."""
+    """R-TLSSEC-02, CVE-2011-0411: nothing that was sent in clear is heard under TLS."""
     with Smtp(SERVER) as c:
         c.raw(b"STARTTLS\r\n" + behind)
         assert c.reply(503).startswith("503 5.5.1") and c.is_closed()
 
 
 def test_commands_in_place_of_the_handshake(offering):
+    """R-TLSSEC-02"""
     with Smtp(SERVER) as c:
         c("STARTTLS", 220)
         c.raw(b"MAIL FROM:<a@client.lab>\r\n")

@@ -78,7 +78,8 @@ def kill_again_and_again(danelaw, kills, end):
 
 
 def test_killed_under_load(lab):
-    """R-SMTP-57, R-SMTP-69: kill -9 at random moments, eight clients; nothing confirmed is missing."""
+    """F-04, R-SMTP-57, R-SMTP-69: kill -9 at random moments, eight clients; nothing confirmed is
+    missing."""
     stopping, end = threading.Event(), time.monotonic() + SECONDS
     proxies, senders, killers = [], [], []
     for i in range(PROXIES):

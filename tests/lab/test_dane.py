@@ -475,6 +475,8 @@ def assert_log(log, wanted):
 
 @pytest.mark.parametrize("name", CASES)
 def test_case(lab, danelaw, name):
+    """R-DANE-01..06, -08..11, -13..16, -19..22, -25..28, -32, R-TLSSEC-01, -04, -05, -10, -15, -17: the
+    table above, and the row that the name of a case begins with."""
     c, mx, recipient = CASES[name], HOSTS[name].fake, "b@" + domain(name)
     reply = send(recipient)
     log = danelaw.delivery_to(recipient)
@@ -523,6 +525,7 @@ WORDS = {
 
 @pytest.mark.parametrize("name", WORDS)
 def test_words_of_refusals(lab, danelaw, name):
+    """R-TLSSEC-13: each refusal in the words of its own failure."""
     h = HOSTS[name]
     wanted = WORDS[name].format(
         host="%s[%s]:25" % (h.mx, h.address), owner="_25._tcp." + h.mx, mx=h.mx, domain=domain(name),
@@ -671,7 +674,7 @@ def test_sni(lab, danelaw, name):
 
 
 def test_tlsa_of_the_real_port(lab, danelaw):
-    """R-DNS-18: next_hop with a port; _25._tcp has a record that fits nothing."""
+    """R-NET-18, R-DNS-18: next_hop with a port; _25._tcp has a record that fits nothing."""
     assert send("b@ported.lab").code == 250
     assert_log(danelaw.delivery_to("b@ported.lab"), VERIFIED)
 

@@ -176,7 +176,8 @@ def test_clear_phase_holds_nothing(lab, danelaw):
     ("signatures-stripped.lab", "451 4.4.3 dns-bogus"),  # R-DNS-36, D-05
 ])
 def test_refused_before_the_envelope(lab, danelaw, name, reply):
-    """R-DANE-21, R-DANE-22: refused with the reason, and MAIL was said to nobody."""
+    """R-DANE-01, -02, -11, R-DNS-05, -07, -36, R-TLSSEC-01, D-01..03, D-05, T-02..04, T-06,
+    R-DANE-21, R-DANE-22: refused with the reason, and MAIL was said to nobody."""
     started = time.monotonic()
     assert send("b@" + name).startswith(reply)
     assert time.monotonic() - started < 65  # R-DNS-43: all lookups of a domain

@@ -294,7 +294,8 @@ def test_insecure_alias_of_a_secure_host(danelaw):
 
 @pytest.mark.parametrize("name", DOMAINS)
 def test_domains(lab, danelaw, name):
-    """R-DNS-22..26, -28..30: MX, null MX, implicit MX, special addresses, ourselves."""
+    """R-DNS-06, D-11..14, D-26, R-DNS-22..26, -28..30: MX, null MX, implicit MX, special addresses,
+    ourselves."""
     if name == "xn--bcher-kva":
         return  # below
     before = len(LAB.good.messages)

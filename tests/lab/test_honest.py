@@ -171,7 +171,7 @@ def test_report_only_with_many_addresses(lab):
 
 
 def test_hangup_ends_nothing(lab):
-    """A closed terminal is no reason to lose the outcome of a message."""
+    """F-08: a closed terminal is no reason to lose the outcome of a message."""
     with Danelaw(lab) as d:
         with Smtp() as c:
             c("MAIL FROM:<s@client.lab>", 250)

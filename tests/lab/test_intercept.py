@@ -238,14 +238,15 @@ def serve(lab, network, mode, listener=None, env=None):
 
 
 def test_rules_that_catch_danelaw_itself_end_it(lab, network):
-    """R-NET-05: the self-test at start."""
+    """N-04, R-NET-05: the self-test at start."""
     with rules(network.router, CATCHES_ITSELF):
         code, said = serve(lab, network, "redirect")
     assert code == 69 and "was handed back to listener trap" in said
 
 
 def test_a_loop_that_comes_later_is_cut(lab, network):
-    """R-NET-06: mail stays with the client, and there is one connection, not a storm of them."""
+    """N-04, R-NET-06: mail stays with the client, and there is one connection, not a storm of
+    them."""
     with Danelaw(lab, changes(lab, "redirect"), host=network.router) as d:
         wait(lambda: "our own connections are not intercepted" in d.log, 5, "the self-test is over")
         with rules(network.router, CATCHES_ITSELF), network.router.inside():
@@ -296,6 +297,7 @@ def trapped(request, lab, network):
 
 
 def test_it_takes_the_place_of_the_mail_host(lab, network, trapped):
+    """R-NET-03, -04: both ways to learn the original destination"""
     user = "a" + trapped.mode
     reply = client_sends(network, user + "@trap.lab", lab["trap.lab"].address)
     assert reply.code == 250
@@ -316,7 +318,7 @@ def test_ipv6(lab, network, trapped):
 
 @pytest.mark.parametrize("address", [netlab.INSIDE, netlab.INSIDE6])
 def test_direct_connections_are_refused(network, trapped, address):
-    """N-03, R-NET-06: whom they meant cannot be known, or is danelaw itself."""
+    """R-NET-03, N-03, R-NET-06: whom they meant cannot be known, or is danelaw itself."""
     for port in (PORT, 25):
         with network.client.inside(), Smtp((address, port), ehlo=None) as c:
             assert c.reply(554).startswith("554 5.7.1 not-allowed")
@@ -330,6 +332,7 @@ def test_strangers_are_refused(lab, network, trapped):
 
 
 def test_hint_comes_first_within_its_host(lab, network, trapped):
+    """R-NET-08"""
     for n, mx in enumerate(lab.two):
         user = "h%d%s@two-trap.lab" % (n, trapped.mode)
         assert client_sends(network, user, mx.address).code == 250
@@ -337,7 +340,7 @@ def test_hint_comes_first_within_its_host(lab, network, trapped):
 
 
 def test_hint_never_chooses_a_worse_host(lab, network, trapped):
-    """R-NET-08; the backup is an MX host of the domain, so there is no mismatch either."""
+    """N-02, R-NET-08; the backup is an MX host of the domain, so there is no mismatch either."""
     user = "p%s@pref-trap.lab" % trapped.mode
     assert client_sends(network, user, lab.backup.address).code == 250
     assert lab.best.address in trapped.delivery_to(user)["mx"]
@@ -345,7 +348,7 @@ def test_hint_never_chooses_a_worse_host(lab, network, trapped):
 
 
 def test_lied_to_clients_reach_the_validated_host(lab, network, trapped):
-    """R-NET-07, -09."""
+    """N-01, R-NET-07, -09."""
     user = "lie" + trapped.mode
     assert client_sends(network, user + "@trap.lab", lab["other-trap.lab"].address).code == 250
     lab["trap.lab"].delivered(user)

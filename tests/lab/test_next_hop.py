@@ -355,7 +355,7 @@ def test_r_smtp_30_pipelining_where_it_is_offered(danelaw, hop):
 
 
 def test_no_data_without_an_accepted_recipient(danelaw, hop):
-    """R-SMTP-30: the client's DATA after refused recipients never reaches the next hop."""
+    """R-SMTP-30, -31: the client's DATA after refused recipients never reaches the next hop."""
     h = hop(replies={"RCPT": "550 5.1.1 no"})
     with Smtp() as c:
         c.raw(b"MAIL FROM:<a@client.lab>\r\nRCPT TO:<b@%s>\r\nDATA\r\n" % h.domain.encode())

@@ -129,7 +129,8 @@ SILENT = {"greeting": "451 4.4.1 connect-failed", "EHLO": "451 4.4.1 connect-fai
 
 
 def test_timeouts_of_each_kind(short, hop):
-    """R-SMTP-33..36, U-13: silence, and one octet at a time, end with the timer of the stage."""
+    """F-09, R-SMTP-33..36, U-13: silence, and one octet at a time, end with the timer of the
+    stage."""
     cases = []
     for stage in SILENT:
         if stage == "handshake":
@@ -358,7 +359,8 @@ def test_r_smtp_75_reset_behind_the_dot(short, hop):
 
 @pytest.mark.parametrize("size", [1000, 300000])
 def test_r_smtp_71_half_closed_client(short, hop, size):
-    """DATA .. dot QUIT FIN: all replies still come, also where a slow next hop holds the rest back."""
+    """DATA .. dot QUIT FIN: all replies still come, also where a slow next hop holds the rest
+    back."""
     def data(c, line):
         c.say("354 go")
         c.stall(0.4)

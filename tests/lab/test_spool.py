@@ -251,7 +251,8 @@ def test_not_many_at_once(lab, queue):
 
 
 def test_busy_is_no_try(lab, switches):
-    """R-NET-13, R-SMTP-65: a next hop that has all its connections is not asked, and no try is counted."""
+    """R-NET-13, R-SMTP-65: a next hop that has all its connections is not asked, and no try is
+    counted."""
     switches.set()
     to = ["slot%d@slow-one.lab" % n for n in range(3)]
     with Queue(lab, {"retry": "30s"}, limits={"next_hop_connections": "1", "connection_idle": "0s"},
@@ -303,7 +304,8 @@ def test_bounce(lab, queue):
 
 
 def test_expired(lab):
-    """R-SMTP-65: older than its lifetime, it is given back, with what was wrong and who can mend it."""
+    """R-SMTP-65: older than its lifetime, it is given back, with what was wrong and who can mend
+    it."""
     with Queue(lab, {"lifetime": "2s", "bounce_from": "desk@danelaw.lab"}) as d:
         d.put(["old@stale-for-ever.lab", "older@stale-for-ever.lab"])
         [n] = notices(lab, "old@stale-for-ever.lab")
@@ -415,7 +417,8 @@ def test_stop_waits_for_the_dot(lab):
 
 
 def test_clock_set_back(lab, switches):
-    """What was to be tried again later than any clock will say for long is tried all the same."""
+    """F-03: what was to be tried again later than any clock will say for long is tried all the
+    same."""
     switches.set(wall=10 * DAY)  # the lab's signatures last a month
     with Queue(lab, env=switches.env) as d:
         d.put("a@clock.lab")
@@ -425,7 +428,7 @@ def test_clock_set_back(lab, switches):
 
 
 def test_clock_set_forward(lab, switches):
-    """R-SMTP-65: a machine that learns the right time gives nothing up for it."""
+    """F-03, R-SMTP-65: a machine that learns the right time gives nothing up for it."""
     switches.set()
     with Queue(lab, {"retry": "10s"}, env=switches.env) as d:
         d.put("a@step.lab")
@@ -454,7 +457,7 @@ def test_slow_disk(lab, switches):
 
 @pytest.mark.parametrize("octet", [1, 100000], ids=["open", "body"])
 def test_disk_gives_errors(lab, switches, octet):
-    """R-SMTP-65: a message that cannot be read now stays, and goes out when it can be, once."""
+    """F-02, R-SMTP-65: a message that cannot be read now stays, and goes out when it can be, once."""
     name = "unread-%d@unread.lab" % octet
     switches.set()
     with Queue(lab, env=switches.env) as d:
@@ -480,7 +483,7 @@ def remount_read_only(path):
 
 
 def test_read_only_disk(lab):
-    """R-SMTP-65: where nothing can be written, nothing is taken and nothing is tried; what waits
+    """F-02, R-SMTP-65: where nothing can be written, nothing is taken and nothing is tried; what waits
     goes out once the disk is mended."""
     d = Queue(lab)
     os.makedirs(d.state)
@@ -511,7 +514,7 @@ def test_read_only_disk(lab):
 
 
 def test_full_disk_keeps_the_notice_owed(lab, switches):
-    """No room for a notice: the failure is kept, and told when there is room again."""
+    """F-02: no room for a notice: the failure is kept, and told when there is room again."""
     switches.set()
     d = Queue(lab, {"retry": "3h", "lifetime": "3h"}, env=switches.env)
     state = d.conf and re.search("state_dir = (.*)", open(d.conf).read()).group(1)

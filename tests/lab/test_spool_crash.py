@@ -161,7 +161,7 @@ def proxies(lab):
 
 
 def test_killed_with_a_spool(lab, proxies):
-    """R-SMTP-65, R-SMTP-68: kill -9 at 500 random moments of fan-out and queue work."""
+    """F-04, R-SMTP-65, R-SMTP-68: kill -9 at 500 random moments of fan-out and queue work."""
     senders = storm(lab, proxies)
     confirmed = {(key, d) for s in senders for key, taken in s.confirmed.items() for d in taken}
     for d in proxies:

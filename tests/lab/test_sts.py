@@ -449,7 +449,7 @@ def test_ca_file_missing(lab):
 
 
 def test_expiry(lab, switches):
-    """R-STS-23: the clock moves past max_age, and nothing is published any more."""
+    """F-03, R-STS-23: the clock moves past max_age, and nothing is published any more."""
     switches.set()
     with Danelaw(lab, changes(lab), env=switches.env) as d:
         assert refused(d, "expiring.plain")

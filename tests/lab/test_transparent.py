@@ -195,7 +195,8 @@ def test_stale_record_keeps_mail_in_the_senders_queue(lab, gateway, senders, nam
 
 @pytest.mark.parametrize("name", ["postfix", "exim"])
 def test_a_lying_resolver_misleads_nobody(lab, gateway, senders, name):
-    """R-NET-07, -09: the sender dials the thief; the mail reaches the validated host all the same."""
+    """N-01, R-NET-07, -09: the sender dials the thief; the mail reaches the validated host all the
+    same."""
     recipient = "%s@%s" % (users(gateway, name, "lie"), VICTIM)
     submit(senders[name], recipient)
     top = lab.postfix.maildir.wait_for(recipient)[0].decode()
