@@ -349,6 +349,16 @@ const struct conf_policy *conf_policy_for(const struct conf *conf, const char *d
 	return *section ? &(*section)->policy : &conf->policy;
 }
 
+/* Nothing but itself is as strict as dane-only. */
+bool conf_policy_is_weaker(const struct conf_policy *policy, const struct conf_policy *defaults)
+{
+	return policy->level < defaults->level ||
+	       (policy->level != defaults->level && defaults->level == LEVEL_DANE_ONLY) ||
+	       policy->enforce < defaults->enforce || policy->fallback < defaults->fallback ||
+	       policy->insecure_mx < defaults->insecure_mx || policy->min_tls < defaults->min_tls ||
+	       policy->mta_sts < defaults->mta_sts;
+}
+
 const char *conf_level_name(enum level level)
 {
 	static const char *const names[] = {

@@ -206,6 +206,9 @@ void conf_report_free(struct conf_report *report);
 const struct conf_policy *conf_policy_for(
     const struct conf *conf, const char *domain, time_t now, const struct conf_domain **section);
 
+/* Whether a destination under policy could get mail that it would not under defaults. */
+bool conf_policy_is_weaker(const struct conf_policy *policy, const struct conf_policy *defaults);
+
 const char *conf_level_name(enum level level);
 
 /* The rows of the table, for who compares it with a document. false: no row of that index. */

@@ -284,8 +284,16 @@ static const struct conf_policy *fix_policy(
 	return &destination->fixed;
 }
 
-static struct destination *destination_new(
-    const struct policy *policy, const char *domain, const struct addr *fixed)
+static const struct conf_policy *configured_policy(
+    const struct policy *policy, struct destination *destination, const char *domain)
+{
+	return conf_policy_for(
+	    policy->conf, domain, (time_t)ev_now(policy->loop), &destination->exception);
+}
+
+/* fixed NULL: the way is looked up. conf NULL: what is configured. */
+static struct destination *destination_new(const struct policy *policy, const char *domain,
+    const struct addr *fixed, const struct conf_policy *conf)
 {
 	struct destination *destination = mem_zero(1, sizeof *destination);
 
@@ -294,8 +302,7 @@ static struct destination *destination_new(
 	if (fixed)
 		destination->conf = fix_policy(policy, destination, fixed);
 	else
-		destination->conf = conf_policy_for(
-		    policy->conf, domain, (time_t)ev_now(policy->loop), &destination->exception);
+		destination->conf = conf ? conf : configured_policy(policy, destination, domain);
 	snprintf(destination->domain, sizeof destination->domain, "%s", domain);
 	snprintf(destination->next_hop, sizeof destination->next_hop, "%s", domain);
 	if (destination->conf->next_hop.set)
@@ -337,13 +344,19 @@ static struct destination_lookup *start(
 struct destination_lookup *destination_lookup_start(
     struct policy *policy, const char *domain, destination_fn *callback, void *arg)
 {
-	return start(policy, destination_new(policy, domain, NULL), callback, arg);
+	return start(policy, destination_new(policy, domain, NULL, NULL), callback, arg);
+}
+
+struct destination_lookup *destination_lookup_start_under(struct policy *policy, const char *domain,
+    const struct conf_policy *conf, destination_fn *callback, void *arg)
+{
+	return start(policy, destination_new(policy, domain, NULL, conf), callback, arg);
 }
 
 struct destination_lookup *destination_lookup_start_host(
     struct policy *policy, const char *host, uint16_t port, destination_fn *callback, void *arg)
 {
-	struct destination *destination = destination_new(policy, host, NULL);
+	struct destination *destination = destination_new(policy, host, NULL, NULL);
 	struct conf_next_hop next_hop = {.set = true, .port = port};
 
 	snprintf(next_hop.host, sizeof next_hop.host, "%s", host);
@@ -355,7 +368,7 @@ struct destination_lookup *destination_lookup_start_host(
 struct destination_lookup *destination_lookup_start_fixed(struct policy *policy, const char *label,
     const struct addr *address, destination_fn *callback, void *arg)
 {
-	return start(policy, destination_new(policy, label, address), callback, arg);
+	return start(policy, destination_new(policy, label, address, NULL), callback, arg);
 }
 
 void destination_lookup_cancel(struct destination_lookup **lookup)

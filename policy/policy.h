@@ -75,6 +75,11 @@ typedef void destination_fn(struct destination *destination, void *arg);
 struct destination_lookup *destination_lookup_start(
     struct policy *policy, const char *domain, destination_fn *callback, void *arg);
 
+/* The same under this policy, which must outlive the destination, in place of the configuration's:
+ * for who asks what would be without an exception. */
+struct destination_lookup *destination_lookup_start_under(struct policy *policy, const char *domain,
+    const struct conf_policy *conf, destination_fn *callback, void *arg);
+
 /*
  * The same for a host in place of a domain, as if next_hop were [host]:port: for who asks about an
  * MX host.

@@ -485,7 +485,10 @@ struct approach *approach_start(
 	ev_timer_start(proxy->loop, &a->total);
 	ev_init(&a->host_share, on_host_share);
 	a->total.data = a->host_share.data = a;
-	if (a->interception->passthrough)
+	if (task->policy)
+		a->destination_lookup = destination_lookup_start_under(
+		    proxy->policy, task->domain, task->policy, on_destination, a);
+	else if (a->interception->passthrough)
 		a->destination_lookup = destination_lookup_start_fixed(
 		    proxy->policy, task->domain, &a->interception->original, on_destination, a);
 	else

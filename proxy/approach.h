@@ -16,6 +16,7 @@
 #include <stdbool.h>
 
 struct approach;
+struct conf_policy;
 struct interception;
 struct proxy;
 struct smtp_client;
@@ -51,7 +52,8 @@ struct approach_task {
 	/* Both must outlive the approach. */
 	const char *session; /* for the log */
 	const struct interception
-	    *interception; /* how the mail came; NULL: nothing depends on it */
+	    *interception;                /* how the mail came; NULL: nothing depends on it */
+	const struct conf_policy *policy; /* NULL: what is configured for the domain */
 };
 
 /* Bounded by [timeouts] rcpt as a whole. */

@@ -9,6 +9,7 @@
 #include "conf/conf.h"
 #include "conf/log.h"
 #include "proxy/approach.h"
+#include "proxy/exception.h"
 #include "proxy/metrics.h"
 
 #include <stdio.h>
@@ -188,39 +189,6 @@ static enum log_level line_level(const struct delivery_record *d, const struct o
 	return d->is_encrypted ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING;
 }
 
-/* An exception appears at each use, with its reason and its end, so that nobody forgets it. */
-static bool is_exception(const struct conf_domain *e, const struct conf_policy *defaults)
-{
-	const struct conf_policy *p = &e->policy;
-
-	return e->until || (e->reason && e->reason[0]) || p->level < defaults->level ||
-	       (p->level != defaults->level && defaults->level == LEVEL_DANE_ONLY) ||
-	       p->enforce < defaults->enforce || p->fallback < defaults->fallback ||
-	       p->insecure_mx < defaults->insecure_mx || p->min_tls < defaults->min_tls;
-}
-
-static void log_exception(const struct delivery_record *d)
-{
-	const struct conf_domain *e = d->hop->destination ? d->hop->destination->exception : NULL;
-	char until[sizeof "2027-01-31"] = "";
-	struct log_line line;
-	struct tm tm;
-
-	if (!e || !is_exception(e, d->defaults))
-		return;
-	/* The section ends with its last day: the second before is of that day. */
-	if (e->until && gmtime_r(&(time_t){e->until - 1}, &tm))
-		strftime(until, sizeof until, "%Y-%m-%d", &tm);
-	log_begin(&line, LOG_LEVEL_WARNING, "exception");
-	log_value(&line, "session", d->session);
-	log_value(&line, "domain", d->domain);
-	log_value(&line, "level", conf_level_name(e->policy.level));
-	log_value(&line, "enforce", e->policy.enforce ? "yes" : "no");
-	log_value(&line, "until", until);
-	log_value(&line, "reason", e->reason);
-	log_end(&line);
-}
-
 static void count(const struct delivery_record *d, const struct outcome *outcome)
 {
 	metrics_count_message(
@@ -243,7 +211,8 @@ void delivery_record_write(const struct delivery_record *d)
 	if (!outcome)
 		return;
 	count(d, outcome);
-	log_exception(d);
+	exception_log_use(d->session, d->domain,
+	    d->hop->destination ? d->hop->destination->exception : NULL, d->defaults);
 	snprintf(from, sizeof from, "<%s>", d->envelope->sender.address);
 	more = recipients_text(d, d->recipients, outcome, to, sizeof to);
 	log_begin(&line, line_level(d, outcome), "delivery");

@@ -16,6 +16,7 @@
 #include "policy/policy.h"
 #include "proxy/admin.h"
 #include "proxy/alarm.h"
+#include "proxy/exception.h"
 #include "proxy/intercept/intercept.h"
 #include "proxy/listener.h"
 #include "proxy/intercept/loop_test.h"
@@ -57,6 +58,7 @@ struct service {
 	struct admin *admin;
 	struct runner *runner;
 	struct alarms *alarms;
+	struct exceptions *exceptions;
 	ev_signal on_term, on_int, on_hup;
 	ev_timer patience, farewell;
 	ev_prepare progress;
@@ -306,6 +308,7 @@ static void tear_down(struct service *s)
 	notices_end(proxy);
 	runner_free(&s->runner);
 	alarms_free(&s->alarms);
+	exceptions_free(&s->exceptions);
 	if (proxy->pool)
 		pool_drain(proxy->pool);
 	if (proxy->loop)
@@ -352,6 +355,7 @@ static int prepare(struct service *s)
 	test_for_loops(s);
 	s->runner = runner_new(&s->machine.proxy);
 	s->alarms = alarms_new(&s->machine);
+	s->exceptions = exceptions_new(&s->machine.proxy);
 	resolver_keep_anchor(s->machine.resolver, alarm_on_anchor, NULL);
 	return EX_OK;
 }
