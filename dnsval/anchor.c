@@ -12,6 +12,7 @@
 #include "conf/conf.h"
 #include "conf/log.h"
 #include "conf/mem.h"
+#include "conf/sandbox.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -157,6 +158,12 @@ struct anchors *anchors_load(const struct conf *conf, char **error)
 		free(cause);
 	}
 	return anchors;
+}
+
+void anchors_let_in(struct sandbox *sandbox, const struct conf *conf)
+{
+	sandbox_let_read_anew(
+	    sandbox, is_static(conf) ? conf->dns.trust_anchor : distribution_file);
 }
 
 void anchors_free(struct anchors **anchors)

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 struct conf;
+struct sandbox;
 
 struct anchor {
 	char *record; /* "OWNER IN DS ..." or "OWNER IN DNSKEY ...", for ub_ctx_add_ta() */
@@ -31,6 +32,9 @@ struct anchors {
  */
 struct anchors *anchors_load(const struct conf *conf, char **error);
 void anchors_free(struct anchors **anchors);
+
+/* What anchors_load() reads, but for state_dir. */
+void anchors_let_in(struct sandbox *sandbox, const struct conf *conf);
 
 /*
  * Loads again what RFC 5011 may have changed meanwhile; whether it did. Keys that cannot be loaded

@@ -7,7 +7,9 @@
  */
 #include "dnsval/context.h"
 
+#include "conf/conf.h"
 #include "conf/mem.h"
+#include "conf/sandbox.h"
 #include "dnsval/anchor.h"
 #include "dnsval/answer.h"
 #include "dnsval/ub_conf.h"
@@ -16,8 +18,11 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unbound.h>
 #include <unbound-event.h>
+
+enum { DNS_PORT = 53 };
 
 struct context {
 	struct ev_loop *loop;
@@ -105,6 +110,20 @@ struct context *context_new_keeping(
     struct ev_loop *loop, const struct conf *conf, const char *anchor_file, char **error)
 {
 	return make(loop, conf, NULL, anchor_file, error);
+}
+
+void context_let_in(struct sandbox *sandbox, const struct conf *conf)
+{
+	sandbox_let_connect(sandbox, DNS_PORT); /* what UDP is too small for */
+	for (size_t i = 0; i < conf->dns.view_count; i++)
+		for (size_t j = 0; j < conf->dns.views[i].forward.count; j++)
+			sandbox_let_connect(
+			    sandbox, addr_port(&conf->dns.views[i].forward.items[j]));
+	if (conf->dns.root_hints && conf->dns.root_hints[0])
+		sandbox_let_read_anew(sandbox, conf->dns.root_hints);
+	for (size_t i = 0; i < conf->unbound_count; i++)
+		if (strcmp(conf->unbound[i].name, "tls-cert-bundle") == 0)
+			sandbox_let_read_anew(sandbox, conf->unbound[i].value);
 }
 
 void context_free(struct context **context)

@@ -14,6 +14,7 @@ struct anchors;
 struct conf;
 struct context;
 struct ev_loop;
+struct sandbox;
 struct ub_ctx;
 
 /* The anchors are copied. NULL: *error (malloc'd) names the setting. */
@@ -26,6 +27,9 @@ struct context *context_new(
  */
 struct context *context_new_keeping(
     struct ev_loop *loop, const struct conf *conf, const char *anchor_file, char **error);
+
+/* Files and ports that contexts need, also those made later. */
+void context_let_in(struct sandbox *sandbox, const struct conf *conf);
 
 /* No lookup may be under way, and never from inside one of libunbound's callbacks. */
 void context_free(struct context **context);

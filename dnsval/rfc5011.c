@@ -10,9 +10,11 @@
  */
 #include "dnsval/rfc5011.h"
 
+#include "conf/child.h"
 #include "conf/conf.h"
 #include "conf/log.h"
 #include "conf/mem.h"
+#include "conf/sandbox.h"
 #include "dnsval/anchor.h"
 #include "dnsval/context.h"
 #include "dnsval/lookup.h"
@@ -214,6 +216,15 @@ static void on_child_answer(const struct dns_answer *answer, void *loop)
 	ev_break(loop, EVBREAK_ALL);
 }
 
+static bool enter_sandbox(const struct conf *conf, char **error)
+{
+	struct sandbox *sandbox = sandbox_new(SANDBOX_LOOKUP);
+
+	sandbox_let_write(sandbox, conf->server.state_dir);
+	context_let_in(sandbox, conf);
+	return sandbox_enter(&sandbox, error);
+}
+
 static _Noreturn void run_child(const struct conf *conf, int pipe_fd)
 {
 	char *file = anchors_state_path(conf, ".draft");
@@ -231,7 +242,8 @@ static _Noreturn void run_child(const struct conf *conf, int pipe_fd)
 	close_range(CHILD_PIPE + 1, ~0U, 0);
 	ub_log_redirect(CHILD_PIPE);
 
-	struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
+	bool is_limited = enter_sandbox(conf, &error);
+	struct ev_loop *loop = is_limited ? ev_loop_new(EVFLAG_AUTO) : NULL;
 	struct context *context = loop ? context_new_keeping(loop, conf, file, &error) : NULL;
 
 	if (context) {
@@ -252,14 +264,29 @@ static void try_again_after(struct rfc5011 *keeper, double seconds)
 	ev_timer_start(keeper->loop, &keeper->timer);
 }
 
-/* libev's own SIGCHLD handler may have been faster; how the child ended is known from the pipe. */
-static void forget_child(struct rfc5011 *keeper)
+/* What waitpid() says; 0 where libev's own SIGCHLD handler was faster. Whether all is well is known
+ * from the pipe. */
+static int forget_child(struct rfc5011 *keeper)
 {
+	int status = 0;
+
 	ev_io_stop(keeper->loop, &keeper->pipe);
 	close(keeper->pipe.fd);
-	while (waitpid(keeper->child, NULL, 0) < 0 && errno == EINTR)
+	while (waitpid(keeper->child, &status, 0) < 0 && errno == EINTR)
 		;
 	keeper->child = 0;
+	return status;
+}
+
+/* One that was killed has no last words of its own. */
+static void note_violent_end(struct rfc5011 *keeper, int status)
+{
+	char words[CHILD_END];
+
+	if (!WIFSIGNALED(status))
+		return;
+	keeper->heard_len = (size_t)snprintf(keeper->heard, sizeof keeper->heard,
+	    "the process that asks for the keys %s", child_end(status, words));
 }
 
 /* A root that does not answer is nothing to mend here. */
@@ -282,7 +309,7 @@ static void on_child_end(struct rfc5011 *keeper)
 	bool is_done = keeper->heard_len >= done_len &&
 		       memcmp(keeper->heard + keeper->heard_len - done_len, done, done_len) == 0;
 
-	forget_child(keeper);
+	note_violent_end(keeper, forget_child(keeper));
 	bool good = is_done && adopt_draft(keeper);
 
 	remove_drafts(keeper);

@@ -9,6 +9,7 @@
  */
 #include "policy/store.h"
 
+#include "conf/child.h"
 #include "conf/clock.h"
 #include "conf/conf.h"
 #include "conf/log.h"
@@ -49,7 +50,7 @@ struct change {
 struct store {
 	struct ev_loop *loop;
 	char *path;
-	bool is_reader; /* nothing below is used */
+	bool is_reader;         /* nothing below is used */
 	struct change *waiting; /* by domain, oldest first */
 	size_t waiting_size;
 	unsigned busy_count;
@@ -286,14 +287,6 @@ static void on_socket(struct ev_loop *loop, ev_io *watcher, int events)
 		send_batch(store);
 }
 
-/* libev's own SIGCHLD handler may have been faster. */
-static void bury(struct store *store)
-{
-	if (store->writer)
-		waitpid(store->writer, NULL, WNOHANG);
-	store->writer = 0;
-}
-
 static void start_writer(struct store *store)
 {
 	int fd;
@@ -311,7 +304,7 @@ static void start_writer(struct store *store)
 
 static void revive(struct store *store)
 {
-	bury(store);
+	child_bury(&store->writer, "MTA-STS cache: the process that writes it");
 	start_writer(store);
 	write_on(store);
 }

@@ -12,6 +12,7 @@
 #include "conf/log.h"
 #include "conf/mem.h"
 #include "conf/reap.h"
+#include "conf/sandbox.h"
 #include "dnsval/resolver.h"
 #include "policy/policy.h"
 #include "proxy/admin.h"
@@ -28,6 +29,7 @@
 #include "proxy/smtp/smtp_client.h"
 #include "proxy/transaction.h"
 #include "proxy/version.h"
+#include "proxy/worker_sandbox.h"
 #include "tls/server.h"
 #include "tls/socket.h"
 #include "tls/stream.h"
@@ -327,6 +329,17 @@ static void tear_down(struct service *s)
 
 /* ---- serving ---- */
 
+/* Nothing that needs more may come after it. */
+static bool shut_in(const struct conf *conf)
+{
+	char *error = NULL;
+
+	if (!worker_sandbox_enter(conf, &error))
+		return machine_complain("", &error);
+	sandbox_log();
+	return true;
+}
+
 static int prepare(struct service *s)
 {
 	struct conf *conf = s->machine.conf;
@@ -350,6 +363,7 @@ static int prepare(struct service *s)
 	tell_name(conf);
 	tell_capacity(conf, fit);
 	tell_own_addresses(s);
+	watch_signals(s); /* whoever is served may ask us to stop */
 	if (!start_listeners(s))
 		return EX_UNAVAILABLE;
 	test_for_loops(s);
@@ -357,7 +371,7 @@ static int prepare(struct service *s)
 	s->alarms = alarms_new(&s->machine);
 	s->exceptions = exceptions_new(&s->machine.proxy);
 	resolver_keep_anchor(s->machine.resolver, alarm_on_anchor, NULL);
-	return EX_OK;
+	return shut_in(conf) ? EX_OK : EX_UNAVAILABLE;
 }
 
 static int serve(struct conf *conf)
@@ -368,7 +382,6 @@ static int serve(struct conf *conf)
 	log_info("danelaw %s (%s) starts", danelaw_version, danelaw_commit);
 	s.code = prepare(&s);
 	if (s.code == EX_OK) {
-		watch_signals(&s);
 		ev_run(s.machine.proxy.loop, 0);
 		log_info("stopped");
 	}

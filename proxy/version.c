@@ -3,6 +3,7 @@
  */
 #include "proxy/version.h"
 
+#include "conf/sandbox.h"
 #include "policy/fetch.h"
 #include "policy/store.h"
 #include "proxy/admin.h"
@@ -21,6 +22,7 @@ void version_print(void)
 {
 	printf("danelaw %s (%s)\n%s\nlibunbound %s\nlibev %d.%d\n", danelaw_version, danelaw_commit,
 	    OpenSSL_version(OPENSSL_VERSION), ub_version(), ev_version_major(), ev_version_minor());
-	printf("libcurl %s\nSQLite %s\njansson %s\nlibmicrohttpd %s\n", fetch_library_version(),
-	    store_library_version(), jansson_version_str(), admin_library_version());
+	printf("libcurl %s\nSQLite %s\njansson %s\nlibmicrohttpd %s\nlibseccomp %s\n",
+	    fetch_library_version(), store_library_version(), jansson_version_str(),
+	    admin_library_version(), sandbox_library_version());
 }

@@ -7,6 +7,7 @@
  */
 #include "proxy/spool/spool_internal.h"
 
+#include "conf/child.h"
 #include "conf/clock.h"
 #include "conf/log.h"
 #include "conf/mem.h"
@@ -312,19 +313,11 @@ static bool start_disk(struct spool *spool, char why[SPOOL_WHY])
 	return true;
 }
 
-/* libev's own SIGCHLD handler may have been faster. */
-static void bury(struct spool *spool)
-{
-	if (spool->disk)
-		waitpid(spool->disk, NULL, WNOHANG);
-	spool->disk = 0;
-}
-
 static void revive(struct spool *spool)
 {
 	char why[SPOOL_WHY];
 
-	bury(spool);
+	child_bury(&spool->disk, "spool: the disk process");
 	if (start_disk(spool, why)) {
 		send_on(spool);
 		return;
