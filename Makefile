@@ -62,7 +62,7 @@ build := $(MAKE) --no-print-directory -j$(shell nproc)
 
 .PHONY: all deps test-deps run check units demo demo-transparent bench bench-deps fuzz fuzz-build fuzz-replay install uninstall deb clean dist help FORCE
 .DELETE_ON_ERROR:
-.SECONDARY: $(OUT)/tests/fuzz/replay.o $(FUZZERS:%.c=$(OUT)/%.o)
+.SECONDARY: $(OUT)/tests/fuzz/replay.o $(FUZZERS:%.c=$(OUT)/%.o) $(FUZZERS:%.c=build/fuzz/%.o)
 
 all: $(OUT)/danelaw
 
@@ -136,12 +136,18 @@ $(OUT)/tests/fuzz/%-replay: $(OUT)/tests/fuzz/%.o $(OUT)/tests/fuzz/replay.o $(O
 	$(call say,LD,$@)
 	$(quiet)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
-FUZZ_CFLAGS := -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+FUZZ_SAN    := address,undefined
+FUZZ_CFLAGS := -std=gnu11 -O1 -g -fsanitize=fuzzer-no-link,$(FUZZ_SAN) -fno-sanitize-recover=all
 fuzz-build: $(FUZZERS:%.c=build/fuzz/%)
-build/fuzz/tests/fuzz/%: tests/fuzz/%.c $(LIBRARY) $(wildcard */*.h */*/*.h) $(OUT)/release.h
+build/fuzz/%.o: %.c Makefile | $(OUT)/release.h
 	@mkdir -p $(@D)
+	$(quiet)clang $(CPPFLAGS) -I$(OUT) $(FUZZ_CFLAGS) -MMD -MP -c -o $@ $<
+build/fuzz/libdanelaw.a: $(LIBRARY:%.c=build/fuzz/%.o)
+	@rm -f $@
+	$(quiet)$(AR) rcs $@ $^
+build/fuzz/tests/fuzz/%: build/fuzz/tests/fuzz/%.o build/fuzz/libdanelaw.a
 	$(call say,FUZZ,$@)
-	$(quiet)clang $(CPPFLAGS) -I$(OUT) $(FUZZ_CFLAGS) -o $@ $< $(LIBRARY) $(LDLIBS)
+	$(quiet)clang -fsanitize=fuzzer,$(FUZZ_SAN) -o $@ $^ $(LDLIBS)
 
 fuzz: deps
 	@packaging/install-packages $(FUZZ_PACKAGES)
@@ -217,4 +223,4 @@ deb: deps
 clean:
 	rm -rf build
 
--include $(wildcard $(addprefix $(OUT)/,$(addsuffix /*.d,conf dnsval tls policy proxy proxy/* tests/unit tests/fuzz)))
+-include $(wildcard $(foreach out,$(OUT) build/fuzz,$(addprefix $(out)/,$(addsuffix /*.d,conf dnsval tls policy proxy proxy/* tests/unit tests/fuzz))))
