@@ -16,8 +16,10 @@ void buf_init(struct buf *b, size_t max) { *b = (struct buf){.max = max}; }
 
 static void give_back(struct buf *b)
 {
-	free(b->data);
+	if (!b->is_lent)
+		free(b->data);
 	b->data = NULL;
+	b->is_lent = false;
 	b->start = b->size = 0;
 }
 
@@ -31,8 +33,8 @@ static size_t grown_size(const struct buf *b, size_t needed)
 {
 	size_t size = b->size ? b->size : SMALLEST;
 
-	while (size < needed && size < b->max / 2)
-		size *= 2;
+	while (size < needed && size < b->max / 4)
+		size *= 4;
 	return size < needed || size > b->max ? b->max : size;
 }
 
@@ -100,4 +102,24 @@ void buf_commit(struct buf *b, size_t len)
 	b->len += len;
 	if (b->len == 0)
 		give_back(b);
+}
+
+void buf_lend(struct buf *b, char *data, size_t size)
+{
+	assert(!b->data);
+	b->data = data;
+	b->size = size;
+	b->is_lent = true;
+}
+
+void buf_keep(struct buf *b)
+{
+	char *own;
+
+	if (!b->is_lent)
+		return;
+	own = b->len ? mem_copy(buf_data(b), b->len) : NULL;
+	give_back(b);
+	b->data = own;
+	b->size = b->len;
 }

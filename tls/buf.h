@@ -13,6 +13,7 @@
 struct buf {
 	char *data; /* len octets wait at data + start */
 	size_t start, len, size, max;
+	bool is_lent; /* the memory is another's */
 };
 
 void buf_init(struct buf *b, size_t max);
@@ -36,5 +37,9 @@ void buf_consume(struct buf *b, size_t len); /* len <= buf_len */
  */
 char *buf_reserve(struct buf *b, size_t want, size_t *granted);
 void buf_commit(struct buf *b, size_t len);
+
+/* An empty queue may use memory of another's for a while: until it runs empty, or buf_keep(). */
+void buf_lend(struct buf *b, char *data, size_t size);
+void buf_keep(struct buf *b); /* what waits in it moves to memory of its own */
 
 #endif

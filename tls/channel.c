@@ -10,6 +10,7 @@
 #include "tls/chain.h"
 #include "tls/ctx.h"
 #include "tls/server.h"
+#include "tls/wire.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -28,6 +29,7 @@ enum {
 
 struct tls_session {
 	SSL *ssl;
+	struct wire wire;
 	struct tls_rule rule;
 	struct tls_proof proof;
 	bool established;  /* the handshake is completed */
@@ -43,6 +45,7 @@ void channel_release(struct channel *channel)
 	if (!channel->tls)
 		return;
 	SSL_free(channel->tls->ssl);
+	wire_release(&channel->tls->wire);
 	tls_rule_release(&channel->tls->rule);
 	free(channel->tls);
 	channel->tls = NULL;
@@ -128,11 +131,24 @@ static bool begin(struct channel *channel, const struct tls_rule *rule, size_t u
 	       refuse_tls(channel, "data before the TLS handshake (STARTTLS injection)");
 }
 
+/* The handle owns both. */
+static bool set_bios(struct tls_session *tls, int fd)
+{
+	BIO *in = BIO_new_socket(fd, BIO_NOCLOSE), *out = wire_bio(&tls->wire);
+
+	if (in)
+		SSL_set0_rbio(tls->ssl, in);
+	if (out)
+		SSL_set0_wbio(tls->ssl, out);
+	return in && out;
+}
+
 static bool attach(struct channel *channel)
 {
 	struct tls_session *tls = channel->tls;
 
-	if (!SSL_set_fd(tls->ssl, channel->fd))
+	wire_init(&tls->wire, channel->fd);
+	if (!set_bios(tls, channel->fd))
 		return refuse_tls(channel, "TLS was not started: out of memory");
 	SSL_set_msg_callback(tls->ssl, count_message);
 	SSL_set_msg_callback_arg(tls->ssl, tls);
@@ -254,6 +270,11 @@ enum channel_outcome channel_handshake(struct channel *channel)
 	return CHANNEL_FAILED;
 }
 
+size_t channel_unsent(const struct channel *channel)
+{
+	return channel->tls ? buf_len(&channel->tls->wire.rest) : 0;
+}
+
 bool channel_has_pending(const struct channel *channel)
 {
 	return channel->tls && channel->tls->ssl && SSL_has_pending(channel->tls->ssl);
@@ -274,11 +295,46 @@ static enum channel_outcome read_tls(struct channel *channel, void *data, size_t
 	return CHANNEL_FAILED;
 }
 
+/* Of a write to the socket itself. */
+static enum channel_outcome outcome_of_wire(struct channel *channel, enum wire_outcome outcome)
+{
+	if (outcome == WIRE_FAILED) {
+		channel->tls->may_shutdown = false;
+		return fail_errno(channel, errno);
+	}
+	return outcome == WIRE_FULL ? CHANNEL_WANTS_WRITE : CHANNEL_DONE;
+}
+
+/* As many records as are gathered at a time; each call of OpenSSL's makes one. */
+static enum channel_outcome write_records(
+    struct channel *channel, const char *data, size_t size, size_t *len)
+{
+	enum channel_outcome outcome = CHANNEL_DONE;
+
+	while (outcome == CHANNEL_DONE && *len < size && wire_has_room()) {
+		size_t taken = 0;
+
+		ERR_clear_error();
+		outcome = outcome_of(
+		    channel, SSL_write_ex(channel->tls->ssl, data + *len, size - *len, &taken));
+		*len += taken;
+	}
+	return outcome;
+}
+
 static enum channel_outcome write_tls(
     struct channel *channel, const void *data, size_t size, size_t *len)
 {
-	ERR_clear_error();
-	return outcome_of(channel, SSL_write_ex(channel->tls->ssl, data, size, len));
+	struct wire *wire = &channel->tls->wire;
+	enum channel_outcome outcome, sent;
+
+	outcome = outcome_of_wire(channel, wire_flush(wire));
+	if (outcome != CHANNEL_DONE)
+		return outcome;
+	wire_begin(wire);
+	outcome = write_records(channel, data, size, len);
+	sent = outcome_of_wire(channel, wire_end(wire));
+	return outcome == CHANNEL_DONE ? sent : outcome;
 }
 
 /* ---- either way ---- */
@@ -306,6 +362,7 @@ enum channel_outcome channel_write(
 {
 	ssize_t sent;
 
+	*len = 0;
 	if (channel->tls)
 		return write_tls(channel, data, size, len);
 	do

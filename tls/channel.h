@@ -62,8 +62,16 @@ bool channel_has_pending(const struct channel *channel);
 void channel_chain(const struct channel *channel, struct tls_chain *chain);
 
 enum channel_outcome channel_read(struct channel *channel, void *data, size_t size, size_t *len);
+/*
+ * Takes *len octets over, whatever the outcome. Under TLS some of them may be kept, encrypted,
+ * until the socket takes them: CHANNEL_WANTS_WRITE then, and each further call, which may bring
+ * nothing new, sends them first. In clear CHANNEL_DONE needs at least one octet to write.
+ */
 enum channel_outcome channel_write(
     struct channel *channel, const void *data, size_t size, size_t *len);
+
+/* Octets that were taken over, and that the socket has not taken. */
+size_t channel_unsent(const struct channel *channel);
 
 /* The end of our side: close_notify where TLS is healthy, then FIN. */
 enum channel_outcome channel_shutdown(struct channel *channel);

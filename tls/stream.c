@@ -145,7 +145,7 @@ static struct stream *new_stream(struct ev_loop *loop, int fd, stream_fn *callba
 	ev_timer_init(&s->linger, on_linger, 0, 0);
 	ev_timer_init(&s->look, on_look, LOOK_EVERY, LOOK_EVERY);
 	s->reader.data = s->writer.data = s->linger.data = s->look.data = s;
-	buf_init(&s->in, STREAM_INPUT_MAX + CHANNEL_READ_SIZE);
+	buf_init(&s->in, STREAM_INPUT_ROOM);
 	buf_init(&s->out, STREAM_OUTPUT_MAX);
 	return s;
 }
@@ -178,10 +178,35 @@ struct stream *stream_adopt(struct ev_loop *loop, int fd, stream_fn *callback, v
 
 /* ---- input ---- */
 
+/*
+ * What has come is read into one place for all streams, and most of it is taken from there at once:
+ * what a callback leaves is all that needs memory of its own. Reads are as large as that place.
+ */
+static struct {
+	bool is_lent;
+	char data[STREAM_INPUT_ROOM];
+} inbox;
+
+static void lend_inbox(struct stream *s)
+{
+	assert(!inbox.is_lent); /* no event arrives inside of another */
+	if (buf_len(&s->in))
+		return;
+	buf_lend(&s->in, inbox.data, sizeof(inbox.data));
+	inbox.is_lent = true;
+}
+
+static void take_inbox_back(struct stream *s)
+{
+	buf_keep(&s->in);
+	inbox.is_lent = false;
+}
+
 static enum channel_outcome read_once(struct stream *s)
 {
 	size_t granted, len = 0;
-	char *place = buf_reserve(&s->in, CHANNEL_READ_SIZE, &granted);
+	size_t want = inbox.is_lent ? buf_room(&s->in) : CHANNEL_READ_SIZE;
+	char *place = buf_reserve(&s->in, want, &granted);
 	enum channel_outcome outcome = channel_read(&s->channel, place, granted, &len);
 
 	buf_commit(&s->in, outcome == CHANNEL_DONE ? len : 0);
@@ -195,6 +220,7 @@ static void take_input(struct stream *s)
 	enum state state = s->state;
 	bool news = false;
 
+	lend_inbox(s);
 	while (outcome == CHANNEL_DONE && wants_input(s)) {
 		outcome = read_once(s);
 		news = news || outcome == CHANNEL_DONE || outcome == CHANNEL_EOF;
@@ -206,6 +232,7 @@ static void take_input(struct stream *s)
 	watch(s);
 	if (news)
 		tell(s, STREAM_READABLE);
+	take_inbox_back(s);
 	if (outcome == CHANNEL_FAILED && s->state == state)
 		fail(s);
 }
@@ -233,11 +260,9 @@ static enum channel_outcome write_all(struct stream *s)
 	enum channel_outcome outcome = CHANNEL_DONE;
 	size_t len;
 
-	while (outcome == CHANNEL_DONE && buf_len(&s->out)) {
-		len = 0;
+	while (outcome == CHANNEL_DONE && stream_unsent(s)) {
 		outcome = channel_write(&s->channel, buf_data(&s->out), buf_len(&s->out), &len);
-		if (outcome == CHANNEL_DONE)
-			buf_consume(&s->out, len);
+		buf_consume(&s->out, len);
 	}
 	return outcome;
 }
@@ -270,7 +295,7 @@ static void tell_drained(struct stream *s)
 
 static void flush(struct stream *s)
 {
-	bool had_output = buf_len(&s->out) > 0;
+	bool had_output = stream_unsent(s) > 0;
 	enum channel_outcome outcome = write_all(s);
 
 	s->write_wants = outcome;
@@ -295,7 +320,10 @@ size_t stream_room(const struct stream *s)
 	return is_up(s) || s->state == CONNECTING ? buf_room(&s->out) : 0;
 }
 
-size_t stream_unsent(const struct stream *s) { return buf_len(&s->out); }
+size_t stream_unsent(const struct stream *s)
+{
+	return buf_len(&s->out) + channel_unsent(&s->channel);
+}
 
 /* ---- TLS ---- */
 
@@ -485,7 +513,7 @@ bool stream_is_broken(const struct stream *s)
 
 bool stream_is_heard(const struct stream *s)
 {
-	return s->channel.fd >= 0 && !buf_len(&s->out) && socket_unacknowledged(s->channel.fd) <= 1;
+	return s->channel.fd >= 0 && !stream_unsent(s) && socket_unacknowledged(s->channel.fd) <= 1;
 }
 
 bool stream_local(const struct stream *s, struct addr *local)

@@ -34,10 +34,12 @@ enum stream_event {
 typedef void stream_fn(struct stream *stream, enum stream_event event, void *arg);
 
 /*
- * Reading stops when as much as STREAM_INPUT_MAX waits. Under TLS the last record is still taken
- * whole: up to STREAM_INPUT_MAX - 1 + 16384 octets may wait then.
+ * Reading stops when as much as STREAM_INPUT_MAX waits; what came with the last read is taken
+ * whole: up to STREAM_INPUT_ROOM octets may wait then. STREAM_OUTPUT_MAX is for what TLS has not
+ * encrypted yet; it keeps WIRE_GATHER_MAX more at most. All three together bound what one
+ * connection may hold (R-SMTP-76).
  */
-enum { STREAM_INPUT_MAX = 32768, STREAM_OUTPUT_MAX = 131072 };
+enum { STREAM_INPUT_MAX = 32768, STREAM_INPUT_ROOM = 65536, STREAM_OUTPUT_MAX = 98304 };
 
 /*
  * Connects; origin NULL: from anywhere. Errors of socket(), its options and connect() come as
@@ -79,7 +81,8 @@ bool stream_at_eof(const struct stream *stream);
  */
 bool stream_write(struct stream *stream, const void *data, size_t len);
 size_t stream_room(const struct stream *stream);
-size_t stream_unsent(const struct stream *stream); /* octets not yet handed to the kernel */
+/* Octets not yet handed to the kernel, those that TLS has encrypted already among them. */
+size_t stream_unsent(const struct stream *stream);
 
 /* "connection refused", "connection lost", ...; "" while fine */
 const char *stream_error(const struct stream *stream);

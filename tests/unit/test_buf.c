@@ -133,6 +133,37 @@ static void behaves_like_its_model(void **state)
 	buf_release(&b);
 }
 
+static void borrows_memory_for_a_while(void **state)
+{
+	struct buf b;
+	char place[MAX];
+	size_t granted;
+
+	(void)state;
+	buf_init(&b, MAX);
+	buf_lend(&b, place, sizeof(place));
+	assert_ptr_equal(buf_reserve(&b, MAX, &granted), place);
+	memcpy(place, "abcdef", 6);
+	buf_commit(&b, 6);
+	buf_consume(&b, 2);
+	buf_keep(&b);
+	memset(place, 'x', sizeof(place));
+	assert_memory_equal(buf_data(&b), "cdef", 4);
+	assert_int_equal(b.size, 4);
+	assert_true(buf_append(&b, "g", 1));
+	assert_memory_equal(buf_data(&b), "cdefg", 5);
+	buf_consume(&b, 5);
+
+	buf_lend(&b, place, sizeof(place));
+	assert_true(buf_append(&b, "abc", 3));
+	buf_consume(&b, 3);
+	assert_null(b.data); /* and not freed, as the sanitizer would tell */
+	buf_lend(&b, place, sizeof(place));
+	buf_keep(&b);
+	assert_null(b.data);
+	buf_release(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -140,6 +171,7 @@ int main(void)
 	    {"appends all or nothing", all_or_nothing, NULL, NULL, NULL},
 	    {"reserves what is left", reserves_what_is_left, NULL, NULL, NULL},
 	    {"holds nothing when empty", holds_nothing_when_empty, NULL, NULL, NULL},
+	    {"borrows memory for a while", borrows_memory_for_a_while, NULL, NULL, NULL},
 	    {"behaves like its model", behaves_like_its_model, NULL, NULL, NULL},
 	};
 

@@ -3,6 +3,9 @@
  * (R-TLSSEC-01, -11, -12, -14; catalogue T-04, T-05, T-21, T-24).
  */
 #include "stream_client.h"
+#include "tls/wire.h"
+
+#include <sys/syscall.h>
 
 /* ---- TLS ---- */
 
@@ -290,13 +293,106 @@ static void back_pressure(bool tls, size_t most)
 static void back_pressure_in_clear(void **state)
 {
 	(void)state;
-	back_pressure(false, STREAM_INPUT_MAX + 16384 - 1);
+	back_pressure(false, STREAM_INPUT_ROOM);
 }
 
 static void back_pressure_in_tls(void **state)
 {
 	(void)state;
-	back_pressure(true, STREAM_INPUT_MAX + 16384 - 1);
+	back_pressure(true, STREAM_INPUT_ROOM);
+}
+
+/* ---- output in TLS ---- */
+
+static unsigned sends;
+
+/* In place of the C library's, so that the writes of this process can be counted. */
+ssize_t send(int fd, const void *data, size_t len, int flags)
+{
+	sends++;
+	return syscall(SYS_sendto, fd, data, len, flags, NULL, 0);
+}
+
+static void take_flood(int fd, const void *arg)
+{
+	SSL *ssl = secured(fd);
+	const size_t *most = arg;
+	char data[16384];
+	size_t taken = 0;
+
+	while (taken < *most) {
+		int n = SSL_read(ssl, data, sizeof(data));
+
+		for (int i = 0; i < n; i++)
+			if (data[i] != flood_octet(taken + (size_t)i))
+				_exit(14);
+		if (n <= 0)
+			_exit(15);
+		taken += (size_t)n;
+		if (taken % 50 == 0)
+			usleep(1000);
+	}
+	SSL_shutdown(ssl);
+	expect_close_notify(ssl);
+}
+
+static void send_flood(struct client *client, size_t from, size_t len)
+{
+	static char data[STREAM_OUTPUT_MAX];
+
+	fill_flood(data, len, from);
+	assert_true(stream_write(client->stream, data, len));
+}
+
+static void records_leave_together(void **state)
+{
+	static const size_t len = 4 * 16384;
+	struct client client = {0};
+	struct peer peer = start_peer(take_flood, &len);
+
+	(void)state;
+	begin(&client, &peer);
+	secure(&client);
+	RUN_UNTIL(has(&client, STREAM_SECURED));
+	send_flood(&client, 0, len);
+	sends = 0;
+	RUN_UNTIL(has(&client, STREAM_DRAINED));
+	assert_int_equal(sends, 1);
+	assert_int_equal(stream_unsent(client.stream), 0);
+	RUN_UNTIL(stream_at_eof(client.stream));
+	end(&client, &peer);
+}
+
+/* A record that was encrypted is not one that was sent, and what follows stays behind it. */
+static void what_the_kernel_refuses_waits(void **state)
+{
+	static const size_t len = FLOOD;
+	struct client client = {0};
+	struct peer peer = start_peer(take_flood, &len);
+	size_t written = 0, waited = 0;
+
+	(void)state;
+	begin(&client, &peer);
+	setsockopt(peer.fd, SOL_SOCKET, SO_SNDBUF, &(int){4096}, sizeof(int));
+	secure(&client);
+	RUN_UNTIL(has(&client, STREAM_SECURED));
+	while (written < FLOOD) {
+		size_t room = stream_room(client.stream);
+		size_t more = room < FLOOD - written ? room : FLOOD - written;
+
+		send_flood(&client, written, more);
+		written += more;
+		memset(client.events, 0, sizeof(client.events));
+		ev_run(loop, EVRUN_ONCE);
+		/* More waits than is still to be encrypted. */
+		waited +=
+		    stream_unsent(client.stream) > STREAM_OUTPUT_MAX - stream_room(client.stream);
+		assert_true(stream_unsent(client.stream) <= STREAM_OUTPUT_MAX + WIRE_GATHER_MAX);
+		assert_int_equal(has(&client, STREAM_DRAINED), stream_unsent(client.stream) == 0);
+	}
+	RUN_UNTIL(stream_at_eof(client.stream));
+	assert_true(waited > 0);
+	end(&client, &peer);
 }
 
 int main(void)
@@ -307,6 +403,9 @@ int main(void)
 	    {"R-TLSSEC-12, T-24: no close_notify", truncation_is_a_loss, NULL, NULL, NULL},
 	    {"back-pressure in clear", back_pressure_in_clear, NULL, NULL, NULL},
 	    {"R-TLSSEC-14: back-pressure in TLS", back_pressure_in_tls, NULL, NULL, NULL},
+	    {"records of one turn leave in one write", records_leave_together, NULL, NULL, NULL},
+	    {"R-SMTP-76: what the kernel refuses waits", what_the_kernel_refuses_waits, NULL, NULL,
+		NULL},
 	    {"R-TLSSEC-01, T-04: injection with the reply", injection_in_buffer, NULL, NULL, NULL},
 	    {"connection lost in the handshake", lost_in_handshake, NULL, NULL, NULL},
 	    {"R-TLSSEC-11: handshake octets", handshake_octets_are_limited, NULL, NULL, NULL},

@@ -1,0 +1,135 @@
+/*
+ * wire.c - TLS records gathered into one write (wire.h).
+ *
+ * They are gathered in one place for all connections: it is filled and emptied inside of one call
+ * of channel_write(), and stays in the processor's cache.
+ */
+#include "tls/wire.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <openssl/bio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* A record's plaintext and all that TLS 1.2 and 1.3 may put around it. */
+enum { RECORD_MAX = WIRE_GATHER_MAX / 4 };
+
+static struct {
+	const struct wire *wire; /* whose records these are; NULL: nobody's */
+	size_t len;
+	char data[WIRE_GATHER_MAX];
+} gathered;
+
+void wire_init(struct wire *wire, int fd)
+{
+	wire->fd = fd;
+	buf_init(&wire->rest, WIRE_GATHER_MAX);
+}
+
+void wire_release(struct wire *wire) { buf_release(&wire->rest); }
+
+static ssize_t put(const struct wire *wire, const void *data, size_t len)
+{
+	ssize_t sent;
+
+	do
+		sent = send(wire->fd, data, len, MSG_NOSIGNAL);
+	while (sent < 0 && errno == EINTR);
+	return sent;
+}
+
+enum wire_outcome wire_flush(struct wire *wire)
+{
+	while (buf_len(&wire->rest)) {
+		ssize_t sent = put(wire, buf_data(&wire->rest), buf_len(&wire->rest));
+
+		if (sent < 0)
+			return errno == EAGAIN ? WIRE_FULL : WIRE_FAILED;
+		buf_consume(&wire->rest, (size_t)sent);
+	}
+	return WIRE_DONE;
+}
+
+void wire_begin(struct wire *wire)
+{
+	assert(!gathered.wire && !buf_len(&wire->rest));
+	gathered.wire = wire;
+	gathered.len = 0;
+}
+
+bool wire_has_room(void) { return sizeof(gathered.data) - gathered.len >= RECORD_MAX; }
+
+enum wire_outcome wire_end(struct wire *wire)
+{
+	ssize_t sent = 0;
+	bool is_kept;
+
+	assert(gathered.wire == wire);
+	gathered.wire = NULL;
+	if (gathered.len)
+		sent = put(wire, gathered.data, gathered.len);
+	if (sent < 0 && errno != EAGAIN)
+		return WIRE_FAILED;
+	if (sent < 0)
+		sent = 0;
+	is_kept = buf_append(&wire->rest, gathered.data + sent, gathered.len - (size_t)sent);
+	assert(is_kept);
+	return buf_len(&wire->rest) ? WIRE_FULL : WIRE_DONE;
+}
+
+/* ---- the BIO ---- */
+
+static int gather(const char *data, int len)
+{
+	assert(len >= 0 && (size_t)len <= sizeof(gathered.data) - gathered.len);
+	memcpy(gathered.data + gathered.len, data, (size_t)len);
+	gathered.len += (size_t)len;
+	return len;
+}
+
+/* Behind what was kept, never before it. */
+static int on_write(BIO *bio, const char *data, int len)
+{
+	struct wire *wire = BIO_get_data(bio);
+	enum wire_outcome outcome;
+	ssize_t sent = -1;
+
+	BIO_clear_retry_flags(bio);
+	if (gathered.wire == wire)
+		return gather(data, len);
+	outcome = wire_flush(wire);
+	if (outcome == WIRE_DONE)
+		sent = put(wire, data, (size_t)len);
+	if (sent < 0 && outcome != WIRE_FAILED && errno == EAGAIN)
+		BIO_set_retry_write(bio);
+	return (int)sent;
+}
+
+static long on_control(BIO *bio, int command, long number, void *pointer)
+{
+	(void)bio, (void)number, (void)pointer;
+	return command == BIO_CTRL_FLUSH;
+}
+
+static const BIO_METHOD *method(void)
+{
+	static BIO_METHOD *made;
+
+	if (!made && (made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "wire"))) {
+		BIO_meth_set_write(made, on_write);
+		BIO_meth_set_ctrl(made, on_control);
+	}
+	return made;
+}
+
+BIO *wire_bio(struct wire *wire)
+{
+	BIO *bio = method() ? BIO_new(method()) : NULL;
+
+	if (!bio)
+		return NULL;
+	BIO_set_data(bio, wire);
+	BIO_set_init(bio, 1);
+	return bio;
+}
