@@ -157,6 +157,11 @@ level = warning
         self.ready()
 
 
+class Base(Danelaw):
+    """Another build of danelaw, for a comparison of the two."""
+    name = "base"
+
+
 class Postfix(Subject):
     name = "postfix"
     queue = True
@@ -357,4 +362,4 @@ class EximCutDisk(EximCut):
     on_disk = True
 
 
-ALL = {c.name: c for c in (Danelaw, Postfix, PostfixDisk, PostfixNoReuse, PostfixWide, Exim, EximDisk, EximCut, EximCutDisk)}
+ALL = {c.name: c for c in (Danelaw, Base, Postfix, PostfixDisk, PostfixNoReuse, PostfixWide, Exim, EximDisk, EximCut, EximCutDisk)}
