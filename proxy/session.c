@@ -27,7 +27,7 @@
 /* An idle client's patience where sessions run short (R-SMTP-38). */
 #define IDLE_UNDER_LOAD 60.0
 
-enum { REPLY_ROOM = 8192 };
+enum { REPLY_ROOM = 8192, HELO_MAX = DOMAIN_SIZE + 63 };
 
 static void advance(struct session *s);
 
@@ -85,7 +85,14 @@ static void settle_if_heard(struct session *s)
 
 /* ---- the end ---- */
 
-static void release(void *object) { free(object); }
+static void release(void *object)
+{
+	struct session *s = object;
+
+	free(s->helo);
+	free(s->interception);
+	free(s);
+}
 
 /* The descriptor is free again. */
 static void on_gone(bool is_heard, void *arg)
@@ -153,6 +160,21 @@ void session_cut(struct session *s)
 		close_with(s, REASON_SHUTDOWN, "this service is stopping; try again soon");
 }
 
+/* ---- who the client is ---- */
+
+const struct interception *session_interception(const struct session *s)
+{
+	static const struct interception none;
+
+	return s->interception ? s->interception : &none;
+}
+
+void session_take_helo(struct session *s, const char *helo)
+{
+	free(s->helo);
+	s->helo = helo ? mem_strndup(helo, strnlen(helo, HELO_MAX)) : NULL;
+}
+
 /* ---- the transaction ---- */
 
 static void on_transaction(void *arg) { advance(arg); }
@@ -169,11 +191,12 @@ void session_begin_transaction(struct session *s, const struct smtp_command *mai
 	    .is_esmtp = s->is_esmtp,
 	    .is_tls = s->is_tls,
 	    .listener = s->conf,
-	    .interception = &s->interception,
+	    .interception = session_interception(s),
 	};
 
 	stream_local(s->stream, &local);
-	intercept_take_name(&s->interception, s->helo);
+	if (s->interception)
+		intercept_take_name(s->interception, s->helo);
 	s->transaction = transaction_new(s->proxy, &origin, mail, on_transaction, s);
 }
 
@@ -259,7 +282,7 @@ static bool next_command(struct session *s)
 
 	if (!len)
 		return false;
-	if (!s->helo[0] && smtp_looks_foreign(in, len)) {
+	if (!s->helo && smtp_looks_foreign(in, len)) {
 		smtp_server_command(s, &(struct smtp_command){.verb = SMTP_OTHER_PROTOCOL},
 		    &(struct smtp_error){0});
 		return false;
@@ -360,7 +383,7 @@ static void on_secured(struct session *s)
 	s->mode = SESSION_COMMANDS;
 	s->is_tls = true;
 	s->is_esmtp = s->offers_dsn = false;
-	s->helo[0] = '\0';
+	session_take_helo(s, NULL);
 	restart_idle(s);
 }
 
@@ -515,7 +538,8 @@ struct session *session_new(struct proxy *proxy, struct listener *listener,
 	s->listener = listener;
 	s->conf = conf;
 	s->client = *client;
-	s->interception = *interception;
+	if (interception->listener)
+		s->interception = mem_copy(interception, sizeof *interception);
 	make_id(s->id, sizeof s->id);
 	ev_init(&s->idle, on_idle);
 	s->idle.data = s;

@@ -38,12 +38,12 @@ struct session {
 	const struct conf_listener *conf;
 	char id[32];
 	struct addr client;
-	struct interception interception;
-	struct stream *stream;
 	enum session_mode mode;
+	struct interception *interception; /* NULL: not intercepted; see session_interception() */
+	struct stream *stream;
 	ev_timer idle;
 
-	char helo[DOMAIN_SIZE + 64]; /* "" until EHLO or HELO */
+	char *helo; /* NULL until EHLO or HELO */
 	bool is_esmtp, is_tls;
 	bool offers_dsn; /* said in the reply to EHLO */
 	struct transaction *transaction;
@@ -75,5 +75,9 @@ void session_close_after_reply(struct session *session);
 void session_begin_transaction(struct session *session, const struct smtp_command *mail);
 void session_end_transaction(struct session *session, const char *why);
 bool session_has_input(const struct session *session);
+/* Never NULL; zeroed where the session was not intercepted. */
+const struct interception *session_interception(const struct session *session);
+/* A new name, or NULL: it begins anew. */
+void session_take_helo(struct session *session, const char *helo);
 
 #endif

@@ -12,7 +12,11 @@
 
 enum { SMALLEST = 1024 };
 
-void buf_init(struct buf *b, size_t max) { *b = (struct buf){.max = max}; }
+void buf_init(struct buf *b, size_t max)
+{
+	assert(max <= UINT32_MAX);
+	*b = (struct buf){.max = (uint32_t)max};
+}
 
 static void give_back(struct buf *b)
 {
@@ -47,7 +51,7 @@ static void grow(struct buf *b, size_t needed)
 		memcpy(data, buf_data(b), b->len);
 	give_back(b);
 	b->data = data;
-	b->size = size;
+	b->size = (uint32_t)size;
 }
 
 /* Makes `more` octets fit behind what waits; the caller has checked the maximum. */
@@ -71,15 +75,15 @@ bool buf_append(struct buf *b, const void *data, size_t len)
 		return true;
 	make_room(b, len);
 	memcpy(b->data + b->start + b->len, data, len);
-	b->len += len;
+	b->len += (uint32_t)len;
 	return true;
 }
 
 void buf_consume(struct buf *b, size_t len)
 {
 	assert(len <= b->len);
-	b->start += len;
-	b->len -= len;
+	b->start += (uint32_t)len;
+	b->len -= (uint32_t)len;
 	if (b->len == 0)
 		give_back(b);
 }
@@ -99,16 +103,16 @@ char *buf_reserve(struct buf *b, size_t want, size_t *granted)
 void buf_commit(struct buf *b, size_t len)
 {
 	assert(len <= b->size - b->start - b->len);
-	b->len += len;
+	b->len += (uint32_t)len;
 	if (b->len == 0)
 		give_back(b);
 }
 
 void buf_lend(struct buf *b, char *data, size_t size)
 {
-	assert(!b->data);
+	assert(!b->data && size <= UINT32_MAX);
 	b->data = data;
-	b->size = size;
+	b->size = (uint32_t)size;
 	b->is_lent = true;
 }
 

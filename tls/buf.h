@@ -9,10 +9,11 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct buf {
 	char *data; /* len octets wait at data + start */
-	size_t start, len, size, max;
+	uint32_t start, len, size, max;
 	bool is_lent; /* the memory is another's */
 };
 

@@ -42,6 +42,8 @@ void channel_init(struct channel *channel, int fd) { *channel = (struct channel)
 void channel_release(struct channel *channel)
 {
 	channel_close(channel);
+	free(channel->error);
+	channel->error = NULL;
 	if (!channel->tls)
 		return;
 	SSL_free(channel->tls->ssl);
@@ -66,7 +68,8 @@ void channel_close(struct channel *channel)
 
 static void note_error(struct channel *channel, const char *words)
 {
-	snprintf(channel->error, sizeof(channel->error), "%s", words);
+	free(channel->error);
+	channel->error = mem_strdup(words);
 }
 
 void channel_note_errno(struct channel *channel, int error)
@@ -209,10 +212,12 @@ static void note_tls_error(struct channel *channel, int ssl_error, int saved_err
 		return;
 	}
 	tls_library_error(reason, sizeof(reason));
-	if (reason[0])
-		snprintf(channel->error, sizeof(channel->error), "TLS: %s", reason);
-	else
+	if (!reason[0]) {
 		channel_note_errno(channel, ssl_error == SSL_ERROR_SYSCALL ? saved_errno : 0);
+		return;
+	}
+	free(channel->error);
+	channel->error = mem_printf("TLS: %s", reason);
 }
 
 static void explain_handshake(struct channel *channel, int ssl_error)

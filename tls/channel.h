@@ -24,13 +24,11 @@ enum channel_outcome {
 	CHANNEL_FAILED,      /* for good; channel->error says why */
 };
 
-enum { CHANNEL_ERROR = 256 };
-
 struct channel {
 	int fd;                  /* -1: none */
-	struct tls_session *tls; /* NULL: in clear */
 	bool is_drained;         /* the last read took all there was; another would find nothing */
-	char error[CHANNEL_ERROR];
+	struct tls_session *tls; /* NULL: in clear */
+	char *error;             /* NULL: fine */
 };
 
 /* Takes every TLS record whole: no decrypted octet ever waits inside of OpenSSL, though further

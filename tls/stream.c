@@ -1,13 +1,14 @@
 /*
- * stream.c - a channel on the loop: watchers, queues, five events (stream.h).
+ * stream.c - a channel on the loop: watchers, queues, five events (stream.h). Its last words, and
+ * who waits for them, are in stream_finish.c.
  *
  *   - CONNECTING -> CLEAR -> HANDSHAKE -> SECURED
  *   - CLEAR, SECURED -> FINISHING   by stream_finish()
  *   - any -> DOOMED                 failed inside a call of the interface; told on the next turn
  *   - any -> ENDED                  STREAM_FAILED was told, or the stream is closed
  *
- * watch() alone starts and stops the watchers, from the state. A fed event runs in the same turn,
- * after the callback that fed it; stopping a watcher takes back what was fed to it.
+ * stream_watch() alone starts and stops the watchers, from the state. A fed event runs in the same
+ * turn, after the callback that fed it; stopping a watcher takes back what was fed to it.
  */
 #include "tls/stream.h"
 
@@ -15,43 +16,15 @@
 #include "conf/reap.h"
 #include "tls/channel.h"
 #include "tls/socket.h"
+#include "tls/stream_internal.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <ev.h>
 #include <stdlib.h>
-#include <sys/queue.h>
-
-enum state { CONNECTING, CLEAR, HANDSHAKE, SECURED, FINISHING, DOOMED, ENDED };
-
-struct stream {
-	struct ev_loop *loop;
-	enum state state;
-	stream_fn *callback;
-	void *arg;
-	struct channel channel;
-	ev_io reader, writer;
-	ev_timer linger, look;
-	struct buf in, out;
-	/* What the last try in each direction waits for; TLS may have to read in order to write. */
-	enum channel_outcome read_wants, write_wants;
-	bool eof;
-	bool is_starved;
-	bool said_all; /* FINISHING: our FIN is out */
-	stream_gone_fn *gone;
-	void *gone_arg;
-	LIST_ENTRY(stream) finishing;
-};
-
-static const double LOOK_EVERY = 0.02;
-
-/* Streams that nobody owns any more: only so that none is forgotten when the program ends. */
-static LIST_HEAD(, stream) finishing = LIST_HEAD_INITIALIZER(finishing);
 
 static void on_readable(struct ev_loop *loop, ev_io *watcher, int events);
 static void on_writable(struct ev_loop *loop, ev_io *watcher, int events);
-static void on_linger(struct ev_loop *loop, ev_timer *watcher, int events);
-static void on_look(struct ev_loop *loop, ev_timer *watcher, int events);
 
 /* ---- state and watchers ---- */
 
@@ -90,18 +63,18 @@ static void watch_one(struct stream *s, ev_io *watcher, bool wanted)
 		ev_io_stop(s->loop, watcher);
 }
 
-static void watch(struct stream *s)
+void stream_watch(struct stream *s)
 {
 	watch_one(s, &s->reader, awaits(s, CHANNEL_WANTS_READ));
 	watch_one(s, &s->writer, awaits(s, CHANNEL_WANTS_WRITE));
 }
 
-static void enter(struct stream *s, enum state state)
+void stream_enter(struct stream *s, enum state state)
 {
 	s->state = state;
 	s->read_wants = CHANNEL_WANTS_READ;
 	s->write_wants = CHANNEL_DONE;
-	watch(s);
+	stream_watch(s);
 }
 
 static void tell(struct stream *s, enum stream_event event)
@@ -117,14 +90,14 @@ static void fail(struct stream *s)
 		stream_close(&s);
 		return;
 	}
-	enter(s, ENDED);
+	stream_enter(s, ENDED);
 	tell(s, STREAM_FAILED);
 }
 
 /* For failures found inside a call of the interface: no callback may run there. */
 static void doom(struct stream *s)
 {
-	enter(s, DOOMED);
+	stream_enter(s, DOOMED);
 	ev_feed_event(s->loop, &s->reader, EV_CUSTOM);
 }
 
@@ -142,9 +115,7 @@ static struct stream *new_stream(struct ev_loop *loop, int fd, stream_fn *callba
 	ev_io_init(&s->writer, on_writable, fd, EV_WRITE);
 	/* After all other callbacks of the turn, so that what they write leaves in one piece. */
 	ev_set_priority(&s->writer, EV_MINPRI + 1);
-	ev_timer_init(&s->linger, on_linger, 0, 0);
-	ev_timer_init(&s->look, on_look, LOOK_EVERY, LOOK_EVERY);
-	s->reader.data = s->writer.data = s->linger.data = s->look.data = s;
+	s->reader.data = s->writer.data = s;
 	buf_init(&s->in, STREAM_INPUT_ROOM);
 	buf_init(&s->out, STREAM_OUTPUT_MAX);
 	return s;
@@ -157,7 +128,7 @@ struct stream *stream_connect(struct ev_loop *loop, const struct addr *to,
 	struct stream *s = new_stream(loop, fd, callback, arg);
 
 	if (fd >= 0) {
-		enter(s, CONNECTING);
+		stream_enter(s, CONNECTING);
 	} else {
 		channel_note_errno(&s->channel, error);
 		s->is_starved =
@@ -172,7 +143,7 @@ struct stream *stream_adopt(struct ev_loop *loop, int fd, stream_fn *callback, v
 	struct stream *s = new_stream(loop, fd, callback, arg);
 
 	socket_prepare(fd);
-	enter(s, CLEAR);
+	stream_enter(s, CLEAR);
 	return s;
 }
 
@@ -229,7 +200,7 @@ static void take_input(struct stream *s)
 			break;
 	}
 	s->read_wants = outcome == CHANNEL_WANTS_WRITE ? CHANNEL_WANTS_WRITE : CHANNEL_WANTS_READ;
-	watch(s);
+	stream_watch(s);
 	if (news)
 		tell(s, STREAM_READABLE);
 	take_inbox_back(s);
@@ -246,7 +217,7 @@ const char *stream_input(const struct stream *s, size_t *len)
 void stream_consume(struct stream *s, size_t len)
 {
 	buf_consume(&s->in, len);
-	watch(s);
+	stream_watch(s);
 	if (ev_is_active(&s->reader) && channel_has_pending(&s->channel))
 		ev_feed_event(s->loop, &s->reader, EV_READ);
 }
@@ -255,7 +226,7 @@ bool stream_at_eof(const struct stream *s) { return s->eof; }
 
 /* ---- output ---- */
 
-static enum channel_outcome write_all(struct stream *s)
+enum channel_outcome stream_send(struct stream *s)
 {
 	enum channel_outcome outcome = CHANNEL_DONE;
 	size_t len;
@@ -285,21 +256,21 @@ static void tell_drained(struct stream *s)
 	enum state state = s->state;
 
 	s->write_wants = CHANNEL_WANTS_WRITE;
-	watch(s);
+	stream_watch(s);
 	tell(s, STREAM_DRAINED);
 	if (s->state != state || buf_len(&s->out))
 		return;
 	s->write_wants = CHANNEL_DONE;
-	watch(s);
+	stream_watch(s);
 }
 
 static void flush(struct stream *s)
 {
 	bool had_output = stream_unsent(s) > 0;
-	enum channel_outcome outcome = write_all(s);
+	enum channel_outcome outcome = stream_send(s);
 
 	s->write_wants = outcome;
-	watch(s);
+	stream_watch(s);
 	if (outcome == CHANNEL_FAILED)
 		fail_after_input(s);
 	else if (outcome == CHANNEL_DONE && had_output)
@@ -333,7 +304,7 @@ static void begin_handshake(struct stream *s, bool is_ready)
 		doom(s);
 		return;
 	}
-	enter(s, HANDSHAKE);
+	stream_enter(s, HANDSHAKE);
 	ev_feed_event(s->loop, &s->writer, EV_WRITE);
 }
 
@@ -356,11 +327,11 @@ static void continue_handshake(struct stream *s)
 	if (outcome == CHANNEL_FAILED) {
 		fail(s);
 	} else if (outcome == CHANNEL_DONE) {
-		enter(s, SECURED);
+		stream_enter(s, SECURED);
 		tell(s, STREAM_SECURED);
 	} else {
 		s->read_wants = outcome;
-		watch(s);
+		stream_watch(s);
 	}
 }
 
@@ -382,53 +353,10 @@ static void finish_connect(struct stream *s)
 		fail(s);
 		return;
 	}
-	enter(s, CLEAR);
+	stream_enter(s, CLEAR);
 	tell(s, STREAM_CONNECTED);
 	if (s->state == CLEAR && buf_len(&s->out))
 		flush(s);
-}
-
-/* No event tells that a peer has acknowledged what it was sent: where that matters it is asked. */
-static void end_if_heard(struct stream *s)
-{
-	bool is_over = s->said_all && s->eof;
-
-	if (is_over && (!s->gone || stream_is_heard(s) || stream_is_broken(s))) {
-		stream_close(&s);
-		return;
-	}
-	watch(s);
-	if (is_over)
-		ev_timer_start(s->loop, &s->look);
-}
-
-static void finish_output(struct stream *s)
-{
-	enum channel_outcome outcome = write_all(s);
-
-	if (outcome == CHANNEL_DONE)
-		outcome = channel_shutdown(&s->channel);
-	s->said_all = outcome == CHANNEL_DONE;
-	s->write_wants = outcome;
-	if (outcome == CHANNEL_FAILED)
-		stream_close(&s);
-	else
-		end_if_heard(s);
-}
-
-/*
- * The peer's input is read and dropped until its FIN: closing a socket with unread input sends a
- * reset, which may destroy our last reply on its way.
- */
-static void discard_input(struct stream *s)
-{
-	enum channel_outcome outcome = channel_discard(&s->channel);
-
-	s->eof = s->eof || outcome == CHANNEL_EOF;
-	if (outcome == CHANNEL_FAILED)
-		stream_close(&s);
-	else
-		end_if_heard(s);
 }
 
 static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
@@ -444,7 +372,7 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 		continue_handshake(s);
 		break;
 	case FINISHING:
-		discard_input(s);
+		stream_discard_input(s);
 		break;
 	case CLEAR:
 	case SECURED:
@@ -472,7 +400,7 @@ static void on_writable(struct ev_loop *loop, ev_io *watcher, int events)
 		continue_handshake(s);
 		break;
 	case FINISHING:
-		finish_output(s);
+		stream_continue_finish(s);
 		break;
 	case CLEAR:
 	case SECURED:
@@ -486,29 +414,18 @@ static void on_writable(struct ev_loop *loop, ev_io *watcher, int events)
 	}
 }
 
-static void on_look(struct ev_loop *loop, ev_timer *watcher, int events)
-{
-	(void)loop, (void)events;
-	end_if_heard(watcher->data);
-}
-
-static void on_linger(struct ev_loop *loop, ev_timer *watcher, int events)
-{
-	struct stream *s = watcher->data;
-
-	(void)loop, (void)events;
-	stream_close(&s);
-}
-
 /* ---- who it is, and the end ---- */
 
-const char *stream_error(const struct stream *s) { return s->channel.error; }
+const char *stream_error(const struct stream *s)
+{
+	return s->channel.error ? s->channel.error : "";
+}
 
 bool stream_is_starved(const struct stream *s) { return s->is_starved; }
 
 bool stream_is_broken(const struct stream *s)
 {
-	return s->channel.error[0] || s->channel.fd < 0 || socket_is_broken(s->channel.fd);
+	return s->channel.error || s->channel.fd < 0 || socket_is_broken(s->channel.fd);
 }
 
 bool stream_is_heard(const struct stream *s)
@@ -528,6 +445,7 @@ static void release(void *object)
 	channel_release(&s->channel);
 	buf_release(&s->in);
 	buf_release(&s->out);
+	free(s->ending);
 	free(s);
 }
 
@@ -539,46 +457,10 @@ void stream_close(struct stream **stream)
 		return;
 	*stream = NULL;
 	s->callback = NULL;
-	if (s->state == FINISHING) {
-		LIST_REMOVE(s, finishing);
-		if (s->gone)
-			s->gone(stream_is_heard(s), s->gone_arg);
-	}
-	enter(s, ENDED);
-	ev_timer_stop(s->loop, &s->linger);
-	ev_timer_stop(s->loop, &s->look);
+	stream_end_finish(s);
+	stream_enter(s, ENDED);
 	ev_clear_pending(s->loop, &s->reader);
 	ev_clear_pending(s->loop, &s->writer);
 	channel_close(&s->channel);
 	reap_later(s->loop, s, release);
-}
-
-bool stream_finish(struct stream **stream, double linger, stream_gone_fn *gone, void *arg)
-{
-	struct stream *s = *stream;
-
-	if (!s || !is_up(s)) {
-		stream_close(stream);
-		return false;
-	}
-	*stream = NULL;
-	s->callback = NULL;
-	s->gone = gone;
-	s->gone_arg = arg;
-	enter(s, FINISHING);
-	LIST_INSERT_HEAD(&finishing, s, finishing);
-	ev_timer_set(&s->linger, linger, 0.);
-	ev_timer_start(s->loop, &s->linger);
-	ev_feed_event(s->loop, &s->writer, EV_WRITE);
-	return true;
-}
-
-bool stream_is_any_finishing(void) { return !LIST_EMPTY(&finishing); }
-
-void stream_close_finishing(void)
-{
-	struct stream *s;
-
-	while ((s = LIST_FIRST(&finishing)))
-		stream_close(&s);
 }

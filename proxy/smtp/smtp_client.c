@@ -23,6 +23,8 @@
 /* How long a QUIT may take to leave and be answered; nobody waits for it. */
 #define QUIT_LINGER 2.0
 
+enum { REPLY_SIZE_MAX = STREAM_INPUT_MAX };
+
 static double seconds(const struct smtp_client *c, enum timer timer)
 {
 	const struct conf *conf = c->proxy->conf;
@@ -225,8 +227,10 @@ static void hear_replies(struct smtp_client *c)
 
 	while (c->state != CLOSED && c->state != HANDSHAKE && !c->doomed &&
 	       (in = stream_input(c->stream, &len), len)) {
+		if (len > REPLY_SIZE_MAX)
+			len = REPLY_SIZE_MAX; /* however much of it came at once */
 		status = smtp_reply_parse(in, len, &c->reply, &consumed, &why);
-		if (status == SMTP_REPLY_MORE && len >= STREAM_INPUT_MAX) {
+		if (status == SMTP_REPLY_MORE && len >= REPLY_SIZE_MAX) {
 			status = SMTP_REPLY_BROKEN; /* nothing more would be read */
 			why = "reply too long";
 		}

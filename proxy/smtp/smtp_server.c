@@ -30,7 +30,7 @@ static bool is_lmtp(const struct session *s) { return s->conf->protocol == PROTO
 static void begin_session(struct session *s, const struct smtp_command *command)
 {
 	session_end_transaction(s, "the client began anew");
-	snprintf(s->helo, sizeof s->helo, "%.*s", (int)sizeof s->helo - 1, command->argument);
+	session_take_helo(s, command->argument);
 }
 
 static bool offers_tls(const struct session *s) { return listener_tls(s->listener) && !s->is_tls; }
@@ -40,15 +40,15 @@ static bool can_notify(const struct session *s)
 {
 	char why[SPOOL_WHY];
 
-	return intercept_delivery(&s->interception, s->conf) != DELIVERY_DEFER && s->proxy->spool &&
-	       spool_is_ready(s->proxy->spool, why);
+	return intercept_delivery(session_interception(s), s->conf) != DELIVERY_DEFER &&
+	       s->proxy->spool && spool_is_ready(s->proxy->spool, why);
 }
 
 /* A passed-through host is the next hop of all domains. */
 static bool takes_one_domain(const struct session *s)
 {
-	return intercept_delivery(&s->interception, s->conf) == DELIVERY_DEFER &&
-	       !s->interception.passthrough;
+	return intercept_delivery(session_interception(s), s->conf) == DELIVERY_DEFER &&
+	       !session_interception(s)->passthrough;
 }
 
 static void offer_extensions(struct session *s)
@@ -224,7 +224,7 @@ static const struct {
 
 static const char *missing(const struct session *s, unsigned needs)
 {
-	if (needs & HELLO && !s->helo[0])
+	if (needs & HELLO && !s->helo)
 		return is_lmtp(s) ? "say LHLO first" : "say EHLO first";
 	if (needs & NO_TRANSACTION && s->transaction)
 		return "one transaction at a time";
