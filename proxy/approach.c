@@ -378,6 +378,7 @@ static void try_addresses(struct approach *a)
 	    .rule = current_rule(a),
 	    .interception = a->interception,
 	    .is_anew = a->how == APPROACH_ANEW || a->is_relaxed,
+	    .is_relaxed = a->is_relaxed,
 	    .want = want_of_host(a),
 	};
 

@@ -34,6 +34,7 @@ struct attempt {
 	struct pool_place place;
 	struct smtp_client *client;
 	bool is_reused, in_clear;
+	bool is_full_handshake; /* a session could not be resumed, and is not offered again */
 
 	struct attempt_failure failure; /* the last one */
 };
@@ -140,6 +141,7 @@ static struct smtp_client_target target_of(const struct attempt *a)
 	    .address = current_address(a),
 	    .rule = a->plan.rule,
 	    .in_clear = a->in_clear,
+	    .keeps_session = !a->plan.is_relaxed && !a->is_full_handshake,
 	    .source = source_of(a),
 	    .ehlo = i->keeps_source ? i->ehlo : NULL,
 	};
@@ -235,7 +237,7 @@ static void try_address(struct attempt *a)
 		finish(a);
 		return;
 	}
-	a->in_clear = false;
+	a->in_clear = a->is_full_handshake = false;
 	is_behind = must_queue(a);
 	if (!is_behind && reuse(a))
 		return;
@@ -283,6 +285,13 @@ static void on_failed(struct attempt *a)
 
 	if (a->is_reused) { /* it died while idle: replaced in silence (R-SMTP-81) */
 		smtp_client_close(&a->client);
+		connect_anew(a);
+		return;
+	}
+	if (failure->stage == STAGE_TLS && smtp_client_offered_session(a->client) &&
+	    !a->is_full_handshake) {
+		smtp_client_close(&a->client);
+		a->is_full_handshake = true;
 		connect_anew(a);
 		return;
 	}

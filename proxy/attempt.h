@@ -26,6 +26,7 @@ struct attempt_plan {
 	const struct tls_rule *rule; /* what each connection must prove: the route's, or less */
 	const struct interception *interception; /* how the mail came */
 	bool is_anew;                            /* no idle connection */
+	bool is_relaxed; /* less than the policy asks (enforce = no): no TLS session is kept */
 	enum pool_want want;
 };
 

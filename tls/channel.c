@@ -9,6 +9,7 @@
 #include "conf/mem.h"
 #include "tls/chain.h"
 #include "tls/ctx.h"
+#include "tls/resumption.h"
 #include "tls/server.h"
 #include "tls/wire.h"
 
@@ -32,6 +33,7 @@ struct tls_session {
 	struct wire wire;
 	struct tls_rule rule;
 	struct tls_proof proof;
+	struct resuming resuming;
 	bool established;  /* the handshake is completed */
 	bool may_shutdown; /* SSL_shutdown is forbidden after a fatal error, and once is enough */
 	unsigned late_messages; /* handshake messages after the handshake */
@@ -47,6 +49,7 @@ void channel_release(struct channel *channel)
 	if (!channel->tls)
 		return;
 	SSL_free(channel->tls->ssl);
+	resuming_release(&channel->tls->resuming);
 	wire_release(&channel->tls->wire);
 	tls_rule_release(&channel->tls->rule);
 	free(channel->tls);
@@ -160,7 +163,7 @@ static bool attach(struct channel *channel)
 }
 
 bool channel_start_tls(struct channel *channel, struct tls_contexts *contexts,
-    const struct tls_rule *rule, size_t unconsumed)
+    const struct tls_rule *rule, const struct tls_peer *peer, size_t unconsumed)
 {
 	struct tls_session *tls;
 
@@ -172,6 +175,9 @@ bool channel_start_tls(struct channel *channel, struct tls_contexts *contexts,
 		return refuse_tls(channel, "TLS was not started: out of memory");
 	if (!tls_rule_apply(&tls->rule, tls->ssl, &tls->proof) || !attach(channel))
 		return refuse_tls(channel, NULL);
+	if (peer)
+		resuming_begin(
+		    &tls->resuming, tls_contexts_resumption(contexts), rule, peer, tls->ssl);
 	SSL_set_connect_state(tls->ssl);
 	return true;
 }
@@ -196,6 +202,11 @@ const struct tls_proof *channel_proof(const struct channel *channel)
 	return channel->tls ? &channel->tls->proof : NULL;
 }
 
+bool channel_offered_session(const struct channel *channel)
+{
+	return channel->tls && channel->tls->resuming.was_offered;
+}
+
 void channel_chain(const struct channel *channel, struct tls_chain *chain)
 {
 	if (channel->tls && channel->tls->proof.encrypted)
@@ -211,6 +222,8 @@ static void note_tls_error(struct channel *channel, int ssl_error, int saved_err
 		note_error(channel, "connection lost");
 		return;
 	}
+	if (ssl_error == SSL_ERROR_SSL) /* RFC 8446 6.2: a fatal alert ends its session, too */
+		resuming_fail(&channel->tls->resuming);
 	tls_library_error(reason, sizeof(reason));
 	if (!reason[0]) {
 		channel_note_errno(channel, ssl_error == SSL_ERROR_SYSCALL ? saved_errno : 0);
@@ -224,7 +237,8 @@ static void explain_handshake(struct channel *channel, int ssl_error)
 {
 	struct tls_session *tls = channel->tls;
 
-	tls_rule_judge(&tls->rule, tls->ssl, ssl_error, &tls->proof);
+	tls_rule_judge(&tls->rule, tls->ssl, ssl_error, NULL, &tls->proof);
+	resuming_fail(&tls->resuming);
 	if (BIO_number_read(SSL_get_rbio(tls->ssl)) >= HANDSHAKE_OCTETS_MAX)
 		snprintf(tls->proof.text, sizeof(tls->proof.text),
 		    "more than %d octets from the peer", HANDSHAKE_OCTETS_MAX);
@@ -268,9 +282,13 @@ enum channel_outcome channel_handshake(struct channel *channel)
 		return outcome;
 	tls->established = tls->may_shutdown = true;
 	BIO_set_callback_ex(SSL_get_rbio(tls->ssl), NULL);
-	tls_rule_judge(&tls->rule, tls->ssl, SSL_ERROR_NONE, &tls->proof);
-	if (tls_rule_is_met(&tls->rule, &tls->proof))
+	tls_rule_judge(
+	    &tls->rule, tls->ssl, SSL_ERROR_NONE, resuming_proof(&tls->resuming), &tls->proof);
+	if (tls_rule_is_met(&tls->rule, &tls->proof)) {
+		resuming_pass(&tls->resuming, tls->ssl, &tls->proof);
 		return CHANNEL_DONE;
+	}
+	resuming_fail(&tls->resuming);
 	note_error(channel, tls->proof.text);
 	return CHANNEL_FAILED;
 }

@@ -13,6 +13,7 @@
 
 struct tls_chain;
 struct tls_contexts;
+struct tls_peer;
 struct tls_server;
 struct tls_session;
 
@@ -43,15 +44,18 @@ void channel_release(struct channel *channel); /* ... here */
 void channel_note_errno(struct channel *channel, int error);
 
 /*
- * Readies TLS as client; the rule is copied. Octets that came in clear and were not consumed:
- * refused, they would be taken for something the peer said under TLS (R-TLSSEC-01). false: failed.
+ * Readies TLS as client; the rule is copied. peer NULL: no session is resumed or kept. Octets that
+ * came in clear and were not consumed: refused, they would be taken for something the peer said
+ * under TLS (R-TLSSEC-01). false: failed.
  */
 bool channel_start_tls(struct channel *channel, struct tls_contexts *contexts,
-    const struct tls_rule *rule, size_t unconsumed);
+    const struct tls_rule *rule, const struct tls_peer *peer, size_t unconsumed);
 /* The same as server, which asks nothing of the client. */
 bool channel_accept_tls(struct channel *channel, struct tls_server *server, size_t unconsumed);
 enum channel_outcome channel_handshake(struct channel *channel); /* CHANNEL_DONE: the rule is met */
 const struct tls_proof *channel_proof(const struct channel *channel); /* NULL: no TLS was started */
+/* A kept session was offered to the server: what failed then may be a matter of that session. */
+bool channel_offered_session(const struct channel *channel);
 
 /* Octets wait inside of OpenSSL, so that the socket need not become readable for more of them. */
 bool channel_has_pending(const struct channel *channel);

@@ -12,12 +12,13 @@
  * anything weaker is refused, and so are SHA-1 and MD5 in a chain. The distribution's default,
  * level 2, would refuse it by accident.
  *
- * No session is ever kept, hence none resumed: OpenSSL would take a resumed session's stored result
- * for a proof, whatever TLSA records were set (R-TLSSEC-06).
+ * OpenSSL keeps no session: it would take a resumed session's stored result for a proof, whatever
+ * TLSA records were set. Those that may be resumed are in resumption.c (R-TLSSEC-06).
  */
 #include "tls/ctx.h"
 
 #include "conf/mem.h"
+#include "tls/resumption.h"
 
 #include <assert.h>
 #include <openssl/err.h>
@@ -56,6 +57,7 @@ struct tls_contexts {
 	struct stat ca_seen; /* the file when it was last read; zeroed: it was not there */
 	char *ca_error;      /* "": a CA file is in use, ... */
 	char *ca_trouble;    /* ... though this may be wrong with the one that is there now */
+	struct resumption *resumption;
 };
 
 void tls_library_init(void)
@@ -116,6 +118,8 @@ static SSL_CTX *new_context(enum trust trust)
 	if (!ctx)
 		return NULL;
 	set_limits_and_options(ctx, trust);
+	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+	SSL_CTX_sess_set_new_cb(ctx, resuming_on_session);
 	SSL_CTX_set_read_ahead(ctx, 1); /* one read for all records that came, not two for each */
 	if (set_versions_and_ciphers(ctx, trust) && (trust != DANE || SSL_CTX_dane_enable(ctx) > 0))
 		return ctx;
@@ -148,6 +152,7 @@ static X509_STORE *read_ca_file(const char *ca_file, char **why)
 static void use_ca_store(struct tls_contexts *contexts, X509_STORE *store)
 {
 	SSL_CTX_set_cert_store(contexts->of[PKIX], store);
+	resumption_renew(contexts->resumption);
 	free(contexts->ca_error);
 	contexts->ca_error = mem_strdup("");
 }
@@ -200,6 +205,7 @@ struct tls_contexts *tls_contexts_new(const char *ca_file, char **error)
 		}
 		SSL_CTX_set_app_data(contexts->of[trust], contexts);
 	}
+	contexts->resumption = resumption_new();
 	contexts->ca_file = mem_strdup(ca_file ? ca_file : "");
 	stat(contexts->ca_file, &contexts->ca_seen);
 	load_ca_file(contexts);
@@ -212,11 +218,17 @@ void tls_contexts_free(struct tls_contexts **contexts)
 		return;
 	for (int trust = 0; trust < CLASS_COUNT; trust++)
 		SSL_CTX_free((*contexts)->of[trust]);
+	resumption_free(&(*contexts)->resumption);
 	free((*contexts)->ca_file);
 	free((*contexts)->ca_error);
 	free((*contexts)->ca_trouble);
 	free(*contexts);
 	*contexts = NULL;
+}
+
+struct resumption *tls_contexts_resumption(const struct tls_contexts *contexts)
+{
+	return contexts->resumption;
 }
 
 const char *tls_contexts_ca_error(const struct tls_contexts *contexts)

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct resumption;
 struct tls_contexts;
 
 /* Once per process, before any other use of OpenSSL; ignores openssl.cnf. */
@@ -23,6 +24,9 @@ void tls_library_init(void);
  */
 struct tls_contexts *tls_contexts_new(const char *ca_file, char **error);
 void tls_contexts_free(struct tls_contexts **contexts);
+
+/* The sessions of their connections. */
+struct resumption *tls_contexts_resumption(const struct tls_contexts *contexts);
 
 /* "": a CA file is in use */
 const char *tls_contexts_ca_error(const struct tls_contexts *contexts);

@@ -78,6 +78,8 @@ struct tls_proof {
 	time_t not_after; /* TLS_PKIX and usage 2: earliest end in the verified chain; 0: no end */
 	char text[256];   /* failure in words: alert, verify error and its constant; not escaped */
 	char report[256]; /* rule's report_name: why TLS_PKIX would have failed; "": it would not */
+	bool is_resumed; /* all of this but protocol and cipher is of an earlier handshake, ... */
+	time_t proven;   /* ... of this moment; 0: this one has not passed yet */
 };
 
 /* The gate before MAIL: whether this proof (NULL: in clear) satisfies the rule. Pure. */
@@ -92,8 +94,11 @@ bool tls_rule_apply(const struct tls_rule *rule, SSL *ssl, struct tls_proof *pro
 
 /*
  * After the handshake, completed or failed (ssl_error: as SSL_get_error gave it, before any other
- * use of OpenSSL). Fills the proof.
+ * use of OpenSSL). Fills the proof. kept: what was proven when the session was made that the
+ * handshake may have resumed, under exactly this rule and still current; NULL: no such session was
+ * offered, and a resumed one proves nothing.
  */
-void tls_rule_judge(const struct tls_rule *rule, SSL *ssl, int ssl_error, struct tls_proof *proof);
+void tls_rule_judge(const struct tls_rule *rule, SSL *ssl, int ssl_error,
+    const struct tls_proof *kept, struct tls_proof *proof);
 
 #endif

@@ -308,10 +308,11 @@ static void begin_handshake(struct stream *s, bool is_ready)
 	ev_feed_event(s->loop, &s->writer, EV_WRITE);
 }
 
-void stream_start_tls(struct stream *s, struct tls_contexts *contexts, const struct tls_rule *rule)
+void stream_start_tls(struct stream *s, struct tls_contexts *contexts, const struct tls_rule *rule,
+    const struct tls_peer *peer)
 {
 	assert(s->state == CLEAR && buf_len(&s->out) == 0);
-	begin_handshake(s, channel_start_tls(&s->channel, contexts, rule, buf_len(&s->in)));
+	begin_handshake(s, channel_start_tls(&s->channel, contexts, rule, peer, buf_len(&s->in)));
 }
 
 void stream_accept_tls(struct stream *s, struct tls_server *server)
@@ -328,12 +329,17 @@ static void continue_handshake(struct stream *s)
 		fail(s);
 	} else if (outcome == CHANNEL_DONE) {
 		stream_enter(s, SECURED);
+		/* What the peer said at once may have come with the end of its handshake. */
+		if (channel_has_pending(&s->channel))
+			ev_feed_event(s->loop, &s->reader, EV_READ);
 		tell(s, STREAM_SECURED);
 	} else {
 		s->read_wants = outcome;
 		stream_watch(s);
 	}
 }
+
+bool stream_offered_session(const struct stream *s) { return channel_offered_session(&s->channel); }
 
 const struct tls_proof *stream_proof(const struct stream *s) { return channel_proof(&s->channel); }
 

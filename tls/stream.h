@@ -21,6 +21,7 @@ struct ev_loop;
 struct stream;
 struct tls_chain;
 struct tls_contexts;
+struct tls_peer;
 struct tls_server;
 
 enum stream_event {
@@ -54,10 +55,13 @@ struct stream *stream_adopt(struct ev_loop *loop, int fd, stream_fn *callback, v
 /*
  * Starts TLS as client. Fails (STREAM_FAILED, on the next turn) if an octet waits in the input:
  * what came before the handshake is never carried into it (R-TLSSEC-01). The output must be empty.
- * The rule is copied. Until STREAM_SECURED nothing can be written.
+ * The rule is copied. Until STREAM_SECURED nothing can be written. peer: where a session of an
+ * earlier connection may be resumed, and this one's be kept (resumption.h); NULL: neither.
  */
-void stream_start_tls(
-    struct stream *stream, struct tls_contexts *contexts, const struct tls_rule *rule);
+void stream_start_tls(struct stream *stream, struct tls_contexts *contexts,
+    const struct tls_rule *rule, const struct tls_peer *peer);
+/* Such a session was offered: a failure may be a matter of it, and it is not offered again. */
+bool stream_offered_session(const struct stream *stream);
 
 /* The same as server: nothing is asked of the client (R-TLSSEC-02). */
 void stream_accept_tls(struct stream *stream, struct tls_server *server);

@@ -3,8 +3,8 @@
  * (tls_rule_apply, tls_rule_judge of rule.h). RFC 7672 section 3, RFC 7671, RFC 8461 section 4.2.
  *
  * OpenSSL's own word is not enough: its verify result is also X509_V_OK with an anonymous cipher
- * and on a resumed session. What is accepted here must show a certificate, an unresumed session
- * and, for DANE, the record that matched.
+ * and on a resumed session. What is accepted here must show a certificate and, for DANE, the record
+ * that matched; a resumed session shows neither anew, and needs the proof that was kept with it.
  */
 #include "tls/rule.h"
 
@@ -280,8 +280,6 @@ static void judge_demand(const struct tls_rule *rule, SSL *ssl, struct tls_proof
 
 	if (!SSL_get0_peer_certificate(ssl))
 		fail(proof, TLS_FAIL_MISMATCH, "the server presented no certificate");
-	else if (SSL_session_reused(ssl))
-		fail(proof, TLS_FAIL_HANDSHAKE, "the session was resumed, which proves nothing");
 	else if (error != X509_V_OK)
 		explain_verify_error(rule, ssl, error, proof);
 	else if (rule->need == TLS_DANE && depth < 0)
@@ -311,7 +309,31 @@ static void judge_report(SSL *ssl, struct tls_proof *proof)
 		    words);
 }
 
-static void judge_completed(const struct tls_rule *rule, SSL *ssl, struct tls_proof *proof)
+/* OpenSSL's verify result is the first handshake's, whatever is demanded now: the kept proof
+ * counts.
+ */
+static void judge_resumed(
+    const struct tls_rule *rule, SSL *ssl, const struct tls_proof *kept, struct tls_proof *proof)
+{
+	struct tls_proof now = *proof;
+
+	if (!kept) {
+		fail(proof, TLS_FAIL_HANDSHAKE, "the session was resumed, which proves nothing");
+		return;
+	}
+	if (strcmp(kept->key_digest, proof->key_digest) ||
+	    (is_authenticated(rule->need) && SSL_get_verify_result(ssl) != X509_V_OK)) {
+		fail(proof, TLS_FAIL_HANDSHAKE, "the resumed session is not the one proven");
+		return;
+	}
+	*proof = *kept;
+	proof->is_resumed = true;
+	memcpy(proof->protocol, now.protocol, sizeof(proof->protocol));
+	memcpy(proof->cipher, now.cipher, sizeof(proof->cipher));
+}
+
+static void judge_completed(
+    const struct tls_rule *rule, SSL *ssl, const struct tls_proof *kept, struct tls_proof *proof)
 {
 	const X509 *leaf = SSL_get0_peer_certificate(ssl);
 
@@ -320,19 +342,22 @@ static void judge_completed(const struct tls_rule *rule, SSL *ssl, struct tls_pr
 	snprintf(proof->cipher, sizeof(proof->cipher), "%s", SSL_get_cipher_name(ssl));
 	if (leaf)
 		note_key(proof, leaf);
-	if (is_authenticated(rule->need))
+	if (SSL_session_reused(ssl))
+		judge_resumed(rule, ssl, kept, proof);
+	else if (is_authenticated(rule->need))
 		judge_demand(rule, ssl, proof);
 	else if (rule->report_name[0])
 		judge_report(ssl, proof);
 }
 
-void tls_rule_judge(const struct tls_rule *rule, SSL *ssl, int ssl_error, struct tls_proof *proof)
+void tls_rule_judge(const struct tls_rule *rule, SSL *ssl, int ssl_error,
+    const struct tls_proof *kept, struct tls_proof *proof)
 {
 	long error = SSL_get_verify_result(ssl);
 	char reason[128];
 
 	if (ssl_error == SSL_ERROR_NONE) {
-		judge_completed(rule, ssl, proof);
+		judge_completed(rule, ssl, kept, proof);
 		return;
 	}
 	if (is_authenticated(rule->need) && error != X509_V_OK) {
@@ -340,6 +365,5 @@ void tls_rule_judge(const struct tls_rule *rule, SSL *ssl, int ssl_error, struct
 		return;
 	}
 	tls_library_error(reason, sizeof(reason));
-	fail(proof, TLS_FAIL_HANDSHAKE, "%s",
-	    reason[0] ? reason : "connection lost");
+	fail(proof, TLS_FAIL_HANDSHAKE, "%s", reason[0] ? reason : "connection lost");
 }

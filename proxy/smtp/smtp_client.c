@@ -379,6 +379,7 @@ struct smtp_client *smtp_client_start(struct proxy *proxy, const struct smtp_cli
 	c->arg = arg;
 	c->address = *target->address;
 	c->in_clear = target->in_clear;
+	c->keeps_session = target->keeps_session;
 	c->waiting_end = &c->waiting;
 	tls_rule_copy(&c->rule, target->rule);
 	snprintf(
@@ -476,6 +477,10 @@ const struct smtp_offer *smtp_client_offer(const struct smtp_client *c) { return
 const struct tls_proof *smtp_client_proof(const struct smtp_client *c)
 {
 	return stream_proof(c->stream);
+}
+bool smtp_client_offered_session(const struct smtp_client *c)
+{
+	return stream_offered_session(c->stream);
 }
 void smtp_client_chain(const struct smtp_client *c, struct tls_chain *chain)
 {

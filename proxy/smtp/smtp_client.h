@@ -45,6 +45,9 @@ struct smtp_client_target {
 	const struct addr *address;
 	const struct tls_rule *rule; /* copied */
 	bool in_clear; /* do not ask for TLS though the rule would: second try of TLS_MAY */
+	/* Its TLS session may be resumed later, and it may resume one: not where less is asked
+	 * than the destination's policy asks (enforce = no). */
+	bool keeps_session;
 	const struct addr *source; /* to leave with, port 0; NULL: any. Copied, and so is ... */
 	const char *ehlo;          /* ... our name; NULL: [server] hostname */
 };
@@ -75,6 +78,8 @@ bool smtp_client_met_ourselves(const struct smtp_client *client);
 /* What the second EHLO offered, where there was TLS (R-TLSSEC-03). From CLIENT_READY on. */
 const struct smtp_offer *smtp_client_offer(const struct smtp_client *client);
 const struct tls_proof *smtp_client_proof(const struct smtp_client *client); /* NULL: in clear */
+/* A TLS session was to be resumed: where that failed, a new connection makes a full handshake. */
+bool smtp_client_offered_session(const struct smtp_client *client);
 /* The certificates that the next hop sent, after a completed handshake. chain holds nothing yet. */
 void smtp_client_chain(const struct smtp_client *client, struct tls_chain *chain);
 const struct addr *smtp_client_address(const struct smtp_client *client);

@@ -47,6 +47,7 @@ struct smtp_client {
 	struct stream *stream;
 	struct tls_rule rule;
 	bool in_clear;
+	bool keeps_session;
 	struct addr address;
 	struct addr near; /* our end, where the kernel gave us one at once */
 	bool is_bound;

@@ -15,6 +15,7 @@
 #include "proxy/metrics.h"
 #include "proxy/middlebox.h"
 #include "proxy/smtp/smtp_dsn.h"
+#include "tls/resumption.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -159,18 +160,20 @@ static void hear_starttls(struct smtp_client *c, const struct smtp_reply *reply)
 
 static void start_tls(struct smtp_client *c)
 {
+	struct tls_peer peer = {&c->address, c->has_source ? &c->source : NULL};
+
 	if (stream_unsent(c->stream)) {
 		client_fail_tls(c, "answered STARTTLS before it was asked (STARTTLS injection)");
 		return;
 	}
 	c->tls_started = clock_steady();
-	stream_start_tls(c->stream, c->proxy->tls, &c->rule);
+	stream_start_tls(c->stream, c->proxy->tls, &c->rule, c->keeps_session ? &peer : NULL);
 }
 
 void script_on_secured(struct smtp_client *c)
 {
 	c->tls_seconds = clock_steady() - c->tls_started;
-	metrics_count_handshake(false); /* tls/ctx.c resumes no session */
+	metrics_count_handshake(stream_proof(c->stream)->is_resumed);
 	memset(&c->offer, 0,
 	    sizeof c->offer); /* R-TLSSEC-03: what was said in clear counts for nothing */
 	client_enter(c, EHLO_TLS);

@@ -126,7 +126,7 @@ static inline void secure(struct client *client)
 	struct tls_rule rule = {.need = TLS_ENCRYPT};
 
 	client->in_call = true;
-	stream_start_tls(client->stream, contexts, &rule);
+	stream_start_tls(client->stream, contexts, &rule, NULL);
 	client->in_call = false;
 }
 

@@ -67,7 +67,7 @@ static void judge(
     const struct tls_rule *rule, SSL *client, struct tls_proof *proof, const char *says)
 {
 	assert_int_equal(SSL_get_verify_result(client), X509_V_OK);
-	tls_rule_judge(rule, client, SSL_ERROR_NONE, proof);
+	tls_rule_judge(rule, client, SSL_ERROR_NONE, NULL, proof);
 	assert_true(proof->encrypted);
 	assert_string_equal(proof->text, says);
 	assert_int_equal(proof->verified, says[0] == '\0');

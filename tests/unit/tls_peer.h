@@ -31,6 +31,7 @@ struct identity_spec {
 	const char *constraints;  /* basicConstraints; NULL: none, an end entity */
 	const char *name_limits;  /* nameConstraints */
 	long first_day, last_day; /* from today; both 0: valid for a year */
+	long hours;               /* more than last_day */
 	unsigned rsa_bits;        /* 0: EC on P-256 */
 	bool sha1;                /* signed with SHA-1 */
 };
@@ -62,7 +63,8 @@ static inline struct identity make_identity(
 	X509_set_version(x, 2);
 	ASN1_INTEGER_set(X509_get_serialNumber(x), serial++);
 	X509_time_adj_ex(X509_getm_notBefore(x), (int)(year ? -1 : spec->first_day), 0, NULL);
-	X509_time_adj_ex(X509_getm_notAfter(x), (int)(year ? 365 : spec->last_day), 0, NULL);
+	X509_time_adj_ex(X509_getm_notAfter(x), (int)(year ? 365 : spec->last_day), spec->hours * 3600,
+	    NULL);
 	if (spec->common_name)
 		X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_UTF8,
 		    (const unsigned char *)spec->common_name, -1, -1, 0);
