@@ -24,14 +24,16 @@ class Gone(Exception):
 
 class FakeMx:
     def __init__(self, address, cert=None, *, port=25, ehlo=EHLO, ehlo_tls=None, replies=None,
-                 inject=b"", tls=None, script=None):
+                 inject=b"", tls=None, script=None, tickets=False):
         """`replies` answers a verb otherwise: text, or a function of (conversation, line).
         `inject` follows the 220 to STARTTLS in the same segment. `tls` sets attributes of the
-        SSLContext, with `ciphers` for set_ciphers. `ehlo_tls`: EHLO list inside TLS."""
+        SSLContext, with `ciphers` for set_ciphers. `ehlo_tls`: EHLO list inside TLS. `tickets`:
+        it knows the TLS sessions of its earlier connections."""
         self.address, self.cert, self.ehlo, self.inject = address, cert, ehlo, inject
         self.ehlo_tls = ehlo if ehlo_tls is None else ehlo_tls
         self.replies = replies or {}
         self.tls = tls or {}
+        self.kept_context = None if tickets else False
         self.script = script or polite
         self.connections, self.messages, self.snis = [], [], []
         self.stopping = threading.Event()
@@ -58,6 +60,13 @@ class FakeMx:
             c.close()
 
     def context(self, cert):
+        if self.kept_context is False:
+            return self.new_context(cert)
+        if self.kept_context is None:
+            self.kept_context = self.new_context(cert)
+        return self.kept_context
+
+    def new_context(self, cert):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         for name, value in self.tls.items():
             if name == "ciphers":
@@ -86,7 +95,7 @@ class Conversation:
     def __init__(self, mx, sock, peer):
         self.mx, self.sock, self.peer = mx, sock, peer
         sock.settimeout(60)
-        self.is_tls = False
+        self.is_tls = self.is_resumed = False
         self.log, self.clear, self.secret, self.buffer = [], bytearray(), bytearray(), b""
 
     def run(self):
@@ -140,7 +149,7 @@ class Conversation:
     def start_tls(self, cert=None):
         """Call after the 220. What came in clear after STARTTLS is kept, as a bad server would."""
         self.sock = self.mx.context(cert or self.mx.cert).wrap_socket(self.sock, server_side=True)
-        self.is_tls = True
+        self.is_tls, self.is_resumed = True, self.sock.session_reused
         self.log.append("-- %s %s" % (self.sock.version(), (self.sock.cipher() or "-")[0]))
 
     def stall(self, seconds=600):
