@@ -60,7 +60,7 @@ say    = $(if $(V),,@printf '  %-5s%s\n' $(1) $(2))
 # Targets that install first start a make of their own, with a job for each processor.
 build := $(MAKE) --no-print-directory -j$(shell nproc)
 
-.PHONY: all deps test-deps run check units demo demo-transparent bench bench-deps fuzz fuzz-build fuzz-replay install uninstall deb clean dist help FORCE
+.PHONY: all deps test-deps run check units demo demo-transparent bench bench-full bench-deps fuzz fuzz-build fuzz-replay install uninstall deb clean dist help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY: $(OUT)/tests/fuzz/replay.o $(FUZZERS:%.c=$(OUT)/%.o) $(FUZZERS:%.c=build/fuzz/%.o)
 
@@ -74,6 +74,7 @@ help:
 	@echo "make demo       a small signed internet in a namespace, and what danelaw does with it"
 	@echo "make demo-transparent   a mail server behind danelaw as its router, no setting of it changed"
 	@echo "make bench      CPU per message and messages/s beside Postfix and Exim, under a minute"
+	@echo "make bench-full the whole table of figures and a plot, 25 minutes"
 	@echo "make fuzz       all fuzzers, FUZZ_SECONDS=$(FUZZ_SECONDS) each"
 	@echo "make deb        a package for Debian, in build/deb"
 	@echo "make install    into DESTDIR$(PREFIX); uninstall, clean, dist, deps"
@@ -175,6 +176,10 @@ bench-deps: test-deps
 
 bench: bench-deps
 	@tests/bench/run --quick --suite check,load
+
+# The whole table, in less than 25 minutes; README shows its result.
+bench-full: bench-deps
+	@tests/bench/run --suite full
 
 # ---- installing ----
 

@@ -10,6 +10,8 @@
  *   -R      refuse MAIL outside TLS (530): proves that the subject encrypts
  *   -D ms   delay the final reply of each message by ms
  *
+ * Connections to 127.80.0.0/16 are not read from any more once they have said DATA.
+ *
  * Counters: one JSON line at the control port (send "s" to show, "r" to show
  * and reset) and on SIGTERM/SIGINT.  A message that carries the header
  * "X-Bench: <ns>" (CLOCK_MONOTONIC of the client's MAIL) feeds the arrival
@@ -33,7 +35,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum st { S_CMD, S_DATA, S_BDAT, S_DELAY, S_TLS };
+enum st { S_CMD, S_DATA, S_BDAT, S_DELAY, S_TLS, S_STALL };
 #define RBUF    65536
 #define HDRMAX  4096
 #define LINEMAX 2048
@@ -42,7 +44,8 @@ struct conn {
 	int fd;
 	enum st st;
 	SSL *ssl;
-	unsigned want_tls : 1, closing : 1, in_mail : 1, stamped : 1, bdat_last : 1, outev : 1;
+	unsigned want_tls : 1, closing : 1, in_mail : 1, stamped : 1, bdat_last : 1, outev : 1,
+	    stalls : 1;
 	unsigned nrcpt;
 	uint64_t left; /* bytes left of a BDAT chunk */
 	uint64_t mbytes;
@@ -97,6 +100,15 @@ static int mklisten(const char *a, int p, int reuse)
 	if (listen(fd, 65535))
 		die("listen");
 	return fd;
+}
+
+static unsigned is_stalling(int fd)
+{
+	struct sockaddr_in sa;
+	socklen_t len = sizeof sa;
+
+	return !getsockname(fd, (struct sockaddr *)&sa, &len) &&
+	       ntohl(sa.sin_addr.s_addr) >> 16 == 0x7f50;
 }
 
 static void reply(struct conn *c, const char *s)
@@ -268,7 +280,7 @@ static void command(struct worker *w, struct conn *c, char *l, size_t n)
 			reply(c, "503 5.5.1 RCPT first\r\n");
 		else {
 			msg_begin(c);
-			c->st = S_DATA;
+			c->st = c->stalls ? S_STALL : S_DATA;
 			reply(c, "354 go ahead\r\n");
 		}
 	} else if (chunking && !strncasecmp(l, "BDAT ", 5)) {
@@ -359,7 +371,7 @@ end:
 
 static void feed(struct worker *w, struct conn *c, char *p, size_t n)
 {
-	while (n && !c->closing && !c->want_tls) {
+	while (n && !c->closing && !c->want_tls && c->st != S_STALL) {
 		if (c->st == S_DATA) {
 			size_t u = data(w, c, p, n);
 
@@ -417,6 +429,12 @@ static void on_conn(struct worker *w, struct conn *c, uint32_t ev)
 {
 	if (ev & (EPOLLHUP | EPOLLERR)) {
 		conn_close(w, c);
+		return;
+	}
+	if (c->st == S_STALL) {
+		struct epoll_event e = {.events = 0, .data.ptr = c};
+
+		epoll_ctl(w->ep, EPOLL_CTL_MOD, c->fd, &e);
 		return;
 	}
 	if ((ev & EPOLLOUT) && c->outn && flush_out(w, c)) {
@@ -534,6 +552,7 @@ static void *worker(void *a)
 				setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 				c = calloc(1, sizeof *c);
 				c->fd = fd;
+				c->stalls = is_stalling(fd);
 				w->conns++;
 				w->open++;
 				e.events = EPOLLIN;

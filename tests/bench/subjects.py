@@ -131,12 +131,17 @@ class Subject:
 
 class Danelaw(Subject):
     name = "danelaw"
+    limits = ""             # lines of [limits]
+    workers = None          # None: the default
 
     def start(self):
+        workers = "workers = %d\n" % self.workers if self.workers else ""
         write(self.dir + "/danelaw.conf", f"""
 [server]
 hostname = relay.bench
 state_dir = {self.dir}/state
+{workers}[limits]
+{self.limits}
 [listener bench]
 listen = 127.0.0.1:{self.port}
 max_sessions = 60000
@@ -155,6 +160,18 @@ level = warning
 """)
         self.spawn([self.program, "-c", self.dir + "/danelaw.conf"])
         self.ready()
+
+
+class Pooled(Danelaw):
+    """Next-hop connections stay for as long as they are looked at ..."""
+    name = "pooled"
+    limits = "connection_idle = 300s"
+
+
+class Unpooled(Danelaw):
+    """... and here go at once, so that the difference is what they hold."""
+    name = "unpooled"
+    limits = "connection_idle = 0s"
 
 
 class Base(Danelaw):
@@ -362,4 +379,4 @@ class EximCutDisk(EximCut):
     on_disk = True
 
 
-ALL = {c.name: c for c in (Danelaw, Base, Postfix, PostfixDisk, PostfixNoReuse, PostfixWide, Exim, EximDisk, EximCut, EximCutDisk)}
+ALL = {c.name: c for c in (Danelaw, Pooled, Unpooled, Base, Postfix, PostfixDisk, PostfixNoReuse, PostfixWide, Exim, EximDisk, EximCut, EximCutDisk)}

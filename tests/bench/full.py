@@ -1,0 +1,247 @@
+"""The whole table of figures (run --suite full; `make bench-full`): each row measured by pairs that
+lie next to each other in time, since other work on the machine changes its speed within a minute.
+
+Prints the table, writes build/bench/full.md, full.json and full.svg, which README shows.
+"""
+import json
+import os
+import platform
+import subprocess
+import time
+
+import plot
+from figures import Figure, table
+
+PEERS = ["postfix", "exim-cut"]
+SIZES = [1000, 10000, 100000, 5000000]
+NAMES = {1000: "1 kB", 10000: "10 kB", 100000: "100 kB", 5000000: "5 MB"}
+POOLED = 900        # connections; below the most that one process keeps
+MANY = 50000        # idle sessions; a process has 20,000 descriptors on the machine that this is for
+
+
+class Full:
+    def __init__(self, rig, options, tools):
+        self.rig, self.tools = rig, tools
+        self.few = options.rounds or 5
+        self.many = 3 * self.few        # pairs, where the interval counts
+        self.only = [x for x in (options.rows or "").split(",") if x]
+        self.secs = str(options.secs or 1)
+        self.figures, self.plots = [], {"cpu": {}, "memory": {}}
+
+    # ---- measuring ----
+
+    def add(self, *row, **how):
+        self.figures.append(Figure(*row, **how))
+        print(self.figures[-1].row(), flush=True)
+
+    def load(self, size, domains=1, conns=None):
+        conns = conns or (20 if size <= 100000 else 4)
+        return ["-c", str(conns), "-d", self.secs, "-P", "-D", str(domains), "-s", str(size)]
+
+    def rounds(self, argv, names, count):
+        return [{n: self.rig.measure(n, argv) for n in names} for _ in range(count)]
+
+    def start(self, name, **settings):
+        """A fresh one, that nothing has happened to."""
+        subject = self.rig.add(name)
+        for key, value in settings.items():
+            setattr(subject, key, value)
+        self.rig.start(only=name)
+        return self.rig.sub.get(name)
+
+    def stop(self, *names):
+        for n in names:
+            if n in self.rig.sub:
+                self.rig.sub.pop(n).stop()
+
+    # ---- rows ----
+
+    def message_path(self):
+        alone, beside = ["plain", "tls", "danelaw"], [p for p in PEERS if p in self.rig.sub]
+        for size in SIZES:
+            rounds = self.rounds(self.load(size), alone + beside, self.few)
+            close = size >= 100000
+            if close:
+                rounds += self.rounds(self.load(size), alone, self.many - self.few)
+            self.compare(size, rounds, close)
+        rounds = self.rounds(self.load(1000, 50), alone + beside, self.few)
+        if "postfix" in beside:
+            self.add("messages/s over Postfix's, 1 kB, 50 domains", 20, 28, ratios(rounds, "danelaw", "postfix", "rate"), more=True)
+        self.add("handshakes per message, 50 domains", 0.05, 0.05, [r["danelaw"]["hs"] / r["danelaw"]["n"] for r in rounds])
+
+    def compare(self, size, rounds, close):
+        name = NAMES[size]
+        must, aim = {1000: (2.0, 1.4), 10000: (1.8, 1.3), 100000: (1.3, 1.0), 5000000: (1.2, 0.9)}[size]
+        self.add("CPU per message over the floor, " + name, must, aim,
+                 [r["danelaw"]["cpu"] / (r["plain"]["sink_cpu"] + r["tls"]["cpu"]) for r in rounds], close=close)
+        rate = {1000: (0.4, 0.5), 100000: (0.65, 0.8), 5000000: (0.75, 0.95)}.get(size)
+        if rate:
+            self.add("messages/s over the direct TLS path's, " + name, *rate, ratios(rounds, "danelaw", "tls", "rate"), more=True)
+        cpu = {1000: (16, 25), 100000: (15, 20), 5000000: (10, 14)}.get(size)
+        if cpu and "postfix" in self.rig.sub:
+            self.add("Postfix's CPU per message over danelaw's, " + name, *cpu, ratios(rounds, "postfix", "danelaw", "cpu"), more=True)
+        if size == 1000:
+            for peer, must, aim in (("postfix", 12, 18), ("exim-cut", 35, 50)):
+                if peer in self.rig.sub:
+                    self.add("messages/s over %s's, 1 kB" % self.title(peer), must, aim, ratios(rounds, "danelaw", peer, "rate"), more=True)
+            self.add("handshakes per message, 1 domain", 0.005, 0.005, [r["danelaw"]["hs"] / r["danelaw"]["n"] for r in rounds])
+        self.plots["cpu"][name] = {self.title(n): self.tools.med([r[n]["cpu"] for r in rounds if n in r])
+                                   for n in ["danelaw"] + PEERS if n in self.rig.sub}
+
+    def latency(self):
+        rounds = self.rounds(self.load(1000, conns=1), ["plain", "tls", "danelaw"], self.many)
+        self.add("latency of one client: MAIL to final 250 over (plain + TLS direct)", 1.3, 1.1,
+                 [r["danelaw"]["lat50"] / (r["plain"]["lat50"] + r["tls"]["lat50"]) for r in rounds], close=True)
+
+    def fan_out(self):
+        one = ["-c", "10", "-n", "2000", "-P", "-s", "1000", "-D", "50"]
+        fan = ["-c", "10", "-n", "40", "-P", "-s", "1000", "-R", "50", "-D", "50"]
+        self.rig.measure("danelaw", fan, nrcpt=50)
+        pairs = [(self.rig.measure("tls", one), self.rig.measure("danelaw", fan, nrcpt=50)) for _ in range(self.few)]
+        self.add("one message to 50 domains: CPU over 50 direct TLS envelopes", 2.5, 1.5,
+                 [d["cpu"] / (50 * t["cpu"]) for t, d in pairs])
+
+    def many_domains(self):
+        self.rig.measure("danelaw", ["-c", "20", "-n", "2000", "-P", "-D", "1000", "-s", "1000"])
+        pairs = [[self.rig.measure("danelaw", self.load(1000, d)) for d in (1, 1000)] for _ in range(self.many)]
+        self.add("CPU per message with 1,000 domains (cached) over 1", 1.5, 1.1, [b["cpu"] / a["cpu"] for a, b in pairs], close=True)
+
+    def stalled_next_hop(self):
+        subject, pairs = self.rig.sub["danelaw"], []
+        for _ in range(self.many):
+            without = self.rig.measure("danelaw", self.load(1000))
+            stuck = subprocess.Popen([self.tools.WORK + "/source", "-h", subject.host, "-p", str(subject.port), "-c", "10", "-d", "60", "-P",
+                                      "-F", "s%d.bench", "-s", "5000000"], stdout=subprocess.DEVNULL)
+            time.sleep(0.5)
+            pairs.append((without, self.rig.measure("danelaw", self.load(1000))))
+            stuck.kill()
+            stuck.wait()
+            time.sleep(0.2)
+        for name, key in (("CPU per message", "cpu"), ("median latency", "lat50")):
+            self.add("a stalled next hop: %s to others over without" % name, 1.1, 1.03, [b[key] / a[key] for a, b in pairs], close=True)
+
+    def crowd(self):
+        pairs = []
+        for _ in range(self.many):
+            without = self.rig.measure("danelaw", self.load(1000))
+            clients, _ = self.tools.hold(self.rig.sub["danelaw"], 10000)
+            pairs.append((without, self.rig.measure("danelaw", self.load(1000))))
+            self.tools.release(clients)
+            time.sleep(0.3)
+        self.add("CPU per message with 10,000 idle clients over without", 1.1, 1.03, [b["cpu"] / a["cpu"] for a, b in pairs], close=True)
+
+    # ---- memory ----
+
+    def per_client(self, name, clients):
+        """Octets by which the sum of PSS grows for each idle client, and how many were held."""
+        subject = self.start(name)
+        if not subject:
+            return None
+        self.rig.measure(name, ["-c", "2", "-n", "20", "-P"])
+        time.sleep(0.5)
+        before = subject.pss()[1]
+        held, line = self.tools.hold(subject, clients)
+        time.sleep(1)
+        grown = (subject.pss()[1] - before) * 1024 / max(1, line["held"])
+        self.tools.release(held)
+        self.stop(name)
+        return grown if line["held"] == clients else None
+
+    def idle_clients(self):
+        values = [self.per_client("danelaw", 10000) for _ in range(3)]
+        self.add("user memory per idle client, 10,000 held", 1024, 512, values, "B")
+        of = {"danelaw": self.figures[-1].median if self.figures[-1].values else None}
+        for peer in PEERS:
+            of[self.title(peer)] = self.per_client(peer, 1000)
+        self.plots["memory"]["idle client"] = of
+
+    def pooled_connections(self):
+        """The peer's chain is of two; no tickets, since kept sessions are a cache of their own."""
+        self.rig.restart_sink("chain", ["-n", "0"])
+        values = []
+        for _ in range(3):
+            pss = {}
+            for name in ("pooled", "unpooled"):
+                subject = self.start(name)
+                self.rig.measure(name, ["-c", "10", "-n", str(POOLED), "-P", "-D", str(POOLED), "-s", "1000"])
+                time.sleep(1)
+                pss[name], held = subject.pss()[1], self.rig.stats()["open"]
+                if name == "pooled":
+                    connections = held
+                self.stop(name)
+            values.append((pss["pooled"] - pss["unpooled"]) / max(1, connections))
+        self.rig.restart_sink(self.rig.o.cert)
+        self.add("memory per pooled TLS connection, chain of two", 24, 20, values, "kB")
+        self.plots["memory"]["pooled TLS connection"] = {"danelaw": self.figures[-1].median * 1024}
+
+    def many_clients(self):
+        subject, values = self.start("danelaw", workers=4), []
+        if subject:
+            time.sleep(0.5)
+            before = subject.pss()[1]
+            held, line = self.tools.hold(subject, MANY)
+            time.sleep(1)
+            if line["held"] == MANY:
+                values = [(subject.pss()[1] - before) / 1024]
+            else:
+                print("# only %d of %d clients were held" % (line["held"], MANY))
+            self.tools.release(held)
+            self.stop("danelaw")
+        self.add("50,000 idle sessions over 4 workers, above base", 50, 25, values, "MiB")
+
+    # ---- all of it ----
+
+    def title(self, name):
+        return {"postfix": "Postfix", "exim-cut": "Exim"}.get(name, name)
+
+    def run(self):
+        if self.only:
+            for name in self.only:
+                self.rig.start(only="danelaw")
+                getattr(self, name)()
+            return
+        self.rig.start()
+        self.tools.suite_check(self.rig, self.rig.o)
+        for n in list(self.rig.sub):        # warm: caches, processes
+            self.rig.measure(n, ["-c", "20", "-d", "1", "-P", "-D", "50"])
+        self.message_path()
+        self.stop(*PEERS)
+        for suite in (self.latency, self.fan_out, self.many_domains, self.stalled_next_hop, self.crowd):
+            suite()
+            print("# %4.0f s: %s" % (time.time() - self.tools.T0, suite.__name__), flush=True)
+        self.stop("danelaw")
+        for suite in (self.idle_clients, self.pooled_connections, self.many_clients):
+            suite()
+            print("# %4.0f s: %s" % (time.time() - self.tools.T0, suite.__name__), flush=True)
+        self.write()
+
+    def write(self):
+        out, date = self.tools.WORK + "/full", time.strftime("%Y-%m-%d")
+        with open(out + ".md", "w") as f:
+            f.write(table(self.figures, machine(), date))
+        with open(out + ".json", "w") as f:
+            json.dump({"date": date, "machine": machine(), "plots": self.plots,
+                       "figures": {x.name: x.values for x in self.figures}}, f, indent=1)
+        draw(out + ".svg", self.plots, "%s, %s" % (date, machine()))
+        print(open(out + ".md").read())
+
+
+def ratios(rounds, over, under, key):
+    return [r[over][key] / r[under][key] for r in rounds if over in r and under in r and r[under][key]]
+
+
+def draw(path, plots, caption):
+    plot.bars(path, [
+        ("CPU per message, microseconds, by its size", list(plots["cpu"].items()), "{:,.0f}".format),
+        ("Memory held", list(plots["memory"].items()), octets),
+    ], ["danelaw", "Postfix", "Exim"], caption)
+
+
+def octets(value):
+    return "%.0f B" % value if value < 1000 else "%.0f kB" % (value / 1000) if value < 1e6 else "%.2f MB" % (value / 1e6)
+
+
+def machine():
+    with open("/proc/cpuinfo") as f:
+        model = next((x.split(":")[1].strip() for x in f if x.startswith("model name")), platform.machine())
+    return "%d CPUs (%s), Linux %s" % (os.cpu_count(), model, platform.release().split("-")[0])
