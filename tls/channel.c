@@ -31,7 +31,7 @@ enum {
 struct tls_session {
 	SSL *ssl;
 	struct wire wire;
-	struct tls_rule rule;
+	struct tls_rule *rule; /* until the handshake is judged */
 	struct tls_proof proof;
 	struct resuming resuming;
 	bool established;  /* the handshake is completed */
@@ -40,6 +40,14 @@ struct tls_session {
 };
 
 void channel_init(struct channel *channel, int fd) { *channel = (struct channel){.fd = fd}; }
+
+static void release_rule(struct tls_session *tls)
+{
+	if (tls->rule)
+		tls_rule_release(tls->rule);
+	free(tls->rule);
+	tls->rule = NULL;
+}
 
 void channel_release(struct channel *channel)
 {
@@ -51,7 +59,7 @@ void channel_release(struct channel *channel)
 	SSL_free(channel->tls->ssl);
 	resuming_release(&channel->tls->resuming);
 	wire_release(&channel->tls->wire);
-	tls_rule_release(&channel->tls->rule);
+	release_rule(channel->tls);
 	free(channel->tls);
 	channel->tls = NULL;
 }
@@ -132,7 +140,8 @@ static bool begin(struct channel *channel, const struct tls_rule *rule, size_t u
 
 	channel->tls = tls;
 	tls->proof.depth = -1;
-	tls_rule_copy(&tls->rule, rule);
+	tls->rule = mem_alloc(sizeof(*tls->rule));
+	tls_rule_copy(tls->rule, rule);
 	return !unconsumed ||
 	       refuse_tls(channel, "data before the TLS handshake (STARTTLS injection)");
 }
@@ -173,7 +182,7 @@ bool channel_start_tls(struct channel *channel, struct tls_contexts *contexts,
 	tls->ssl = tls_contexts_handle(contexts, rule->need);
 	if (!tls->ssl)
 		return refuse_tls(channel, "TLS was not started: out of memory");
-	if (!tls_rule_apply(&tls->rule, tls->ssl, &tls->proof) || !attach(channel))
+	if (!tls_rule_apply(tls->rule, tls->ssl, &tls->proof) || !attach(channel))
 		return refuse_tls(channel, NULL);
 	if (peer)
 		resuming_begin(
@@ -237,7 +246,7 @@ static void explain_handshake(struct channel *channel, int ssl_error)
 {
 	struct tls_session *tls = channel->tls;
 
-	tls_rule_judge(&tls->rule, tls->ssl, ssl_error, NULL, &tls->proof);
+	tls_rule_judge(tls->rule, tls->ssl, ssl_error, NULL, &tls->proof);
 	resuming_fail(&tls->resuming);
 	if (BIO_number_read(SSL_get_rbio(tls->ssl)) >= HANDSHAKE_OCTETS_MAX)
 		snprintf(tls->proof.text, sizeof(tls->proof.text),
@@ -283,14 +292,15 @@ enum channel_outcome channel_handshake(struct channel *channel)
 	tls->established = tls->may_shutdown = true;
 	BIO_set_callback_ex(SSL_get_rbio(tls->ssl), NULL);
 	tls_rule_judge(
-	    &tls->rule, tls->ssl, SSL_ERROR_NONE, resuming_proof(&tls->resuming), &tls->proof);
-	if (tls_rule_is_met(&tls->rule, &tls->proof)) {
-		resuming_pass(&tls->resuming, tls->ssl, &tls->proof);
-		return CHANNEL_DONE;
+	    tls->rule, tls->ssl, SSL_ERROR_NONE, resuming_proof(&tls->resuming), &tls->proof);
+	if (!tls_rule_is_met(tls->rule, &tls->proof)) {
+		resuming_fail(&tls->resuming);
+		note_error(channel, tls->proof.text);
+		return CHANNEL_FAILED;
 	}
-	resuming_fail(&tls->resuming);
-	note_error(channel, tls->proof.text);
-	return CHANNEL_FAILED;
+	resuming_pass(&tls->resuming, tls->ssl, &tls->proof);
+	release_rule(tls);
+	return CHANNEL_DONE;
 }
 
 size_t channel_unsent(const struct channel *channel)

@@ -222,6 +222,7 @@ static void fail_broken(struct smtp_client *c, const char *why, const char *in, 
 static void hear_replies(struct smtp_client *c)
 {
 	enum smtp_reply_status status = SMTP_REPLY_DONE;
+	struct smtp_reply reply;
 	const char *in = NULL, *why = "";
 	size_t len = 0, consumed;
 
@@ -229,7 +230,7 @@ static void hear_replies(struct smtp_client *c)
 	       (in = stream_input(c->stream, &len), len)) {
 		if (len > REPLY_SIZE_MAX)
 			len = REPLY_SIZE_MAX; /* however much of it came at once */
-		status = smtp_reply_parse(in, len, &c->reply, &consumed, &why);
+		status = smtp_reply_parse(in, len, &reply, &consumed, &why);
 		if (status == SMTP_REPLY_MORE && len >= REPLY_SIZE_MAX) {
 			status = SMTP_REPLY_BROKEN; /* nothing more would be read */
 			why = "reply too long";
@@ -237,11 +238,11 @@ static void hear_replies(struct smtp_client *c)
 		if (status != SMTP_REPLY_DONE)
 			break;
 		stream_consume(c->stream, consumed);
-		log_debug("%s: < %d %.*s", c->name, c->reply.code,
-		    (int)strcspn(c->reply.text, "\n"), c->reply.text);
-		c->is_leaving |= c->reply.code == 421 || c->reply.code == 221;
+		log_debug("%s: < %d %.*s", c->name, reply.code, (int)strcspn(reply.text, "\n"),
+		    reply.text);
+		c->is_leaving |= reply.code == 421 || reply.code == 221;
 		if (smtp_script[c->state].hear)
-			smtp_script[c->state].hear(c, &c->reply);
+			smtp_script[c->state].hear(c, &reply);
 		else
 			client_fail(c, "sent a reply that nothing had asked for");
 	}

@@ -60,7 +60,6 @@ struct smtp_client {
 
 	bool met_ourselves; /* greeted with our own greeting_name */
 	struct smtp_offer offer;
-	struct smtp_reply reply; /* the one just heard */
 	struct smtp_client_failure failure;
 
 	bool mail_outstanding;
