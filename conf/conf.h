@@ -29,7 +29,7 @@ enum bare_newline { BARE_NEWLINE_REJECT, BARE_NEWLINE_NORMALIZE };
 enum long_lines { LONG_LINES_PASS, LONG_LINES_REFUSE };
 enum intercept { INTERCEPT_OFF, INTERCEPT_REDIRECT, INTERCEPT_TPROXY };
 
-enum { CONF_TIMES_MAX = 20 };
+enum { CONF_TIMES_MAX = 20, CONF_WORKERS_MAX = 64 };
 
 struct conf_times {
 	size_t count;
@@ -111,6 +111,7 @@ struct conf {
 		char *hostname; /* "": address literal of the connection */
 		char *greeting_name;
 		char *user; /* "": default; danelaw if it exists, else nobody */
+		unsigned workers;
 		char *state_dir;
 	} server;
 

@@ -9,6 +9,7 @@
 
 #include "conf/mem.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,8 +97,19 @@ static char *find_state_dir(void)
 	return mem_printf("%s/.local/state/danelaw", home && *home ? home : "");
 }
 
+/* Those that we may run on. */
+static unsigned count_cpus(void)
+{
+	cpu_set_t set;
+	int count = sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
+
+	return count < 1 ? 1 : count > CONF_WORKERS_MAX ? CONF_WORKERS_MAX : (unsigned)count;
+}
+
 void derive_defaults(struct conf *conf)
 {
+	if (!conf->server.workers)
+		conf->server.workers = count_cpus();
 	if (!*conf->server.hostname)
 		set(&conf->server.hostname, find_hostname());
 	if (!*conf->server.greeting_name)

@@ -126,6 +126,7 @@ const struct setting settings[] = {
 	{SECTION_SERVER,   "hostname",       &value_host, IN_CONF(server.hostname),      "", ANY},
 	{SECTION_SERVER,   "greeting_name",  &value_host, IN_CONF(server.greeting_name), "", ANY},
 	{SECTION_SERVER,   "user",           &value_text, IN_CONF(server.user),          "", ANY},
+	{SECTION_SERVER,   "workers",        &value_workers, IN_CONF(server.workers), "auto", NUMBER(1, CONF_WORKERS_MAX)},
 	{SECTION_SERVER,   "state_dir",      &value_text, IN_CONF(server.state_dir),     "", ANY},
 
 	{SECTION_LISTENER, "listen",         &value_listen, IN_LISTENER(listen), "127.0.0.1:2525 [::1]:2525", NOT_EMPTY},

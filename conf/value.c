@@ -157,11 +157,21 @@ static bool parse_count(
 	return true;
 }
 
+static bool parse_workers(
+    void *field, const char *text, const struct value_rule *rule, char why[VALUE_WHY])
+{
+	if (strcmp(text, "auto") != 0)
+		return parse_count(field, text, rule, why);
+	*(unsigned *)field = 0;
+	return true;
+}
+
 const struct value_type value_time = {.parse = parse_time};
 const struct value_type value_times = {
     .parse = parse_times, .release = release_times, .is_list = true};
 const struct value_type value_size = {.parse = parse_size};
 const struct value_type value_count = {.parse = parse_count};
+const struct value_type value_workers = {.parse = parse_workers};
 
 /* ---- words ---- */
 

@@ -40,6 +40,7 @@ extern const struct value_type value_time;     /* double, seconds: 100ms 30s 5m 
 extern const struct value_type value_times;    /* struct conf_times */
 extern const struct value_type value_size;     /* uint64_t, octets: 64K 50M 1G */
 extern const struct value_type value_count;    /* unsigned */
+extern const struct value_type value_workers;  /* unsigned; auto: 0 */
 extern const struct value_type value_yes_no;   /* bool */
 extern const struct value_type value_enum;     /* an enum, by rule.choices */
 extern const struct value_type value_either;   /* bool, by the two of rule.choices */

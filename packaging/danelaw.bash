@@ -24,7 +24,7 @@ _danelaw_settings() {
 			echo "$section.$key="
 		done
 	done <<-'END'
-		server hostname greeting_name user state_dir
+		server hostname greeting_name user workers state_dir
 		dns forward root_hints trust_anchor timeout total dnssec_probe dnssec_probe_bogus
 		policy level insecure_mx mta_sts fallback enforce allow_addresses next_hop ip min_tls
 		tls ca_file

@@ -7,14 +7,10 @@
  */
 #include "proxy/admin.h"
 
-#include "conf/clock.h"
 #include "conf/conf.h"
-#include "conf/escape.h"
 #include "conf/log.h"
 #include "conf/mem.h"
-#include "dnsval/probe.h"
-#include "proxy/machine.h"
-#include "proxy/metrics.h"
+#include "proxy/service/health.h"
 
 #include <errno.h>
 #include <ev.h>
@@ -43,10 +39,10 @@ struct visit {
 };
 
 struct admin {
-	const struct conf *conf;
-	struct machine *machine;
+	const struct health *health;
 	struct ev_loop *loop;
 	size_t socket_count;
+	struct addr *addresses;
 	ev_io *sockets;
 	ev_timer pause;
 	struct MHD_Daemon *daemon;
@@ -71,10 +67,9 @@ static void text_page(struct page *page, unsigned status, char *text)
 
 static void show_metrics(struct admin *a, struct page *page)
 {
-	metrics_set_dnssec_working(probe_state(a->machine->probe) == PROBE_WORKING);
 	page->status = MHD_HTTP_OK;
 	page->type = "text/plain; version=0.0.4; charset=utf-8";
-	page->text = metrics_render(a->conf, clock_wall(), &page->len);
+	page->text = health_metrics(a->health, &page->len);
 }
 
 static void show_health(struct admin *a, struct page *page)
@@ -83,25 +78,14 @@ static void show_health(struct admin *a, struct page *page)
 	text_page(page, MHD_HTTP_OK, mem_strdup("alive\n"));
 }
 
-/* Only what keeps this node from relaying: another one could then do better. */
 static void show_readiness(struct admin *a, struct page *page)
 {
-	enum probe_state dnssec = probe_state(a->machine->probe);
-	char why[512];
+	char why[HEALTH_WHY];
 
-	if (a->machine->proxy.shutting_down) {
-		text_page(page, MHD_HTTP_SERVICE_UNAVAILABLE, mem_strdup("draining\n"));
-	} else if (dnssec == PROBE_PENDING) {
-		text_page(page, MHD_HTTP_SERVICE_UNAVAILABLE,
-		    mem_strdup("DNSSEC: not known yet whether it works\n"));
-	} else if (dnssec == PROBE_BROKEN) {
-		escape(why, sizeof why, ESCAPE_TEXT, probe_why(a->machine->probe),
-		    strlen(probe_why(a->machine->probe)), NULL);
-		text_page(page, MHD_HTTP_SERVICE_UNAVAILABLE,
-		    mem_printf("DNSSEC does not work: %s\n", why));
-	} else {
+	if (health_is_ready(a->health, why))
 		text_page(page, MHD_HTTP_OK, mem_strdup("ready\n"));
-	}
+	else
+		text_page(page, MHD_HTTP_SERVICE_UNAVAILABLE, mem_printf("%s\n", why));
 }
 
 static const struct {
@@ -309,7 +293,7 @@ struct admin *admin_bind(const struct conf *conf, char **error)
 	struct admin *a = mem_zero(1, sizeof *a);
 	char text[ADDR_TEXT];
 
-	a->conf = conf;
+	a->addresses = mem_copy(listen->items, listen->count * sizeof *a->addresses);
 	a->sockets = mem_zero(listen->count, sizeof *a->sockets);
 	for (size_t i = 0; i < listen->count; i++) {
 		int fd = bind_one(&listen->items[i]);
@@ -352,12 +336,13 @@ static bool start_daemon(struct admin *a)
 	return true;
 }
 
-bool admin_start(struct admin *a, struct machine *machine, char **error)
+bool admin_start(
+    struct admin *a, struct ev_loop *loop, const struct health *health, char **error)
 {
 	char text[ADDR_TEXT];
 
-	a->machine = machine;
-	a->loop = machine->proxy.loop;
+	a->health = health;
+	a->loop = loop;
 	if (!a->socket_count)
 		return true;
 	if (!start_daemon(a)) {
@@ -365,7 +350,7 @@ bool admin_start(struct admin *a, struct machine *machine, char **error)
 		return false;
 	}
 	for (size_t i = 0; i < a->socket_count; i++) {
-		addr_bracketed(&a->conf->admin.listen.items[i], text);
+		addr_bracketed(&a->addresses[i], text);
 		if (listen(a->sockets[i].fd, BACKLOG)) {
 			*error =
 			    mem_printf("[admin] cannot listen on %s: %s", text, strerror(errno));
@@ -375,6 +360,16 @@ bool admin_start(struct admin *a, struct machine *machine, char **error)
 		log_info("metrics and health on http://%s", text);
 	}
 	return true;
+}
+
+bool admin_is_bound_to(const struct admin *a, const struct conf *conf)
+{
+	const struct conf_addrs *listen = &conf->admin.listen;
+	bool same = a->socket_count == listen->count;
+
+	for (size_t i = 0; same && i < listen->count; i++)
+		same = addr_equal(&a->addresses[i], &listen->items[i]);
+	return same;
 }
 
 const char *admin_library_version(void) { return MHD_get_version(); }
@@ -404,5 +399,6 @@ void admin_free(struct admin **admin)
 	if (a->daemon)
 		stop_daemon(a);
 	free(a->sockets);
+	free(a->addresses);
 	free(a);
 }

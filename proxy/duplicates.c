@@ -1,5 +1,6 @@
 /*
- * duplicates.c - remembered acceptances, in a hash table and through the spool over restarts.
+ * duplicates.c - remembered acceptances, in a hash table of each worker, through the journal in all
+ * workers, and through the spool over restarts.
  *
  * An entry is 32 octets: a third tells (client, sender, recipient), known at RCPT; the rest tells
  * the message, known at its end. Both come of SHA-256, so that nobody can have mail of others taken
@@ -9,9 +10,11 @@
 
 #include "conf/clock.h"
 #include "conf/mem.h"
+#include "proxy/shared/journal.h"
 #include "proxy/spool/spool.h"
 
 #include <assert.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
@@ -23,6 +26,7 @@ enum {
 };
 
 static_assert((int)DIGEST_SIZE == (int)SPOOL_DIGEST_SIZE, "an entry is what the spool stores");
+static_assert((int)DIGEST_SIZE == (int)JOURNAL_DIGEST_SIZE, "and what the journal tells");
 
 struct entry {
 	unsigned char digest[DIGEST_SIZE];
@@ -39,6 +43,8 @@ struct who {
 
 struct duplicates {
 	struct spool *spool;
+	struct journal *journal;
+	uint64_t place; /* how far we have read it */
 	struct entry *entries;
 	struct who *whos;
 };
@@ -147,15 +153,46 @@ static void add(const unsigned char digest[DIGEST_SIZE], time_t until, void *arg
 	count_who(d, digest);
 }
 
+/* ---- the other workers ---- */
+
+/* Our own changes come back, too, in their order among all others. */
+static void hear(const unsigned char digest[DIGEST_SIZE], time_t until, void *arg)
+{
+	struct duplicates *d = arg;
+	struct entry *entry = find(d, digest);
+
+	if (until > clock_wall())
+		add(digest, until, d);
+	else if (entry)
+		forget(d, entry);
+}
+
+static void catch_up(struct duplicates *d)
+{
+	if (d->journal)
+		journal_read(d->journal, &d->place, hear, d);
+}
+
+/* To the other workers, and to those after a restart. */
+static void tell(struct duplicates *d, const unsigned char digest[DIGEST_SIZE], time_t until)
+{
+	if (d->journal)
+		journal_add(d->journal, digest, until);
+	if (d->spool)
+		spool_remember(d->spool, digest, until);
+}
+
 /* ---- the interface ---- */
 
-struct duplicates *duplicates_new(struct spool *spool)
+struct duplicates *duplicates_new(struct spool *spool, struct journal *journal)
 {
 	struct duplicates *d = mem_zero(1, sizeof *d);
 
 	d->spool = spool;
+	d->journal = journal;
 	if (spool)
 		spool_recall(spool, add, d);
+	catch_up(d);
 	return d;
 }
 
@@ -171,22 +208,24 @@ void duplicates_free(struct duplicates **duplicates)
 	free(d);
 }
 
-bool duplicates_may_know(const struct duplicates *d, const struct duplicate_key *key)
+bool duplicates_may_know(struct duplicates *d, const struct duplicate_key *key)
 {
 	unsigned char digest[DIGEST_SIZE];
 
+	catch_up(d);
 	if (!d->entries)
 		return false;
 	make_digest(key, NULL, digest);
 	return find_who(d, digest) != NULL;
 }
 
-time_t duplicates_find(const struct duplicates *d, const struct duplicate_key *key,
-    const unsigned char body[DIGEST_SIZE])
+time_t duplicates_find(
+    struct duplicates *d, const struct duplicate_key *key, const unsigned char body[DIGEST_SIZE])
 {
 	unsigned char digest[DIGEST_SIZE];
 	const struct entry *entry;
 
+	catch_up(d);
 	if (!d->entries)
 		return 0;
 	make_entry(key, body, digest);
@@ -202,8 +241,7 @@ static void remember(struct duplicates *d, const unsigned char digest[DIGEST_SIZ
 	if (entry && !is_over(entry))
 		return;
 	add(digest, until, d);
-	if (d->spool)
-		spool_remember(d->spool, digest, until);
+	tell(d, digest, until);
 }
 
 void duplicates_remember(
@@ -211,6 +249,7 @@ void duplicates_remember(
 {
 	unsigned char digest[DIGEST_SIZE];
 
+	catch_up(d);
 	make_entry(key, body, digest);
 	remember(d, digest);
 }
@@ -223,8 +262,7 @@ static void forget_digest(struct duplicates *d, const unsigned char digest[DIGES
 	if (!entry)
 		return;
 	forget(d, entry);
-	if (d->spool)
-		spool_remember(d->spool, digest, clock_wall());
+	tell(d, digest, clock_wall());
 }
 
 void unheard_add(
@@ -238,6 +276,7 @@ void unheard_add(
 
 void duplicates_settle(struct duplicates *d, struct unheard *u, bool is_heard)
 {
+	catch_up(d);
 	for (size_t i = 0; i < u->count; i++) {
 		if (is_heard)
 			forget_digest(d, u->digests[i]);
@@ -248,4 +287,8 @@ void duplicates_settle(struct duplicates *d, struct unheard *u, bool is_heard)
 	*u = (struct unheard){0};
 }
 
-size_t duplicates_count(const struct duplicates *d) { return HASH_COUNT(d->entries); }
+size_t duplicates_count(struct duplicates *d)
+{
+	catch_up(d);
+	return HASH_COUNT(d->entries);
+}

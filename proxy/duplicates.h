@@ -3,8 +3,8 @@
  *
  * The client vanished after its final dot, or what remained of its message could not be kept: it
  * will send the same message again, and the recipients who have it must not get it twice. An
- * acceptance is remembered for a day, over restarts too; until its client has heard of it. Owner:
- * machine.
+ * acceptance is remembered for a day, by all workers, over restarts too; until its client has heard
+ * of it. Owner: machine.
  */
 #ifndef PROXY_DUPLICATES_H
 #define PROXY_DUPLICATES_H
@@ -18,6 +18,7 @@
 enum { DUPLICATES_MAX = 100000 }; /* beyond it the oldest goes */
 
 struct duplicates;
+struct journal;
 struct spool;
 
 /* Whose message for whom; all borrowed. */
@@ -27,18 +28,19 @@ struct duplicate_key {
 	const char *recipient;
 };
 
-/* spool NULL: in memory alone. Blocks while the spool tells what it knows. */
-struct duplicates *duplicates_new(struct spool *spool);
+/* spool NULL: in memory alone. Blocks while the spool tells what it knows. journal NULL: there are
+ * no other workers. */
+struct duplicates *duplicates_new(struct spool *spool, struct journal *journal);
 void duplicates_free(struct duplicates **duplicates); /* NULL inside is welcome */
 
 /* Whether anything of this sender for this recipient is remembered: before the body is known. */
-bool duplicates_may_know(const struct duplicates *duplicates, const struct duplicate_key *key);
+bool duplicates_may_know(struct duplicates *duplicates, const struct duplicate_key *key);
 
 /*
  * body: digest of the message as the client sent it, its Message-ID included. When a next hop
  * accepted it; 0: never, as far as is known.
  */
-time_t duplicates_find(const struct duplicates *duplicates, const struct duplicate_key *key,
+time_t duplicates_find(struct duplicates *duplicates, const struct duplicate_key *key,
     const unsigned char body[DIGEST_SIZE]);
 /* What is remembered already is not remembered for longer. */
 void duplicates_remember(struct duplicates *duplicates, const struct duplicate_key *key,
@@ -55,6 +57,6 @@ void unheard_add(struct unheard *unheard, const struct duplicate_key *key,
  * remembered. Empties it. */
 void duplicates_settle(struct duplicates *duplicates, struct unheard *unheard, bool is_heard);
 
-size_t duplicates_count(const struct duplicates *duplicates);
+size_t duplicates_count(struct duplicates *duplicates);
 
 #endif

@@ -10,7 +10,7 @@
 #include "proxy/metrics.h"
 #include "proxy/proxy.h"
 #include "proxy/session.h"
-#include "proxy/tally.h"
+#include "proxy/shared/shared.h"
 
 #include <errno.h>
 #include <ev.h>
@@ -28,15 +28,14 @@
 enum { ACCEPTS_A_TURN = 64, BACKLOG = 1024 };
 
 struct socket {
-	struct listener *listener;
+	struct addr address;
 	ev_io io;
+	struct socket *prev, *next;
 };
 
 struct listener {
 	struct proxy *proxy;
 	const struct conf_listener *conf;
-	size_t count;
-	struct addr *addresses;
 	struct socket *sockets;
 	struct admission *admission;
 	struct tls_server *tls;
@@ -44,155 +43,107 @@ struct listener {
 	ev_timer pause;
 	size_t session_count;
 	struct session *sessions;
-	size_t seats; /* sessions, and those that have ended but hold their descriptor still */
-	struct tally clients; /* seats of each; port 0 */
+	uint32_t kind; /* under which its seats are counted (counts.h): sessions, and those that
+			  have ended but hold their descriptor still; of all workers */
 };
-
-/* ---- binding ---- */
-
-static int bind_one(const struct conf_listener *conf, const struct addr *address)
-{
-	int fd = socket(address->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int on = 1;
-
-	if (fd < 0)
-		return -1;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-	if (address->sa.sa_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
-	if ((conf->intercept != INTERCEPT_TPROXY ||
-		intercept_make_transparent(fd, address->sa.sa_family)) &&
-	    !bind(fd, &address->sa, addr_len(address)))
-		return fd;
-	on = errno;
-	close(fd);
-	errno = on;
-	return -1;
-}
-
-static bool is_family_missing(int error)
-{
-	return error == EAFNOSUPPORT || error == EADDRNOTAVAIL || error == EPROTONOSUPPORT;
-}
-
-/* What a person can do about it. */
-static const char *bind_advice(int error)
-{
-	switch (error) {
-	case EPERM:
-		return "; intercept = tproxy needs root at start, or the capability CAP_NET_RAW";
-	case EADDRINUSE:
-		return "; another program has this port: stop it, or name another port in `listen`";
-	case EACCES:
-		return "; ports below 1024 need root at start, or the capability "
-		       "CAP_NET_BIND_SERVICE";
-	case EADDRNOTAVAIL:
-		return "; this host does not have that address";
-	case EAFNOSUPPORT:
-		return "; this host has no such address family";
-	}
-	return "";
-}
-
-/* The port may have been 0: what the kernel gave is what counts. */
-static void note_address(struct listener *l, int fd)
-{
-	struct sockaddr_storage ss;
-	socklen_t len = sizeof ss;
-
-	if (!getsockname(fd, (struct sockaddr *)&ss, &len))
-		addr_from_sockaddr(&l->addresses[l->count], (struct sockaddr *)&ss);
-}
 
 static void on_accept(struct ev_loop *loop, ev_io *w, int revents);
 static void on_pause_over(struct ev_loop *loop, ev_timer *w, int revents);
 static admission_fn on_admitted;
 
-struct listener *listener_bind(const struct conf_listener *conf, char **error)
+/* ---- the beginning ---- */
+
+/* By name, so that it is the same for every worker, of other settings too. FNV-1a. */
+static uint32_t kind_of(const char *name)
+{
+	uint32_t hash = 2166136261U;
+
+	for (; *name; name++)
+		hash = (hash ^ (unsigned char)*name) * 16777619U;
+	return COUNT_LISTENER_FIRST + hash % (UINT32_MAX - COUNT_LISTENER_FIRST);
+}
+
+struct listener *listener_new(const struct conf_listener *conf)
 {
 	struct listener *l = mem_zero(1, sizeof *l);
-	char text[ADDR_TEXT];
 
 	l->conf = conf;
+	l->kind = kind_of(conf->name);
 	l->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	ev_init(&l->pause, on_pause_over);
 	l->pause.data = l;
-	l->addresses = mem_zero(conf->listen.count, sizeof *l->addresses);
-	l->sockets = mem_zero(conf->listen.count, sizeof *l->sockets);
-	for (size_t i = 0; i < conf->listen.count; i++) {
-		const struct addr *address = &conf->listen.items[i];
-		int fd = bind_one(conf, address);
-
-		if (fd < 0 && conf->skip_missing_family && is_family_missing(errno) &&
-		    conf->listen.count > 1)
-			continue;
-		if (fd < 0) {
-			*error = mem_printf("[listener %s] cannot bind %s: %s%s", conf->name,
-			    addr_bracketed(address, text), strerror(errno), bind_advice(errno));
-			listener_free(&l);
-			return NULL;
-		}
-		l->addresses[l->count] = *address;
-		note_address(l, fd);
-		l->sockets[l->count].listener = l;
-		ev_io_init(&l->sockets[l->count].io, on_accept, fd, EV_READ);
-		l->sockets[l->count].io.data = l;
-		l->count++;
-	}
-	if (!l->count) {
-		*error =
-		    mem_printf("[listener %s] this host has none of its addresses", conf->name);
-		listener_free(&l);
-	}
 	return l;
+}
+
+void listener_add_socket(struct listener *l, int fd, const struct addr *address)
+{
+	struct socket *socket = mem_zero(1, sizeof *socket);
+
+	socket->address = *address;
+	ev_io_init(&socket->io, on_accept, fd, EV_READ);
+	socket->io.data = l;
+	DL_APPEND(l->sockets, socket);
+}
+
+static void tell(const struct listener *l, const struct socket *socket)
+{
+	char text[ADDR_TEXT];
+
+	if (l->proxy->is_spokesman)
+		log_info("listening on %s (listener %s)", addr_bracketed(&socket->address, text),
+		    l->conf->name);
 }
 
 bool listener_start(struct listener *l, struct proxy *proxy, char **error)
 {
+	struct socket *socket;
 	char text[ADDR_TEXT];
 
 	l->proxy = proxy;
 	l->admission = admission_new(proxy, l->conf, on_admitted, l);
-	for (size_t i = 0; i < l->count; i++) {
-		if (listen(l->sockets[i].io.fd, BACKLOG)) {
-			*error = mem_printf("[listener %s] cannot listen on %s: %s%s",
-			    l->conf->name, addr_bracketed(&l->addresses[i], text), strerror(errno),
-			    bind_advice(errno));
+	DL_FOREACH(l->sockets, socket)
+	{
+		if (listen(socket->io.fd, BACKLOG)) {
+			*error = mem_printf("[listener %s] cannot listen on %s: %s", l->conf->name,
+			    addr_bracketed(&socket->address, text), strerror(errno));
 			return false;
 		}
-		ev_io_start(proxy->loop, &l->sockets[i].io);
-		log_info("listening on %s (listener %s)", addr_bracketed(&l->addresses[i], text),
-		    l->conf->name);
+		ev_io_start(proxy->loop, &socket->io);
+		tell(l, socket);
 	}
 	return true;
 }
 
-/* ---- how many sessions a client has ---- */
+/* ---- how many sessions there are, and how many a client has ---- */
 
-static struct addr without_port(const struct addr *client)
+static struct count_key key_of_all(const struct listener *l)
+{
+	return count_key(l->kind, NULL, NULL);
+}
+
+static struct count_key key_of_client(const struct listener *l, const struct addr *client)
 {
 	struct addr bare = *client;
 
 	addr_set_port(&bare, 0);
-	return bare;
+	return count_key(l->kind, &bare, NULL);
 }
 
-static unsigned sessions_of(const struct listener *l, const struct addr *client)
+static bool claim(struct listener *l, const struct count_key *key, unsigned most)
 {
-	struct addr bare = without_port(client);
+	return counts_claim(shared_counts(l->proxy->shared), l->proxy->seat, key, most);
+}
 
-	return tally_get(&l->clients, &bare);
+static void give_back(struct listener *l, const struct count_key *key)
+{
+	counts_return(shared_counts(l->proxy->shared), l->proxy->seat, key);
 }
 
 static void remember(struct listener *l, struct session *session)
 {
-	struct addr bare = without_port(&session->client);
-
 	DL_APPEND(l->sessions, session);
 	l->session_count++;
 	metrics_session_began();
-	l->seats++;
-	tally_add(&l->clients, &bare);
 }
 
 void listener_forget(struct listener *l, struct session *session)
@@ -204,10 +155,10 @@ void listener_forget(struct listener *l, struct session *session)
 
 void listener_free_seat(struct listener *l, const struct addr *client)
 {
-	struct addr bare = without_port(client);
+	struct count_key all = key_of_all(l), one = key_of_client(l, client);
 
-	l->seats--;
-	tally_remove(&l->clients, &bare);
+	give_back(l, &one);
+	give_back(l, &all);
 }
 
 /* ---- accepting ---- */
@@ -226,26 +177,33 @@ static void on_admitted(
     int fd, const struct addr *client, const struct interception *interception, void *arg)
 {
 	struct listener *l = arg;
+	struct count_key all = key_of_all(l), one = key_of_client(l, client);
 
-	if (l->seats >= l->conf->max_sessions)
+	if (!claim(l, &all, l->conf->max_sessions)) {
 		refuse_overload(l, fd, client, "max_sessions", "too many sessions; try again soon");
-	else if (sessions_of(l, client) >= l->conf->max_sessions_per_client)
+	} else if (!claim(l, &one, l->conf->max_sessions_per_client)) {
+		give_back(l, &all);
 		refuse_overload(l, fd, client, "max_sessions_per_client",
 		    "too many sessions from your address; try again soon");
-	else
+	} else {
 		remember(l, session_new(l->proxy, l, l->conf, fd, client, interception));
+	}
 }
 
 static void start_sockets(struct listener *l)
 {
-	for (size_t i = 0; i < l->count; i++)
-		ev_io_start(l->proxy->loop, &l->sockets[i].io);
+	struct socket *socket;
+
+	DL_FOREACH(l->sockets, socket)
+	ev_io_start(l->proxy->loop, &socket->io);
 }
 
 static void stop_sockets(struct listener *l)
 {
-	for (size_t i = 0; i < l->count; i++)
-		ev_io_stop(l->proxy->loop, &l->sockets[i].io);
+	struct socket *socket;
+
+	DL_FOREACH(l->sockets, socket)
+	ev_io_stop(l->proxy->loop, &socket->io);
 }
 
 static void on_pause_over(struct ev_loop *loop, ev_timer *w, int revents)
@@ -297,17 +255,30 @@ static void on_accept(struct ev_loop *loop, ev_io *w, int revents)
 
 /* ---- the end ---- */
 
+static void close_sockets(struct listener *l)
+{
+	struct socket *socket, *next;
+
+	DL_FOREACH_SAFE(l->sockets, socket, next)
+	{
+		close(socket->io.fd);
+		DL_DELETE(l->sockets, socket);
+		free(socket);
+	}
+}
+
 void listener_stop(struct listener *l)
 {
-	struct session *session, *next;
-
 	ev_timer_stop(l->proxy->loop, &l->pause);
 	stop_sockets(l);
 	admission_free(&l->admission);
-	for (size_t i = 0; i < l->count; i++) {
-		close(l->sockets[i].io.fd);
-		l->sockets[i].io.fd = -1;
-	}
+	close_sockets(l);
+}
+
+void listener_shut_down(struct listener *l)
+{
+	struct session *session, *next;
+
 	DL_FOREACH_SAFE(l->sessions, session, next)
 	session_shut_down(session);
 }
@@ -326,32 +297,23 @@ void listener_free(struct listener **listener)
 
 	if (!l)
 		return;
-	for (size_t i = 0; i < l->count; i++) {
-		if (l->sockets[i].io.fd >= 0)
-			close(l->sockets[i].io.fd);
-	}
+	close_sockets(l);
 	if (l->spare >= 0)
 		close(l->spare);
 	admission_free(&l->admission);
-	tally_release(&l->clients);
-	free(l->addresses);
-	free(l->sockets);
 	free(l);
 	*listener = NULL;
 }
 
 size_t listener_sessions(const struct listener *l) { return l->session_count; }
 
-const struct addr *listener_addresses(const struct listener *l, size_t *count)
-{
-	*count = l->count;
-	return l->addresses;
-}
-
 void listener_offer_tls(struct listener *l, struct tls_server *server) { l->tls = server; }
 struct tls_server *listener_tls(const struct listener *l) { return l->tls; }
 
 bool listener_is_crowded(const struct listener *l)
 {
-	return l->seats > (size_t)l->conf->max_sessions * 3 / 4;
+	struct count_key all = key_of_all(l);
+
+	return counts_get(shared_counts(l->proxy->shared), &all) >
+	       (size_t)l->conf->max_sessions * 3 / 4;
 }

@@ -1,8 +1,8 @@
 /*
  * listener.h - accepts clients of one [listener] section, and keeps its sessions.
  *
- * Binding and listening are two steps: ports below 1024 are bound before privileges are dropped,
- * nothing is accepted before everything else stands. Owner: main.
+ * Its sockets were bound elsewhere (service/sockets.h): nothing is accepted before everything else
+ * stands. Owner: the worker.
  */
 #ifndef PROXY_LISTENER_H
 #define PROXY_LISTENER_H
@@ -18,24 +18,24 @@ struct proxy;
 struct session;
 struct tls_server;
 
-/* Binds all its addresses. NULL: *error (malloc'd) says which and why. proxy is filled in later,
- * before listener_start(). */
-struct listener *listener_bind(const struct conf_listener *conf, char **error);
+struct listener *listener_new(const struct conf_listener *conf);
 
-/* From here on clients are served. false: *error. */
+/* Before listener_start(). fd is bound, not blocking, and handed over. */
+void listener_add_socket(struct listener *listener, int fd, const struct addr *address);
+
+/* From here on clients are served. false: *error (malloc'd). */
 bool listener_start(struct listener *listener, struct proxy *proxy, char **error);
 
-/* No more clients; those that are between messages get 421 (shutdown). */
+/* No more clients. */
 void listener_stop(struct listener *listener);
+/* Sessions that are between messages get 421 (shutdown). */
+void listener_shut_down(struct listener *listener);
 /* Ends the sessions that are left, at once. */
 void listener_cut(struct listener *listener);
 void listener_free(struct listener **listener);
 
 /* Those that have not ended. */
 size_t listener_sessions(const struct listener *listener);
-/* The addresses in use, with real ports; count as many as conf names and this host has. */
-const struct addr *listener_addresses(const struct listener *listener, size_t *count);
-
 /* Clients may begin TLS with this certificate, which outlives the listener. */
 void listener_offer_tls(struct listener *listener, struct tls_server *server);
 

@@ -20,6 +20,7 @@
 #include "proxy/middlebox.h"
 #include "proxy/pool.h"
 #include "proxy/setbacks.h"
+#include "proxy/shared/shared.h"
 #include "proxy/spool/spool.h"
 #include "tls/ctx.h"
 
@@ -107,7 +108,7 @@ static bool build(struct machine *m)
 		own_configured(m);
 	m->proxy.setbacks = setbacks_new();
 	m->proxy.middlebox = middlebox_new();
-	m->proxy.duplicates = duplicates_new(m->proxy.spool);
+	m->proxy.duplicates = duplicates_new(m->proxy.spool, shared_journal(m->proxy.shared));
 	m->proxy.pool = pool_new(&m->proxy);
 	return true;
 }
@@ -121,6 +122,9 @@ int machine_open(struct machine *m, struct ev_loop *loop, struct conf *conf)
 	m->conf = conf;
 	m->proxy.conf = conf;
 	m->proxy.loop = loop;
+	m->is_alone = !m->proxy.shared;
+	if (m->is_alone)
+		m->proxy.shared = shared_new();
 	if (m->use == MACHINE_LOOKS)
 		m->proxy.mark = intercept_mark_beside(conf);
 	m->store = m->use == MACHINE_LOOKS ? store_open_reader(loop, conf) : store_open(loop, conf);
@@ -153,5 +157,7 @@ void machine_close(struct machine *m)
 	reap_now();
 	if (m->proxy.loop)
 		ev_loop_destroy(m->proxy.loop);
+	if (m->is_alone)
+		shared_free(&m->proxy.shared);
 	conf_free(&m->conf);
 }

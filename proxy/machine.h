@@ -26,8 +26,9 @@ enum machine_use {
 
 struct machine {
 	enum machine_use use; /* set before machine_open() */
-	struct proxy proxy;
-	struct conf *conf; /* owned */
+	struct proxy proxy;   /* shared and seat likewise, by a worker */
+	bool is_alone;        /* shared is our own */
+	struct conf *conf;    /* owned */
 	struct store *store;
 	struct resolver *resolver;
 	struct probe *probe;

@@ -1,26 +1,38 @@
 /*
- * pool.c - idle next-hop connections under the key of R-TLSSEC-06, and a count for each address.
+ * pool.c - idle next-hop connections under the key of R-TLSSEC-06, and who waits for which address.
+ *
+ * How many connections an address has is counted over all workers. Room that another worker makes
+ * is looked for while somebody waits here, and idle connections are given up where another one
+ * waits.
  */
 #include "proxy/pool.h"
 
+#include "conf/clock.h"
 #include "conf/conf.h"
 #include "conf/log.h"
 #include "conf/mem.h"
 #include "proxy/metrics.h"
 #include "proxy/privileges.h"
 #include "proxy/proxy.h"
+#include "proxy/shared/shared.h"
 #include "proxy/smtp/smtp_client.h"
-#include "proxy/tally.h"
 
 #include <ev.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <uthash.h>
 #include <utlist.h>
 
-enum { IDLE_LEAST = 8, IDLE_MOST = 1000, QUEUE_MAX = 1000 };
+enum {
+	IDLE_LEAST = 8,
+	IDLE_MOST = 1000,
+	QUEUE_MAX = 1000,
+	FAIR_SHARE = 10 /* messages over one connection while another worker waits */
+};
+
+static const double look_pause = 0.05, listen_pause = 0.1;
 
 /* Plain octets, cleared first: it is compared as such. */
 struct key {
@@ -38,20 +50,17 @@ struct idle {
 	struct idle *prev, *next;
 };
 
-/* Plain octets, too. */
-struct flow {
-	struct addr ends[2]; /* ours and theirs */
-	UT_hash_handle hh;
-};
-
 struct pool {
 	struct proxy *proxy;
 	struct idle *idle; /* the one used last stands first */
 	size_t idle_count, idle_max;
 	size_t further, further_max; /* next hops that are not the first of their message */
 	struct pool_place *queue;    /* for all addresses */
-	struct tally open;           /* connections to each address, idle or not */
-	struct flow *flows;          /* the same connections by both ends */
+	struct addr claimed;         /* the room that was found last, until it is used */
+	bool has_claimed;
+	ev_timer look;   /* while somebody waits: another worker may have made room */
+	ev_timer listen; /* while there are idle ones: another worker may wait for room */
+	unsigned calls_heard;
 };
 
 /* A share of the descriptors: what waits must never keep what works from a socket. */
@@ -66,6 +75,9 @@ static size_t most_idle(void)
 						: limit.rlim_cur / 8;
 }
 
+static void on_look(struct ev_loop *loop, ev_timer *w, int revents);
+static void on_listen(struct ev_loop *loop, ev_timer *w, int revents);
+
 struct pool *pool_new(struct proxy *proxy)
 {
 	struct pool *pool = mem_zero(1, sizeof *pool);
@@ -73,52 +85,50 @@ struct pool *pool_new(struct proxy *proxy)
 	pool->proxy = proxy;
 	pool->idle_max = most_idle();
 	pool->further_max = privileges_further_next_hops();
+	ev_timer_init(&pool->look, on_look, look_pause, look_pause);
+	ev_timer_init(&pool->listen, on_listen, listen_pause, listen_pause);
+	pool->look.data = pool->listen.data = pool;
 	return pool;
 }
 
-/* ---- how many connections an address has ---- */
+/* ---- how many connections an address has, over all workers ---- */
 
-static struct flow *find_flow(
-    const struct pool *pool, const struct addr *near, const struct addr *far)
+static bool claim(struct pool *pool, const struct addr *address, unsigned most)
 {
-	struct addr ends[2] = {*near, *far};
-	struct flow *flow;
+	struct count_key key = count_key(COUNT_NEXT_HOP, address, NULL);
 
-	HASH_FIND(hh, pool->flows, ends, sizeof ends, flow);
-	return flow;
+	return counts_claim(shared_counts(pool->proxy->shared), pool->proxy->seat, &key, most);
 }
 
-static void add_flow(struct pool *pool, const struct addr *near, const struct addr *far)
+static void give_back(struct pool *pool, const struct addr *address)
 {
-	struct flow *flow;
+	struct count_key key = count_key(COUNT_NEXT_HOP, address, NULL);
 
-	if (find_flow(pool, near, far))
-		return;
-	flow = mem_zero(1, sizeof *flow);
-	flow->ends[0] = *near;
-	flow->ends[1] = *far;
-	HASH_ADD(hh, pool->flows, ends, sizeof flow->ends, flow);
+	counts_return(shared_counts(pool->proxy->shared), pool->proxy->seat, &key);
 }
 
-static void remove_flow(struct pool *pool, const struct addr *near, const struct addr *far)
+static unsigned count_open(const struct pool *pool, const struct addr *address)
 {
-	struct flow *flow = find_flow(pool, near, far);
+	struct count_key key = count_key(COUNT_NEXT_HOP, address, NULL);
 
-	if (!flow)
-		return;
-	HASH_DEL(pool->flows, flow);
-	free(flow);
+	return counts_get(shared_counts(pool->proxy->shared), &key);
 }
 
-static void release_flows(struct pool *pool)
+/* Room that was found and then not used. */
+static void unclaim(struct pool *pool)
 {
-	struct flow *flow, *next;
+	if (pool->has_claimed)
+		give_back(pool, &pool->claimed);
+	pool->has_claimed = false;
+}
 
-	HASH_ITER(hh, pool->flows, flow, next)
-	{
-		HASH_DEL(pool->flows, flow);
-		free(flow);
-	}
+/* A connection that replaces one that just ended asks for no room. */
+static void take_claim(struct pool *pool, const struct addr *address)
+{
+	if (pool->has_claimed && addr_equal(&pool->claimed, address))
+		pool->has_claimed = false;
+	else
+		claim(pool, address, UINT_MAX);
 }
 
 /* ---- who waits for an address ---- */
@@ -171,6 +181,7 @@ bool pool_queue_up(struct pool *pool, struct pool_place *place)
 		DL_APPEND(pool->queue, place);
 	place->is_called = false;
 	place->is_queued = true;
+	ev_timer_again(pool->proxy->loop, &pool->look);
 	return true;
 }
 
@@ -185,28 +196,74 @@ void pool_leave(struct pool *pool, struct pool_place *place)
 		call_next(pool, place->address);
 }
 
+/* Who holds connections to the address without need hears that they are wanted. */
+static void call_others(struct pool *pool, const struct addr *address)
+{
+	struct count_key key = count_key(COUNT_NEXT_HOP, address, NULL);
+
+	counts_call(shared_counts(pool->proxy->shared), pool->proxy->seat, &key, clock_steady());
+}
+
+static void on_look(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	struct pool *pool = w->data;
+	struct pool_place *place, *next;
+
+	(void)revents;
+	if (!pool->queue)
+		ev_timer_stop(loop, w);
+	DL_FOREACH_SAFE(pool->queue, place, next)
+	{
+		if (first_in_queue(pool, place->address) != place)
+			continue;
+		if (count_open(pool, place->address) <
+		    pool->proxy->conf->limits.next_hop_connections)
+			call_next(pool, place->address);
+		else
+			call_others(pool, place->address);
+	}
+}
+
+/* By a worker that waits for room there. */
+static bool is_called(const struct pool *pool, const struct addr *address)
+{
+	struct counts *counts = shared_counts(pool->proxy->shared);
+	struct count_key key = count_key(COUNT_NEXT_HOP, address, NULL);
+
+	return counts_calls(counts) > 0 &&
+	       counts_is_called(counts, pool->proxy->seat, &key, clock_steady());
+}
+
 /* ---- counts ---- */
 
 void pool_opened(struct pool *pool, const struct addr *address, const struct addr *near)
 {
-	tally_add(&pool->open, address);
+	struct count_key flow = count_key(COUNT_FLOW, near, address);
+
+	take_claim(pool, address);
 	if (near)
-		add_flow(pool, near, address);
+		counts_claim(
+		    shared_counts(pool->proxy->shared), pool->proxy->seat, &flow, UINT_MAX);
 	metrics_next_hop_opened();
 }
 
 void pool_closed(struct pool *pool, const struct addr *address, const struct addr *near)
 {
+	struct count_key flow = count_key(COUNT_FLOW, near, address);
+
 	metrics_next_hop_closed();
-	tally_remove(&pool->open, address);
+	give_back(pool, address);
 	if (near)
-		remove_flow(pool, near, address);
-	call_next(pool, address);
+		counts_return(shared_counts(pool->proxy->shared), pool->proxy->seat, &flow);
+	if (!is_called(pool, address)) /* else chance decides who is next, there or here */
+		call_next(pool, address);
 }
 
 bool pool_is_own(const struct pool *pool, const struct addr *near, const struct addr *address)
 {
-	return find_flow(pool, near, address) != NULL;
+	struct count_key flow = count_key(COUNT_FLOW, near, address);
+
+	return counts_get(shared_counts(pool->proxy->shared), &flow) > 0;
 }
 
 bool pool_claim_further(struct pool *pool)
@@ -268,10 +325,41 @@ static void on_client(struct smtp_client *client, enum smtp_client_event event,
 		drop(arg);
 }
 
+/* Whoever waits here may have the connection for some messages more. */
+static bool must_yield(const struct pool *pool, const struct smtp_client *client)
+{
+	const struct addr *address = smtp_client_address(client);
+
+	return is_called(pool, address) &&
+	       (!pool_is_awaited(pool, address) || smtp_client_messages(client) >= FAIR_SHARE);
+}
+
 static void on_idle(struct ev_loop *loop, ev_timer *w, int revents)
 {
 	(void)loop, (void)revents;
 	drop(w->data);
+}
+
+/* One at a time: whoever still waits calls again. */
+static void on_listen(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	struct pool *pool = w->data;
+	unsigned calls = counts_calls(shared_counts(pool->proxy->shared));
+	struct idle *entry, *next;
+
+	(void)revents;
+	if (!pool->idle)
+		ev_timer_stop(loop, w);
+	if (calls == pool->calls_heard)
+		return;
+	pool->calls_heard = calls;
+	DL_FOREACH_SAFE(pool->idle, entry, next)
+	{
+		if (is_called(pool, &entry->key.address)) {
+			drop(entry);
+			return;
+		}
+	}
 }
 
 static unsigned most_open(const struct pool *pool, enum pool_want want)
@@ -281,17 +369,25 @@ static unsigned most_open(const struct pool *pool, enum pool_want want)
 	return want == POOL_MODEST && most > 1 ? most / 2 : most;
 }
 
+static bool take_room(struct pool *pool, const struct addr *address, enum pool_want want)
+{
+	unclaim(pool);
+	pool->has_claimed = claim(pool, address, most_open(pool, want));
+	pool->claimed = *address;
+	return pool->has_claimed;
+}
+
 bool pool_has_room(struct pool *pool, const struct addr *address, enum pool_want want)
 {
 	struct idle *entry, *next;
 
-	if (tally_get(&pool->open, address) < most_open(pool, want))
+	if (take_room(pool, address, want))
 		return true;
 	DL_FOREACH_SAFE(pool->idle, entry, next)
 	{
 		if (addr_equal(&entry->key.address, address)) {
 			drop(entry);
-			return true;
+			return take_room(pool, address, want);
 		}
 	}
 	return false;
@@ -332,7 +428,8 @@ void pool_give(struct pool *pool, const char *next_hop, const struct tls_rule *r
 
 	if (smtp_client_messages(*client) >= conf->limits.connection_messages ||
 	    !is_proof_current(*client) || pool->proxy->shutting_down ||
-	    conf->limits.connection_idle <= 0 || !smtp_client_park(*client)) {
+	    conf->limits.connection_idle <= 0 || must_yield(pool, *client) ||
+	    !smtp_client_park(*client)) {
 		smtp_client_close(client);
 		return;
 	}
@@ -350,6 +447,8 @@ void pool_give(struct pool *pool, const char *next_hop, const struct tls_rule *r
 	ev_now_update(pool->proxy->loop);
 	ev_timer_start(pool->proxy->loop, &entry->timer);
 	DL_PREPEND(pool->idle, entry);
+	if (!ev_is_active(&pool->listen))
+		ev_timer_again(pool->proxy->loop, &pool->listen);
 	call_next(pool, target.address);
 	if (++pool->idle_count > pool->idle_max)
 		drop(pool->idle->prev); /* the list's last: the longest unused */
@@ -368,8 +467,9 @@ void pool_free(struct pool **pool)
 	if (!*pool)
 		return;
 	pool_drain(*pool);
-	tally_release(&(*pool)->open);
-	release_flows(*pool);
+	unclaim(*pool);
+	ev_timer_stop((*pool)->proxy->loop, &(*pool)->look);
+	ev_timer_stop((*pool)->proxy->loop, &(*pool)->listen);
 	free(*pool);
 	*pool = NULL;
 }

@@ -27,7 +27,7 @@ void pool_free(struct pool **pool); /* closes what is idle */
 void pool_opened(struct pool *pool, const struct addr *address, const struct addr *near);
 void pool_closed(struct pool *pool, const struct addr *address, const struct addr *near);
 
-/* Whether a connection between these two is one of ours to a next hop (R-NET-06). */
+/* Whether a connection between these two is one of ours to a next hop, of any worker (R-NET-06). */
 bool pool_is_own(const struct pool *pool, const struct addr *near, const struct addr *address);
 
 /* What is done where an address has as many connections as it may. */
@@ -39,8 +39,9 @@ enum pool_want {
 };
 
 /*
- * Whether one more connection to the address is within [limits] next_hop_connections. Closes an
- * idle one of another key to make room.
+ * Whether one more connection to the address is within [limits] next_hop_connections, over all
+ * workers. Closes an idle one of another key to make room. The room is kept for the next
+ * pool_opened() of that address, which must come before the next question.
  */
 bool pool_has_room(struct pool *pool, const struct addr *address, enum pool_want want);
 

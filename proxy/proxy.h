@@ -18,6 +18,7 @@ struct notice;
 struct policy;
 struct pool;
 struct setbacks;
+struct shared;
 struct smtp_client;
 struct spool;
 struct tls_contexts;
@@ -26,6 +27,8 @@ struct transaction;
 struct proxy {
 	struct ev_loop *loop;
 	const struct conf *conf;
+	struct shared *shared; /* with the other workers ... */
+	unsigned seat;         /* ... and our place in it */
 	struct policy *policy;
 	struct tls_contexts *tls;
 	struct pool *pool;   /* idle next-hop connections, and how many each address has */
@@ -41,6 +44,7 @@ struct proxy {
 	struct loop_test *loop_test; /* under way; NULL: none */
 	uint32_t mark;               /* SO_MARK of connections to next hops; 0: none */
 	struct notice *notices;      /* on their way into the spool; notice.c keeps it */
+	bool is_spokesman;           /* what all workers have in common is told by one */
 	bool shutting_down;
 };
 

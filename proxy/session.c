@@ -13,6 +13,7 @@
 #include "proxy/listener.h"
 #include "proxy/metrics.h"
 #include "proxy/proxy.h"
+#include "proxy/shared/shared.h"
 #include "proxy/smtp/smtp_server.h"
 #include "proxy/transaction.h"
 #include "tls/stream.h"
@@ -511,16 +512,22 @@ static void restart_idle(struct session *s)
 
 /* ---- the beginning ---- */
 
-/* Unique among all messages of this host: the second of the start, and a counter. */
-static void make_id(char *out, size_t size)
+/* Unique among all messages of this host: the moment of the start, the worker's seat, and a
+ * counter. */
+static void make_id(unsigned seat, char *out, size_t size)
 {
 	static const char digits[] = "0123456789abcdefghijklmnopqrstuvwxyz";
 	static uint64_t start, counter;
 	char text[16];
 	size_t at = sizeof text;
+	struct timespec now;
 
-	if (!start)
-		start = (uint64_t)time(NULL);
+	if (!start) {
+		clock_gettime(CLOCK_REALTIME, &now);
+		start =
+		    ((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000) * SHARED_SEATS +
+		    seat;
+	}
 	text[--at] = '\0';
 	for (uint64_t rest = start; rest && at; rest /= 36)
 		text[--at] = digits[rest % 36];
@@ -540,7 +547,7 @@ struct session *session_new(struct proxy *proxy, struct listener *listener,
 	s->client = *client;
 	if (interception->listener)
 		s->interception = mem_copy(interception, sizeof *interception);
-	make_id(s->id, sizeof s->id);
+	make_id(proxy->seat, s->id, sizeof s->id);
 	ev_init(&s->idle, on_idle);
 	s->idle.data = s;
 	s->stream = stream_adopt(proxy->loop, fd, on_stream, s);

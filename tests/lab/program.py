@@ -29,7 +29,7 @@ def is_built():
 def settings(lab, changes=None):
     """The lab's configuration: {section: {key: value}}; a change to None removes the key."""
     sections = {
-        "server": {"hostname": "danelaw.lab", "state_dir": lab.folder + "/state"},
+        "server": {"hostname": "danelaw.lab", "state_dir": lab.folder + "/state", "workers": "1"},
         "listener smarthost": {"listen": "127.0.0.1:2525", "clients": "127.0.0.0/8 198.18.0.0/15"},
         "dns": {"root_hints": lab.dns.root_hints, "trust_anchor": lab.dns.trust_anchor},
         "policy": {"allow_addresses": "198.18.0.0/15 2001:db8:25::/48"},
@@ -95,6 +95,18 @@ class Danelaw:
         assert status == 0, "exit status %s\n%s" % (status, self.tail())
 
     @property
+    def workers(self):
+        """The processes that serve mail; the child itself is the supervisor."""
+        pid = self.child.pid
+        with open("/proc/%d/task/%d/children" % (pid, pid)) as f:
+            return [int(c) for c in f.read().split() if comm(c) == "danelaw-worker"]
+
+    @property
+    def worker(self):
+        [pid] = self.workers
+        return pid
+
+    @property
     def log(self):
         with open(self.log_file, errors="backslashreplace") as f:
             return f.read()
@@ -123,6 +135,15 @@ class Danelaw:
             return True
         except OSError:
             return False
+
+
+def comm(pid):
+    """A process's name; "" when it is gone."""
+    try:
+        with open("/proc/%s/comm" % pid) as f:
+            return f.read().strip()
+    except OSError:
+        return ""
 
 
 def fields(line):

@@ -94,7 +94,7 @@ def envelope(c, *recipients, mail="MAIL FROM:<a@client.lab>"):
 
 def rss(d):
     """Resident KiB."""
-    with open("/proc/%d/statm" % d.child.pid) as f:
+    with open("/proc/%d/statm" % d.worker) as f:
         return int(f.read().split()[1]) * 4
 
 
@@ -105,7 +105,7 @@ def bound(kib):
 
 
 def descriptors(d):
-    return len(os.listdir("/proc/%d/fd" % d.child.pid))
+    return len(os.listdir("/proc/%d/fd" % d.worker))
 
 
 # ---- commands, in every order ----
@@ -900,7 +900,7 @@ def served(server):
 
 
 def cpu_ticks(d):
-    with open("/proc/%d/stat" % d.child.pid) as f:
+    with open("/proc/%d/stat" % d.worker) as f:
         return sum(map(int, f.read().rsplit(")", 1)[1].split()[11:13]))
 
 

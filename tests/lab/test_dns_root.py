@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from dnsrelay import silent
-from program import Danelaw
+from program import Danelaw, comm
 from smtp import Smtp, send
 from test_dns import BOGUS, FAILED
 from zones import UNSIGNED, wait, write
@@ -136,13 +136,6 @@ def children(pid):
     return [c for c in every if comm(c) == "danelaw-anchor"]
 
 
-def comm(pid):
-    try:
-        return read("/proc/%d/comm" % pid).strip()
-    except OSError:
-        return ""
-
-
 def sockets(pid):
     found = set()
     for fd in glob.glob("/proc/%d/fd/*" % pid):
@@ -169,20 +162,20 @@ def test_child_holds_nothing_open(lab):
     env = dict(faketime(), FAKETIME_TIMESTAMP_FILE=clock, FAKETIME_NO_CACHE="1")
     dns = {"root_hints": hints, "dnssec_probe": "off"}
     with Keeping(lab, state_folder(lab), dns=dns, env=env) as d:
-        wait(lambda: children(d.child.pid), 5, "the first child")
-        os.kill(children(d.child.pid)[0], signal.SIGKILL)
+        wait(lambda: children(d.worker), 5, "the first child")
+        os.kill(children(d.worker)[0], signal.SIGKILL)
         d.says("alarm what=anchor state=on why=\"cannot keep up the root anchor")
         with Smtp(d.server) as c:
-            assert not children(d.child.pid) and len(sockets(d.child.pid)) >= 2
+            assert not children(d.worker) and len(sockets(d.worker)) >= 2
             write(clock, "+3602\n")
             c("NOOP", 250)  # the loop looks at its clock
-            wait(lambda: children(d.child.pid), 5, "a child after an hour")
-            [child] = children(d.child.pid)
-            wait(lambda: sockets(child) and not sockets(child) & sockets(d.child.pid), 3,
+            wait(lambda: children(d.worker), 5, "a child after an hour")
+            [child] = children(d.worker)
+            wait(lambda: sockets(child) and not sockets(child) & sockets(d.worker), 3,
                  "no socket is shared")
             c("QUIT", 221)
             assert c.is_closed(3)
-            assert children(d.child.pid) == [child]
+            assert children(d.worker) == [child]
 
 
 # ---- a root that cannot be proven (R-DNS-37) ----

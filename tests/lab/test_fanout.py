@@ -291,9 +291,9 @@ def test_own_shortage_is_no_setback(lab, many):
             with contextlib.ExitStack() as idle:
                 for _ in range(64):
                     idle.enter_context(socket.create_connection(d.server))
-                wait(lambda: len(os.listdir("/proc/%d/fd" % d.child.pid)) == 64, 5, d.tail())
+                wait(lambda: len(os.listdir("/proc/%d/fd" % d.worker)) == 64, 5, d.tail())
                 assert c("RCPT TO:<a@d0.many.lab>", 451).startswith("451 4.3.2 busy: mx-many.many.lab")
-            wait(lambda: len(os.listdir("/proc/%d/fd" % d.child.pid)) < 60, 5, d.tail())
+            wait(lambda: len(os.listdir("/proc/%d/fd" % d.worker)) < 60, 5, d.tail())
             c("RSET", 250)
         assert retry(d, ["fine@d0.many.lab"], message("fine")).code == 250
 

@@ -222,7 +222,7 @@ def test_helpers_die(lab):
     state = lab.new_folder("helpers")
     with Danelaw(lab, {"listener smarthost": {"listen": "%s:%d" % port}, "server": {"state_dir": state}}) as d:
         assert send("before@h-good.lab", server=port).code == 250
-        everybody = lambda: {d.child.pid: "danelaw", **children(d.child.pid)}  # noqa: E731
+        everybody = lambda: {d.worker: "danelaw", **children(d.worker)}  # noqa: E731
         helpers = {p: name for p, name in everybody().items() if name.startswith("danelaw-")}
         assert helpers
         with Smtp(port) as c:
@@ -342,7 +342,7 @@ def test_peers_that_reset(lab, danelaw):
         c("DATA", 354)
         c.raw(b"".join([b"Subject: x\r\n\r\n"] + [b"x" * 998 + b"\r\n"] * 4000) + b".\r\n")
         assert c.reply().startswith("451 4.4.2 connection-lost")
-    for pid, name in {danelaw.child.pid: "", **children(danelaw.child.pid)}.items():
+    for pid, name in {danelaw.child.pid: "", **children(danelaw.child.pid), **children(danelaw.worker)}.items():
         with open("/proc/%d/status" % pid) as f:
             ignored = int(re.search(r"SigIgn:\s*(\S+)", f.read())[1], 16)
         assert ignored >> (signal.SIGPIPE - 1) & 1, name

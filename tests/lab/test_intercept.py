@@ -360,8 +360,9 @@ def test_lied_to_clients_reach_the_validated_host(lab, network, trapped):
 
 def test_capabilities(trapped):
     """R-NET-14."""
-    pid = trapped.child.pid
-    [effective], [permitted], [inherited], uids = status(pid, "CapEff", "CapPrm", "CapInh", "Uid")
-    kept = CAP_NET_RAW if trapped.mode == "tproxy" else 0
-    assert [int(x, 16) for x in (effective, permitted, inherited)] == [kept, kept, 0]
-    assert uids == [str(pwd.getpwnam("danelaw").pw_uid)] * 4
+    for pid in trapped.child.pid, trapped.worker:
+        [effective], [permitted], [inherited], uids = status(pid, "CapEff", "CapPrm", "CapInh",
+                                                             "Uid")
+        kept = CAP_NET_RAW if trapped.mode == "tproxy" else 0
+        assert [int(x, 16) for x in (effective, permitted, inherited)] == [kept, kept, 0]
+        assert uids == [str(pwd.getpwnam("danelaw").pw_uid)] * 4

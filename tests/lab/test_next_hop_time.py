@@ -345,14 +345,14 @@ def test_r_smtp_75_reset_behind_the_dot(short, hop):
     h = hop()
     c = begin(h)
     wait(lambda: "354" in transcript(h.mx), 3, "354")
-    os.kill(short.child.pid, signal.SIGSTOP)
+    os.kill(short.worker, signal.SIGSTOP)
     try:
         c.raw(stuff(MESSAGE))
         c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         c.close()
         time.sleep(0.1)
     finally:
-        os.kill(short.child.pid, signal.SIGCONT)
+        os.kill(short.worker, signal.SIGCONT)
     wait_over(h.mx)
     assert not h.mx.messages and not has_dot(h.mx)
 
@@ -669,7 +669,7 @@ def test_r_smtp_76_memory(alone, hop, kind):
     with Danelaw(alone, {"log": {"level": "info"}}) as d:
         h = hop(kind, replies={"DATA": data})
         assert attempt(h.domain).code == 250
-        before = rss(d.child.pid)
+        before = rss(d.worker)
         c = begin(h)
         begun = time.monotonic()
         c.raw(text + b".\r\n")
@@ -678,7 +678,7 @@ def test_r_smtp_76_memory(alone, hop, kind):
         assert time.monotonic() - begun < 30
         assert h.mx.taken > len(text)
         if not is_sanitized():  # AddressSanitizer keeps what was freed
-            assert rss(d.child.pid) - before < 16 << 20
+            assert rss(d.worker) - before < 16 << 20
 
 
 # ---- SIGTERM ----

@@ -437,8 +437,8 @@ def test_no_danelaw_user(lab, tmp_path):
 
 def test_descriptor_limit_is_raised(lab):
     """The soft limit is nobody's decision; what the hard one allows is said."""
-    with Serving(lab, "-o", "listener a.listen=127.0.0.1:2525", "-o", "listener a.max_sessions=5000",
-                 wrap=["prlimit", "--nofile=256:4096"]) as d:
+    with Serving(lab, "-o", "server.workers=1", "-o", "listener a.listen=127.0.0.1:2525",
+                 "-o", "listener a.max_sessions=5000", wrap=["prlimit", "--nofile=256:4096"]) as d:
         d.ready().says("warning max_sessions asks for 5000 sessions, .* allows 315")
         with open("/proc/%d/limits" % d.child.pid) as f:
             assert re.search(r"Max open files +4096 +4096 ", f.read())

@@ -175,7 +175,7 @@ static void mistakes(void **unused)
 	static const struct {
 		const char *text, *error;
 	} cases[] = {
-	    {"[server]\nworkers = auto", "f:2: unknown setting workers in [server]"},
+	    {"[server]\nworkers = 65", "f:2: workers: "},
 	    {"[server]\n\nhostname = a.b\nhostname = c.d", "f:4: hostname again (first in line 3)"},
 	    {"[admit]\nlisten = 127.0.0.1:9125", "f:1: unknown section [admit]"},
 	    {"[spoon]", "f:1: unknown section [spoon]"},

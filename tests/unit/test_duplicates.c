@@ -4,6 +4,7 @@
 #include "proxy/duplicates.h"
 
 #include "conf/clock.h"
+#include "proxy/shared/journal.h"
 #include "proxy/spool/spool.h"
 
 #include <setjmp.h>
@@ -11,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -59,7 +61,7 @@ static void only_the_same(void **state)
 	    {"10.0.0.1", "a@x.exampleb", "@y.example"},
 	    {"10.0.0.1a", "@x.example", "b@y.example"},
 	};
-	struct duplicates *d = duplicates_new(NULL);
+	struct duplicates *d = duplicates_new(NULL, NULL);
 
 	(void)state;
 	assert_false(duplicates_may_know(d, &key));
@@ -79,7 +81,7 @@ static void only_the_same(void **state)
 
 static void for_a_day(void **state)
 {
-	struct duplicates *d = duplicates_new(NULL);
+	struct duplicates *d = duplicates_new(NULL, NULL);
 	time_t accepted = now;
 
 	(void)state;
@@ -99,14 +101,14 @@ static void for_a_day(void **state)
 static void over_restarts(void **state)
 {
 	struct spool spool = {0};
-	struct duplicates *d = duplicates_new(&spool);
+	struct duplicates *d = duplicates_new(&spool, NULL);
 	time_t accepted = now;
 
 	(void)state;
 	duplicates_remember(d, &key, body);
 	duplicates_free(&d);
 	now += 60;
-	d = duplicates_new(&spool);
+	d = duplicates_new(&spool, NULL);
 	assert_true(duplicates_may_know(d, &key));
 	assert_int_equal(duplicates_find(d, &key, body), accepted);
 	duplicates_free(&d);
@@ -115,7 +117,7 @@ static void over_restarts(void **state)
 static void until_heard(void **state)
 {
 	struct spool spool = {0};
-	struct duplicates *d = duplicates_new(&spool);
+	struct duplicates *d = duplicates_new(&spool, NULL);
 	struct unheard unheard = {0};
 	time_t accepted = now;
 
@@ -139,7 +141,7 @@ static void until_heard(void **state)
 
 static void bounded(void **state)
 {
-	struct duplicates *d = duplicates_new(NULL);
+	struct duplicates *d = duplicates_new(NULL, NULL);
 	unsigned char many[DIGEST_SIZE] = {0};
 
 	(void)state;
@@ -161,12 +163,43 @@ static void bounded(void **state)
 	duplicates_free(&d);
 }
 
+/* Two workers of one service; whichever the client meets knows. */
+static void over_workers(void **state)
+{
+	struct journal *journal = calloc(1, journal_size());
+	struct unheard unheard = {0};
+	time_t accepted = now;
+
+	(void)state;
+	journal_init(journal);
+	struct duplicates *one = duplicates_new(NULL, journal), *two = duplicates_new(NULL, journal);
+	duplicates_remember(one, &key, body);
+	assert_true(duplicates_may_know(two, &key));
+	assert_int_equal(duplicates_find(two, &key, body), accepted);
+	now += 60;
+	duplicates_remember(two, &key, body);
+	assert_int_equal(duplicates_find(one, &key, body), accepted);
+	unheard_add(&unheard, &key, body);
+	duplicates_settle(two, &unheard, true); /* it met the other one, and heard */
+	assert_int_equal(duplicates_count(one), 0);
+	duplicates_remember(one, &key, other_body);
+	struct duplicates *three = duplicates_new(NULL, journal); /* after a death */
+	assert_int_equal(duplicates_find(three, &key, body), 0);
+	assert_int_equal(duplicates_find(three, &key, other_body), now);
+	assert_int_equal(duplicates_count(three), 1);
+	duplicates_free(&one);
+	duplicates_free(&two);
+	duplicates_free(&three);
+	free(journal);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    {"R-SMTP-64: the same message alone is known again", only_the_same, NULL, NULL, NULL},
 	    {"R-SMTP-64: for a day", for_a_day, NULL, NULL, NULL},
 	    {"R-SMTP-64: over restarts", over_restarts, NULL, NULL, NULL},
+	    {"R-SMTP-64: over workers", over_workers, NULL, NULL, NULL},
 	    {"R-SMTP-64: until the client has heard", until_heard, NULL, NULL, NULL},
 	    {"the oldest goes", bounded, NULL, NULL, NULL},
 	};

@@ -1,0 +1,450 @@
+/*
+ * supervisor.c - see supervisor.h: a start, the signals, and the end.
+ *
+ * Order of a start: descriptors, certificates, sockets, drop privileges, workers. What a worker
+ * cannot do at its start ends the service with that worker's exit code and words.
+ */
+#include "proxy/service/supervisor.h"
+
+#include "conf/conf.h"
+#include "conf/log.h"
+#include "conf/mem.h"
+#include "proxy/admin.h"
+#include "proxy/intercept/intercept.h"
+#include "proxy/machine.h"
+#include "proxy/privileges.h"
+#include "proxy/service/certificates.h"
+#include "proxy/service/manager.h"
+#include "proxy/service/reload.h"
+#include "proxy/service/supervisor_internal.h"
+#include "proxy/service/worker.h"
+#include "proxy/shared/shared.h"
+#include "proxy/version.h"
+#include "tls/socket.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+#include <utlist.h>
+
+/* ---- the workers ---- */
+
+void supervisor_let_go(struct supervisor *s, struct crew *crew, int signal)
+{
+	struct leaving *leaving;
+
+	if (crew_is_empty(crew)) {
+		crew_free(&crew);
+		return;
+	}
+	leaving = mem_zero(1, sizeof *leaving);
+	leaving->crew = crew;
+	DL_APPEND(s->leaving, leaving);
+	crew_tell(crew, signal);
+}
+
+static void forget(struct supervisor *s, struct crew *crew)
+{
+	struct leaving *leaving;
+
+	DL_FOREACH(s->leaving, leaving)
+	{
+		if (leaving->crew == crew)
+			break;
+	}
+	DL_DELETE(s->leaving, leaving);
+	free(leaving);
+	crew_free(&crew);
+}
+
+static bool does_any_accept(const struct supervisor *s)
+{
+	const struct leaving *leaving;
+
+	DL_FOREACH(s->leaving, leaving)
+	{
+		if (crew_accepts(leaving->crew))
+			return true;
+	}
+	return false;
+}
+
+void supervisor_trim_sockets(struct supervisor *s)
+{
+	if (s->is_stopping || s->next || !s->current || does_any_accept(s))
+		return;
+	if (sockets_trim(s->sockets, crew_conf(s->current)))
+		log_info("addresses that no listener names any more are closed");
+}
+
+static void end_if_alone(struct supervisor *s)
+{
+	if (s->is_stopping && !s->leaving)
+		ev_break(s->loop, EVBREAK_ALL);
+}
+
+/* Everybody is told this; nobody is replaced from here on. */
+static void tell_all(struct supervisor *s, int signal)
+{
+	struct leaving *leaving;
+
+	DL_FOREACH(s->leaving, leaving)
+	crew_tell(leaving->crew, signal);
+	if (s->current)
+		supervisor_let_go(s, s->current, signal);
+	if (s->next)
+		supervisor_let_go(s, s->next, signal);
+	s->current = s->next = NULL;
+	end_if_alone(s);
+}
+
+static void stop(struct supervisor *s)
+{
+	s->is_stopping = s->health.is_draining = true;
+	manager_tell_stopping();
+	sockets_free(&s->sockets);
+	tell_all(s, WORKER_STOP);
+}
+
+static void give_up(struct supervisor *s, int code)
+{
+	s->code = code;
+	if (!s->is_stopping)
+		stop(s);
+}
+
+static void on_crew(struct crew *crew, enum crew_event event, void *arg)
+{
+	struct supervisor *s = arg;
+
+	switch (event) {
+	case CREW_SERVES:
+		reload_commit(s);
+		break;
+	case CREW_FAILED:
+		if (s->current)
+			reload_take_back(s);
+		else
+			give_up(s, crew_code(crew));
+		break;
+	case CREW_GIVES_UP:
+		give_up(s, crew_code(crew));
+		break;
+	case CREW_ACCEPTS_NO_MORE:
+		supervisor_trim_sockets(s);
+		break;
+	case CREW_GONE:
+		forget(s, crew);
+		supervisor_trim_sockets(s);
+		end_if_alone(s);
+		break;
+	}
+}
+
+static void on_bell(struct ev_loop *loop, ev_io *w, int revents)
+{
+	struct supervisor *s = w->data;
+	struct leaving *leaving, *next;
+	uint64_t rings;
+
+	(void)loop, (void)revents;
+	if (read(s->bell, &rings, sizeof rings) < 0)
+		return;
+	if (s->current)
+		crew_look(s->current);
+	if (s->next)
+		crew_look(s->next);
+	DL_FOREACH_SAFE(s->leaving, leaving, next)
+	crew_look(leaving->crew);
+}
+
+static void bury(struct supervisor *s, pid_t pid, int status)
+{
+	struct leaving *leaving, *next;
+
+	if ((s->current && crew_bury(s->current, pid, status)) ||
+	    (s->next && crew_bury(s->next, pid, status)))
+		return;
+	DL_FOREACH_SAFE(s->leaving, leaving, next)
+	{
+		if (crew_bury(leaving->crew, pid, status))
+			return;
+	}
+}
+
+static void on_child(struct ev_loop *loop, ev_signal *w, int revents)
+{
+	int status;
+	pid_t pid;
+
+	(void)loop, (void)revents;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		bury(w->data, pid, status);
+}
+
+/* The manager hears from us only while the workers turn. */
+static void on_watchdog(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	struct supervisor *s = w->data;
+
+	(void)loop, (void)revents;
+	if (!s->current || crew_is_alive(s->current))
+		manager_pet();
+}
+
+/* ---- signals ---- */
+
+static void on_stop_signal(struct ev_loop *loop, ev_signal *w, int revents)
+{
+	struct supervisor *s = w->data;
+
+	(void)loop, (void)revents;
+	if (s->is_stopping)
+		tell_all(s, WORKER_CUT);
+	else
+		stop(s);
+}
+
+static void on_hangup(struct ev_loop *loop, ev_signal *w, int revents)
+{
+	(void)loop, (void)revents;
+	reload_begin(w->data);
+}
+
+static void watch(struct supervisor *s, enum watched which, int number,
+    void (*callback)(struct ev_loop *, ev_signal *, int))
+{
+	ev_signal_init(&s->signals[which], callback, number);
+	s->signals[which].data = s;
+	ev_signal_start(s->loop, &s->signals[which]);
+}
+
+static void watch_signals(struct supervisor *s)
+{
+	watch(s, WATCH_TERM, SIGTERM, on_stop_signal);
+	watch(s, WATCH_INT, SIGINT, on_stop_signal);
+	watch(s, WATCH_HUP, SIGHUP, on_hangup);
+	watch(s, WATCH_CHLD, SIGCHLD, on_child);
+}
+
+/* ---- a worker's first steps ---- */
+
+static int compare(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
+
+static void keep(int fd, const struct addr *address, void *arg)
+{
+	struct kept *kept = arg;
+
+	(void)address;
+	if (fd < 0)
+		return;
+	kept->fds = mem_resize(kept->fds, kept->count + 1, sizeof *kept->fds);
+	kept->fds[kept->count++] = fd;
+}
+
+static void close_all_but(struct kept *kept)
+{
+	unsigned from = STDERR_FILENO + 1;
+
+	qsort(kept->fds, kept->count, sizeof *kept->fds, compare);
+	for (size_t i = 0; i < kept->count; i++) {
+		if ((unsigned)kept->fds[i] > from)
+			close_range(from, (unsigned)kept->fds[i] - 1, 0);
+		from = (unsigned)kept->fds[i] + 1;
+	}
+	close_range(from, ~0U, 0);
+	free(kept->fds);
+}
+
+/* Our loop is never touched again; its descriptors, and those of whoever asks for /metrics, must
+ * not be held open in a worker. */
+static void leave_home(void *arg)
+{
+	struct supervisor *s = arg;
+	struct kept kept = {0};
+
+	for (size_t i = 0; i < WATCHED; i++)
+		ev_signal_stop(s->loop, &s->signals[i]);
+	log_close();
+	keep(s->bell, NULL, &kept);
+	sockets_every(s->sockets, keep, &kept);
+	close_all_but(&kept);
+}
+
+/* ---- the beginning ---- */
+
+/* Linux before 5.17 wants CAP_NET_ADMIN for it, with which danelaw could change the network. Better
+ * no start than one after which no mail can leave. */
+bool supervisor_may_mark(const struct conf *conf, char **error)
+{
+	if (!intercept_marks(conf) || socket_may_mark(INTERCEPT_MARK))
+		return true;
+	*error =
+	    mem_printf("intercept = tproxy must mark its connections to mail hosts (SO_MARK), "
+		       "which needs Linux 5.17 or later, and CAP_NET_RAW from the start on: %s",
+		strerror(errno));
+	return false;
+}
+
+static void tell_capacity(const struct conf *conf, size_t fit)
+{
+	size_t wanted = 0;
+
+	fit *= conf->server.workers;
+	for (size_t i = 0; i < conf->listener_count; i++)
+		wanted += conf->listeners[i].max_sessions;
+	log_info("descriptors for %zu sessions", fit);
+	if (fit < wanted)
+		log_warning(
+		    "max_sessions asks for %zu sessions, the limit of open files allows %zu",
+		    wanted, fit);
+}
+
+static void tell_name(const struct conf *conf)
+{
+	log_info(
+	    "recipients without a domain (<postmaster>) are refused: there are no mailboxes here");
+	if (!conf->server.hostname[0])
+		log_warning("this host has no full name: next hops are greeted with an address "
+			    "literal, which some refuse "
+			    "(set [server] hostname)");
+}
+
+static void take_socket(int fd, void *arg)
+{
+	struct supervisor *s = arg;
+
+	if (!sockets_add(s->sockets, fd))
+		log_error("the service manager gave descriptor %d, which is no TCP socket", fd);
+}
+
+static bool take_sockets(struct supervisor *s, const struct conf *conf, char **error)
+{
+	char text[ADDR_TEXT];
+	const struct addr *stray;
+
+	manager_take_sockets(take_socket, s);
+	stray = sockets_stray(s->sockets, conf);
+	if (!stray)
+		return true;
+	*error = mem_printf("the service manager listens on %s, which no `listen` names",
+	    addr_bracketed(stray, text));
+	return false;
+}
+
+static int bind_all(struct supervisor *s, const struct conf *conf, char **error)
+{
+	s->sockets = sockets_new();
+	if (!take_sockets(s, conf, error))
+		return EX_CONFIG;
+	if (!sockets_bind(s->sockets, conf, conf->server.workers, error))
+		return EX_UNAVAILABLE;
+	s->admin = admin_bind(conf, error);
+	return s->admin ? EX_OK : EX_UNAVAILABLE;
+}
+
+static int take_privileges(
+    struct supervisor *s, struct conf *conf, struct certificates **certificates, char **error)
+{
+	size_t fit = privileges_raise_descriptors();
+	int code;
+
+	*certificates = certificates_load(conf, NULL, error);
+	if (!*certificates)
+		return EX_CONFIG;
+	code = bind_all(s, conf, error);
+	if (code != EX_OK)
+		return code;
+	if (!privileges_drop(conf, error))
+		return EX_CONFIG;
+	if (!supervisor_may_mark(conf, error))
+		return EX_UNAVAILABLE;
+	tell_name(conf);
+	tell_capacity(conf, fit);
+	return EX_OK;
+}
+
+static void start_watchdog(struct supervisor *s)
+{
+	double seconds = manager_watchdog();
+
+	ev_timer_init(&s->watchdog, on_watchdog, seconds / 2, seconds / 2);
+	s->watchdog.data = s;
+	if (seconds > 0)
+		ev_timer_start(s->loop, &s->watchdog);
+}
+
+static void start_crew(struct supervisor *s, struct conf *conf, struct certificates *certificates)
+{
+	s->home = (struct crew_home){.loop = s->loop,
+	    .shared = s->shared,
+	    .sockets = s->sockets,
+	    .bell = s->bell,
+	    .leave_home = leave_home,
+	    .callback = on_crew,
+	    .arg = s};
+	ev_io_init(&s->on_bell, on_bell, s->bell, EV_READ);
+	s->on_bell.data = s;
+	ev_io_start(s->loop, &s->on_bell);
+	s->next = crew_new(&s->home, conf, certificates);
+	crew_start(s->next, true);
+}
+
+static int prepare(struct supervisor *s, struct conf *conf)
+{
+	struct certificates *certificates = NULL;
+	char *error = NULL;
+	int code = take_privileges(s, conf, &certificates, &error);
+
+	s->loop = ev_loop_new(0);
+	s->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	s->shared = shared_new();
+	s->health = (struct health){.shared = s->shared, .conf = conf};
+	if (code == EX_OK && !admin_start(s->admin, s->loop, &s->health, &error))
+		code = EX_UNAVAILABLE;
+	if (code == EX_OK) {
+		watch_signals(s);
+		start_watchdog(s);
+		start_crew(s, conf, certificates);
+		return code;
+	}
+	machine_complain("", &error);
+	certificates_free(&certificates);
+	conf_free(&conf);
+	return code;
+}
+
+static void tear_down(struct supervisor *s)
+{
+	admin_free(&s->admin);
+	admin_free(&s->next_admin);
+	sockets_free(&s->sockets);
+	for (size_t i = 0; i < WATCHED; i++)
+		ev_signal_stop(s->loop, &s->signals[i]);
+	ev_loop_destroy(s->loop);
+	close(s->bell);
+	shared_free(&s->shared);
+	log_close();
+}
+
+int supervisor_run(struct command_line *line, struct conf *conf)
+{
+	struct supervisor s = {.line = line};
+
+	log_open(conf->log.target, conf->log.format, conf->log.level);
+	log_info("danelaw %s (%s) starts", danelaw_version, danelaw_commit);
+	s.code = prepare(&s, conf);
+	if (s.code == EX_OK) {
+		ev_run(s.loop, 0);
+		log_info("stopped");
+	}
+	tear_down(&s);
+	return s.code;
+}

@@ -1,0 +1,62 @@
+/*
+ * supervisor_internal.h - the supervisor's state, shared by supervisor.c (start, signals, end) and
+ * reload.c.
+ */
+#ifndef PROXY_SERVICE_SUPERVISOR_INTERNAL_H
+#define PROXY_SERVICE_SUPERVISOR_INTERNAL_H
+
+#include "proxy/service/crew.h"
+#include "proxy/service/health.h"
+#include "proxy/service/sockets.h"
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct admin;
+struct command_line;
+
+enum watched { WATCH_TERM, WATCH_INT, WATCH_HUP, WATCH_CHLD, WATCHED };
+
+/* Descriptors that a worker keeps. */
+struct kept {
+	size_t count;
+	int *fds;
+};
+
+/* Workers that were told to end. */
+struct leaving {
+	struct crew *crew;
+	struct leaving *prev, *next;
+};
+
+struct supervisor {
+	struct command_line *line;
+	struct ev_loop *loop;
+	struct shared *shared;
+	struct sockets *sockets;
+	struct admin *admin, *next_admin; /* next: of a reload, NULL where it stays */
+	struct health health;
+	struct crew_home home;
+	struct crew *current; /* NULL until the first has begun to serve */
+	struct crew *next;    /* being started */
+	struct leaving *leaving;
+	int bell; /* an eventfd: a worker has changed its state */
+	ev_io on_bell;
+	ev_signal signals[WATCHED];
+	ev_timer watchdog;
+	bool is_asked_again; /* for a reload, while one is under way */
+	bool is_stopping;
+	int code;
+};
+
+/* Tells all of it a signal of worker.h; freed when everybody is gone. */
+void supervisor_let_go(struct supervisor *supervisor, struct crew *crew, int signal);
+
+/* Closes what is not listened on any more, as soon as nobody accepts there. */
+void supervisor_trim_sockets(struct supervisor *supervisor);
+
+/* Whether connections can leave as conf needs it. false: *error (malloc'd). */
+bool supervisor_may_mark(const struct conf *conf, char **error);
+
+#endif

@@ -1,0 +1,220 @@
+/*
+ * counts.c - see counts.h.
+ *
+ * A table of rows: a row holds the keys that hash to it, each with a share for every seat. A key
+ * whose shares are all 0 is free for another. Every change is one store of one word, so that a
+ * worker may die between any two; what it leaves is its own share.
+ */
+#include "proxy/shared/counts.h"
+
+#include "proxy/shared/lock.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum { ROWS = 2048, ENTRIES = 32 };
+
+static const double call_lasts = 1;
+
+static_assert(sizeof(struct count_key) == 52, "a key is compared octet by octet");
+
+struct entry {
+	struct count_key key;
+	double called;                      /* last */
+	uint64_t callers[COUNT_SEATS / 64]; /* a bit for each seat, lately */
+	uint16_t shares[COUNT_SEATS];
+};
+
+struct row {
+	uint32_t used; /* entries that ever had a key */
+	struct entry entries[ENTRIES];
+};
+
+struct counts {
+	pthread_mutex_t lock;
+	unsigned calls;
+	struct row rows[ROWS];
+};
+
+size_t counts_size(void) { return sizeof(struct counts); }
+
+void counts_init(struct counts *counts) { lock_init(&counts->lock); }
+
+static void take_end(struct count_end *end, const struct addr *address)
+{
+	end->family = address->sa.sa_family;
+	if (end->family == AF_INET6) {
+		end->port = address->in6.sin6_port;
+		end->scope = address->in6.sin6_scope_id;
+		memcpy(end->ip, &address->in6.sin6_addr, sizeof address->in6.sin6_addr);
+	} else {
+		end->port = address->in.sin_port;
+		memcpy(end->ip, &address->in.sin_addr, sizeof address->in.sin_addr);
+	}
+}
+
+struct count_key count_key(uint32_t kind, const struct addr *address, const struct addr *other)
+{
+	struct count_key key = {.kind = kind};
+
+	if (address)
+		take_end(&key.ends[0], address);
+	if (other)
+		take_end(&key.ends[1], other);
+	return key;
+}
+
+/* ---- the table ---- */
+
+/* FNV-1a: clients choose their addresses, but a row that is full costs them alone. */
+static struct row *row_of(struct counts *counts, const struct count_key *key)
+{
+	const unsigned char *octets = (const unsigned char *)key;
+	uint32_t hash = 2166136261U;
+
+	for (size_t i = 0; i < sizeof *key; i++)
+		hash = (hash ^ octets[i]) * 16777619U;
+	return &counts->rows[(hash ^ hash >> 16) % ROWS];
+}
+
+static struct entry *find(struct row *row, const struct count_key *key)
+{
+	for (uint32_t i = 0; i < row->used; i++) {
+		if (memcmp(&row->entries[i].key, key, sizeof *key) == 0)
+			return &row->entries[i];
+	}
+	return NULL;
+}
+
+static unsigned sum(const struct entry *entry)
+{
+	unsigned total = 0;
+
+	for (size_t i = 0; i < COUNT_SEATS; i++)
+		total += entry->shares[i];
+	return total;
+}
+
+static struct entry *find_free(struct row *row)
+{
+	for (uint32_t i = 0; i < row->used; i++) {
+		if (sum(&row->entries[i]) == 0)
+			return &row->entries[i];
+	}
+	return row->used < ENTRIES ? &row->entries[row->used] : NULL;
+}
+
+/* The key is whole before the entry counts as used; one that is half written has no shares yet. */
+static struct entry *find_or_make(struct row *row, const struct count_key *key)
+{
+	struct entry *entry = find(row, key);
+
+	if (entry)
+		return entry;
+	entry = find_free(row);
+	if (!entry)
+		return NULL;
+	entry->key = *key;
+	entry->called = 0;
+	if (entry == &row->entries[row->used])
+		row->used++;
+	return entry;
+}
+
+/* ---- the interface ---- */
+
+bool counts_claim(struct counts *counts, unsigned seat, const struct count_key *key, unsigned most)
+{
+	struct entry *entry;
+	bool has_room;
+
+	lock_take(&counts->lock);
+	entry = find_or_make(row_of(counts, key), key);
+	has_room = entry && sum(entry) < most && entry->shares[seat] < UINT16_MAX;
+	if (has_room)
+		entry->shares[seat]++;
+	lock_release(&counts->lock);
+	return has_room;
+}
+
+void counts_return(struct counts *counts, unsigned seat, const struct count_key *key)
+{
+	struct entry *entry;
+
+	lock_take(&counts->lock);
+	entry = find(row_of(counts, key), key);
+	if (entry && entry->shares[seat])
+		entry->shares[seat]--;
+	lock_release(&counts->lock);
+}
+
+unsigned counts_get(struct counts *counts, const struct count_key *key)
+{
+	const struct entry *entry;
+	unsigned total;
+
+	lock_take(&counts->lock);
+	entry = find(row_of(counts, key), key);
+	total = entry ? sum(entry) : 0;
+	lock_release(&counts->lock);
+	return total;
+}
+
+void counts_clear_seat(struct counts *counts, unsigned seat)
+{
+	lock_take(&counts->lock);
+	for (struct row *row = counts->rows; row < counts->rows + ROWS; row++) {
+		for (uint32_t i = 0; i < row->used; i++)
+			row->entries[i].shares[seat] = 0;
+	}
+	lock_release(&counts->lock);
+}
+
+/* ---- calls ---- */
+
+static bool is_recent(const struct entry *entry, double now)
+{
+	return entry->called > 0 && now - entry->called < call_lasts;
+}
+
+static bool is_other_caller(const struct entry *entry, unsigned seat)
+{
+	uint64_t others = 0;
+
+	for (unsigned i = 0; i < COUNT_SEATS / 64; i++)
+		others |= entry->callers[i] & ~(i == seat / 64 ? 1ULL << seat % 64 : 0);
+	return others != 0;
+}
+
+void counts_call(struct counts *counts, unsigned seat, const struct count_key *key, double now)
+{
+	struct entry *entry;
+
+	lock_take(&counts->lock);
+	entry = find(row_of(counts, key), key);
+	if (entry) {
+		if (!is_recent(entry, now))
+			memset(entry->callers, 0, sizeof entry->callers);
+		entry->callers[seat / 64] |= 1ULL << seat % 64;
+		entry->called = now;
+		counts->calls++;
+	}
+	lock_release(&counts->lock);
+}
+
+bool counts_is_called(struct counts *counts, unsigned seat, const struct count_key *key, double now)
+{
+	const struct entry *entry;
+	bool called;
+
+	lock_take(&counts->lock);
+	entry = find(row_of(counts, key), key);
+	called = entry && is_recent(entry, now) && is_other_caller(entry, seat);
+	lock_release(&counts->lock);
+	return called;
+}
+
+unsigned counts_calls(const struct counts *counts)
+{
+	return __atomic_load_n(&counts->calls, __ATOMIC_RELAXED);
+}

@@ -1,0 +1,63 @@
+/*
+ * counts.h - how many of something each address has, over all workers: sessions of a client,
+ * connections to a next hop, and which connections are our own.
+ *
+ * In shared memory, so that a limit is one for the whole service. Each worker has a share of each
+ * count, under its seat (shared.h); the share of one that died ends with its seat. Called by
+ * listener and pool.
+ */
+#ifndef PROXY_SHARED_COUNTS_H
+#define PROXY_SHARED_COUNTS_H
+
+#include "conf/addr.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { COUNT_SEATS = 128 };
+
+/* What is counted under a key. Sessions have a kind of their own for each listener. */
+enum { COUNT_NEXT_HOP, COUNT_FLOW, COUNT_LISTENER_FIRST };
+
+/* Plain octets without gaps, all of them set by count_key(). */
+struct count_end {
+	uint16_t family, port;
+	uint32_t scope;
+	unsigned char ip[16];
+};
+
+struct count_key {
+	uint32_t kind;
+	struct count_end ends[2];
+};
+
+struct counts;
+
+size_t counts_size(void);
+void counts_init(struct counts *counts); /* zeroed memory of counts_size() octets */
+
+/* other: the second address of a pair; NULL: none. address NULL: one count for all. */
+struct count_key count_key(uint32_t kind, const struct addr *address, const struct addr *other);
+
+/* One more, if there are fewer than most. false: there are not, or the table is full. */
+bool counts_claim(struct counts *counts, unsigned seat, const struct count_key *key, unsigned most);
+/* One less of this seat's. */
+void counts_return(struct counts *counts, unsigned seat, const struct count_key *key);
+unsigned counts_get(struct counts *counts, const struct count_key *key);
+
+/* Whoever had the seat is gone. */
+void counts_clear_seat(struct counts *counts, unsigned seat);
+
+/*
+ * A worker waits for room at an address that others hold, perhaps with idle connections. The call
+ * is remembered for about a second; counts_calls() changes with each, so that nobody has to look
+ * for what was not called. now: clock_steady().
+ */
+void counts_call(struct counts *counts, unsigned seat, const struct count_key *key, double now);
+/* By another seat than this one. */
+bool counts_is_called(
+    struct counts *counts, unsigned seat, const struct count_key *key, double now);
+unsigned counts_calls(const struct counts *counts);
+
+#endif

@@ -1,0 +1,261 @@
+"""Supervisor and workers: limits over all of them, deaths, what each knows of the other's clients."""
+import os
+import random
+import re
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from program import Danelaw
+from senders import Sender, check_nothing_is_lost
+from smtp import MESSAGE, Smtp, send, stuff
+from test_admin import get
+from zones import wait
+
+WORKERS = 3
+ADDRESS = "127.0.0.21"
+SETTINGS = {"server": {"workers": str(WORKERS)}, "listener smarthost": {"listen": ADDRESS + ":2525"},
+            "admin": {"listen": ADDRESS + ":9125"}, "limits": {"next_hop_connections": "3"}}
+
+
+def declare(lab):
+    lab.domain("crew.lab", "3 1 1", fake={})
+    lab.domain("crew-load.lab", "3 1 1", fake={"replies": {".": unhurried}})
+    lab.domain("crew-slow.lab", "3 1 1", fake={"replies": {".": a_second}})
+    lab.domain("crew-narrow.lab", "3 1 1", fake={"replies": {".": counted}})
+
+
+def unhurried(c, text):
+    c.stall(random.choice((0, 0.003, 0.01)))
+    return "250 2.0.0 taken"
+
+
+def a_second(c, text):
+    c.stall(1)
+    return "250 2.0.0 taken"
+
+
+NARROW = {"now": 0, "most": 0}
+
+
+def counted(c, text):
+    NARROW["now"] += 1
+    NARROW["most"] = max(NARROW["most"], NARROW["now"])
+    c.stall(0.05)
+    NARROW["now"] -= 1
+    return "250 2.0.0 taken"
+
+
+@pytest.fixture(scope="module")
+def crew(lab):
+    with Danelaw(lab, SETTINGS) as d:
+        wait(lambda: len(d.workers) == WORKERS and ready(), 10, "all workers serve")
+        yield d
+
+
+def ready():
+    return get("/readyz", host=ADDRESS) == (200, "ready\n")
+
+
+def metric(name):
+    return float(re.search(r"^danelaw_%s (\d+)$" % name, get("/metrics", host=ADDRESS)[1],
+                           re.M).group(1))
+
+
+def kill(d, pid):
+    """Dead, and replaced."""
+    os.kill(pid, signal.SIGKILL)
+    wait(lambda: pid not in d.workers and len(d.workers) == WORKERS, 5, d.tail())
+
+
+def holds(pid, client):
+    """Whether this process has the other end of a client's connection."""
+    with open("/proc/net/tcp") as f:
+        port = "%04X" % client.sock.getsockname()[1]
+        inodes = [w[9] for w in map(str.split, f) if w[2].endswith(":" + port)]
+    folder = "/proc/%d/fd/" % pid
+    return any(os.readlink(folder + fd) == "socket:[%s]" % inodes[0] for fd in os.listdir(folder))
+
+
+def sessions_of_all(d):
+    """At least one with each worker: {pid: [client]}."""
+    found = {pid: [] for pid in d.workers}
+    for _ in range(60):
+        c = Smtp(d.server)
+        [pid] = [pid for pid in found if holds(pid, c)]
+        found[pid].append(c)
+        if all(found.values()):
+            return found
+    raise AssertionError("some worker has no client: %s" % found)
+
+
+def close_all(clients):
+    for c in clients:
+        c.close()
+
+
+def test_all_serve(crew):
+    """Each accepts some; nothing of them is root's; sessions have ids of their own."""
+    clients = sessions_of_all(crew)
+    for some in clients.values():
+        some[0]("MAIL FROM:<a@client.lab>", 250)
+        some[0]("RCPT TO:<b@crew.lab>", 250)
+        assert some[0].data(MESSAGE).code == 250
+    close_all(sum(clients.values(), []))
+    ids = re.findall(r"session=(\S+) from", crew.log)
+    assert len(ids) == len(set(ids)) > WORKERS
+
+
+def test_fellows_go_on(crew):
+    """One worker dies: its clients see an end, all others' sessions do not notice."""
+    clients = sessions_of_all(crew)
+    victim = random.choice(list(clients))
+    for some in clients.values():
+        some[0]("MAIL FROM:<a@client.lab>", 250)
+        some[0]("RCPT TO:<b@crew.lab>", 250)
+        some[0]("DATA", 354)
+    kill(crew, victim)
+    for pid, some in clients.items():
+        if pid == victim:
+            assert some[0].is_closed()
+        else:
+            some[0].raw(stuff(MESSAGE))
+            some[0].reply(250)
+    assert re.search(r"error worker \d \(process %d\) was killed by signal 9" % victim, crew.log)
+    close_all(sum(clients.values(), []))
+
+
+def test_counters_survive(crew):
+    """What a dead worker had counted stays; what it had is gone."""
+    clients = sessions_of_all(crew)
+    total = metric("sessions_total")
+    wait(lambda: metric("sessions") == sum(map(len, clients.values())), 3, "those of before left")
+    victim = random.choice(list(clients))
+    kill(crew, victim)
+    rest = sum(len(some) for pid, some in clients.items() if pid != victim)
+    wait(lambda: metric("sessions") == rest, 3, "its sessions are gone")
+    assert metric("sessions_total") == total
+    close_all(sum(clients.values(), []))
+    wait(lambda: metric("sessions") == 0, 3, "all are gone")
+
+
+def test_killed_under_load(crew, lab):
+    """F-04: whatever a worker was doing, nothing that was confirmed is lost, and it is replaced."""
+    stopping = threading.Event()
+    senders = [Sender("w%d" % n, crew.server, ("crew-load.lab",), stopping) for n in range(6)]
+    try:
+        for _ in range(15):
+            time.sleep(random.uniform(0.05, 0.3))
+            wait(lambda: crew.workers, 10, "somebody serves\n" + crew.tail())
+            os.kill(random.choice(crew.workers), signal.SIGKILL)
+    finally:
+        stopping.set()
+        for s in senders:
+            s.thread.join(15)
+    wait(lambda: len(crew.workers) == WORKERS, 15, crew.tail())
+    confirmed = check_nothing_is_lost(lab, senders)
+    assert len(confirmed) > 15
+    wait(lambda: metric("sessions") == 0, 3, "no session is counted that nobody has")
+
+
+def test_next_hop_limit(crew, lab):
+    """[limits] next_hop_connections is one limit over all workers, and whoever waits gets room that
+    another worker makes."""
+    results = []
+
+    def one():
+        results.append(send("b@crew-narrow.lab", server=crew.server).code)
+    threads = [threading.Thread(target=one) for _ in range(24)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(20)
+    assert results == [250] * 24 and NARROW["most"] == 3
+
+
+def test_session_limits(lab):
+    """R-NET-13: max_sessions and max_sessions_per_client over all workers; a dead worker's share ends
+    with it."""
+    changes = {"server": {"workers": str(WORKERS)},
+               "listener smarthost": {"listen": "127.0.0.22:2525", "max_sessions": "6",
+                                      "max_sessions_per_client": "4"}}
+    with Danelaw(lab, changes) as d:
+        wait(lambda: d.log.count("trust-anchor keys=") == WORKERS, 5, d.tail())
+
+        def session(source):
+            c = Smtp(d.server, ehlo=None, source=(source, 0))
+            return c, c.reply().code
+        held = [session("127.0.1.1") for _ in range(4)]
+        assert [code for _, code in held] == [220] * 4
+        for _ in range(12):
+            assert session("127.0.1.1")[1] == 421
+        held += [session("127.0.1.2") for _ in range(2)]
+        assert [code for _, code in held] == [220] * 6
+        for _ in range(12):
+            assert session("127.0.1.3")[1] == 421
+        victim = next(pid for pid in d.workers if holds(pid, held[0][0]))
+        kill(d, victim)
+        assert session("127.0.1.3")[1] == 220
+        for c, _ in held:
+            c.close()
+
+
+def test_duplicates(crew, lab):
+    """R-SMTP-64: the client vanished behind its dot; whichever worker its retry meets knows."""
+    mx = lab["crew-slow.lab"].receiver
+    text = b"Message-ID: <crew@client.lab>\r\nSubject: once\r\n\r\nx\r\n"
+    with Smtp(crew.server) as c:
+        c("MAIL FROM:<a@client.lab>", 250)
+        c("RCPT TO:<once@crew-slow.lab>", 250)
+        c("DATA", 354)
+        c.raw(stuff(text))
+        time.sleep(0.3)
+        c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    wait(lambda: crew.deliveries(to="<once@crew-slow.lab>", status="sent"), 5, crew.tail())
+    clients = sessions_of_all(crew)
+    for some in clients.values():  # each knows; the first one to be heard ends it
+        some[0]("MAIL FROM:<a@client.lab>", 250)
+        some[0]("RCPT TO:<once@crew-slow.lab>", 250)
+        some[0]("DATA", 354)
+    for some in clients.values():
+        some[0].raw(stuff(text))
+    for some in clients.values():
+        assert some[0].reply(250).startswith("250 2.0.0 duplicate: ")
+    close_all(sum(clients.values(), []))
+    assert len([m for m in mx.messages if b"crew@client.lab" in m.data]) == 1
+
+
+def test_supervisor_killed(lab):
+    """Its workers hold the ports no longer than it: a new one can start at once."""
+    changes = {"server": {"workers": str(WORKERS)}, "listener smarthost": {"listen": "127.0.0.23:2525"}}
+    with Danelaw(lab, changes) as d:
+        for _ in range(3):
+            wait(lambda: len(d.workers) == WORKERS, 5, d.tail())
+            workers = d.workers
+            d.child.kill()
+            d.child.wait()
+            wait(lambda: not any(os.path.exists("/proc/%d/fd/0" % pid) for pid in workers), 2,
+                 "workers live on")
+            d.start()
+        assert send("b@crew.lab", server=d.server).code == 250
+
+
+def test_stop(lab):
+    """SIGTERM to every process, as a service manager sends it: a message under way ends well."""
+    changes = {"server": {"workers": str(WORKERS)}, "listener smarthost": {"listen": "127.0.0.24:2525"}}
+    with Danelaw(lab, changes) as d:
+        wait(lambda: len(d.workers) == WORKERS, 5, d.tail())
+        with Smtp(d.server) as c:
+            c("MAIL FROM:<a@client.lab>", 250)
+            c("RCPT TO:<b@crew.lab>", 250)
+            c("DATA", 354)
+            for pid in [d.child.pid, *d.workers]:
+                os.kill(pid, signal.SIGTERM)
+            time.sleep(0.3)
+            c.raw(stuff(MESSAGE))
+            c.reply(250)
+            assert d.child.wait(5) == 0
+            d.child = None
