@@ -70,7 +70,9 @@ help:
 	@echo "make            build $(OUT)/danelaw"
 	@echo "make run        install what building needs, build, serve with the defaults on port 2525"
 	@echo "make check      get what the tests need, build, run all tests"
+	@echo "make check-slow the tests that take minutes: SMTP smuggling as a product, at real receivers"
 	@echo "make hostile    the tests of the catalogue of attacks and faults, and which rows none shows"
+	@echo "make mutants    one guard taken away at a time: does its test notice?"
 	@echo "make demo       a small signed internet in a namespace, and what danelaw does with it"
 	@echo "make demo-transparent   a mail server behind danelaw as its router, no setting of it changed"
 	@echo "make bench      CPU per message and messages/s beside Postfix and Exim, under a minute"
@@ -120,10 +122,19 @@ check: test-deps
 	@$(build) all fuzz-replay units
 	@tests/run $(OUT)
 
-.PHONY: hostile
+.PHONY: check-slow hostile mutants
+check-slow: test-deps
+	@$(build) all
+	@tests/slow $(OUT)
+
 hostile: test-deps
 	@$(build) all units
 	@DANELAW_ONLY=catalogue tests/run $(OUT)
+
+# A guard less each time: does its test notice?
+mutants: test-deps
+	@tests/lab/fetch
+	@tests/mutate $(OUT)
 
 units: $(UNITS:%.c=$(OUT)/%)
 
