@@ -73,6 +73,7 @@ help:
 	@echo "make check-slow the tests that take minutes: SMTP smuggling as a product, at real receivers"
 	@echo "make hostile    the tests of the catalogue of attacks and faults, and which rows none shows"
 	@echo "make mutants    one guard taken away at a time: does its test notice?"
+	@echo "make check-package   builds the package, and tests it installed in a clean system"
 	@echo "make demo       a small signed internet in a namespace, and what danelaw does with it"
 	@echo "make demo-transparent   a mail server behind danelaw as its router, no setting of it changed"
 	@echo "make bench      CPU per message and messages/s beside Postfix and Exim, under a minute"
@@ -235,6 +236,14 @@ deb: deps
 	git ls-files -z | xargs -0 cp --parents -t $(DEB_TREE)
 	cp -r packaging/debian $(DEB_TREE)/debian
 	cd $(DEB_TREE) && dpkg-buildpackage -us -uc -b -j$(shell nproc)
+
+# What make check cannot do in its time: the package in a system of its own, a few minutes.
+PACKAGE_TEST_PACKAGES := debootstrap rpm
+
+.PHONY: check-package
+check-package: test-deps deb
+	@packaging/install-packages $(PACKAGE_TEST_PACKAGES)
+	@tests/lab/package/run
 
 clean:
 	rm -rf build
