@@ -1,4 +1,5 @@
-"""packaging/danelaw.service: what the service manager would do with it, and how it fits the program."""
+"""packaging/danelaw.service: what the service manager would do with it, and how it fits the program.
+What the packages say that building needs, and their version, are the Makefile's."""
 import configparser
 import os
 import re
@@ -79,3 +80,24 @@ def test_exit_codes(service):
     assert service["RestartPreventExitStatus"] == ["64 78"]
     done = subprocess.run([PROGRAM, "-o", "policy.level=x"], capture_output=True, timeout=10)
     assert done.returncode == 78
+
+
+def read(name):
+    with open(PACKAGING + name) as f:
+        return f.read()
+
+
+def test_packages_agree_with_the_makefile():
+    makefile = read("../Makefile")
+    version = re.search(r"^VERSION := (.*)$", makefile, re.M)[1]
+    needed = re.search(r"^BUILD_PACKAGES := ((?:.*\\\n)*.*)$", makefile, re.M)[1]
+    needed = set(needed.replace("\\", "").split())
+    control = read("debian/control").split("Build-Depends:")[1].split("\nStandards")[0]
+    named = {x.split()[0] for x in control.split(",")}
+    assert {x for x in named if not x.startswith(("debhelper", "dh-"))} == needed
+    assert read("debian/changelog").startswith("danelaw (%s-" % version)
+    spec = read("rpm/danelaw.spec")
+    assert re.search(r"^Version: +%s$" % re.escape(version), spec, re.M)
+    asked = " ".join(re.findall(r"^BuildRequires: +(.*)$", spec, re.M)).split()
+    libraries = [x for x in needed if x.endswith("-dev")]  # another's names are longer or shorter
+    assert len([x for x in asked if x.endswith("-devel")]) == len(libraries)
