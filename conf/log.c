@@ -14,10 +14,12 @@
 #include <limits.h>
 #include <poll.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <syslog.h>
 #include <time.h>
@@ -33,7 +35,9 @@ static struct {
 	enum log_target target;
 	enum log_format format;
 	enum log_level level;
-	int syslog; /* -1: not connected */
+	int syslog; /* -1: no socket */
+	bool is_connected;
+	bool is_journal; /* stderr is */
 	unsigned long dropped;
 	bool cut; /* stderr took the beginning of a line only */
 } state = {.level = LOG_LEVEL_INFO, .syslog = -1};
@@ -45,41 +49,66 @@ static const char *const level_names[] = {
     [LOG_LEVEL_DEBUG] = "debug",
 };
 
+static const int priorities[] = {
+    [LOG_LEVEL_ERROR] = LOG_ERR,
+    [LOG_LEVEL_WARNING] = LOG_WARNING,
+    [LOG_LEVEL_INFO] = LOG_INFO,
+    [LOG_LEVEL_DEBUG] = LOG_DEBUG,
+};
+
 /* ---- targets ---- */
 
-static void disconnect_syslog(void)
+static void close_syslog(void)
 {
 	if (state.syslog >= 0)
 		close(state.syslog);
 	state.syslog = -1;
+	state.is_connected = false;
 }
 
-/* Our own socket: libc's syslog(3) blocks while syslogd does not read. */
+/*
+ * Our own socket: libc's syslog(3) blocks while syslogd does not read. It is made once, since a
+ * process in its sandbox may make no other, and connected as often as need be.
+ */
 static bool connect_syslog(void)
 {
 	static const struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
 
-	if (state.syslog >= 0)
-		return true;
+	if (!state.is_connected)
+		state.is_connected =
+		    state.syslog >= 0 &&
+		    connect(state.syslog, (const struct sockaddr *)&address, sizeof address) == 0;
+	return state.is_connected;
+}
+
+static bool open_syslog(void)
+{
 	state.syslog = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (state.syslog < 0)
-		return false;
-	if (connect(state.syslog, (const struct sockaddr *)&address, sizeof address) == 0)
-		return true;
-	disconnect_syslog();
+	return connect_syslog();
+}
+
+/* A syslogd that was restarted has a new socket behind the same name. */
+static bool write_syslog(const char *text, size_t len)
+{
+	for (int tries = 0; tries < 2 && connect_syslog(); tries++) {
+		if (send(state.syslog, text, len, MSG_NOSIGNAL) >= 0)
+			return true;
+		if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS)
+			return false;
+		state.is_connected = false;
+	}
 	return false;
 }
 
-static bool write_syslog(const char *text, size_t len)
+/* As systemd.exec(5) asks for: the variable alone may be an inheritance. */
+static bool is_journal(int fd)
 {
-	if (!connect_syslog())
-		return false;
-	if (send(state.syslog, text, len, MSG_NOSIGNAL) >= 0)
-		return true;
-	/* A syslogd that was restarted has a new socket behind the same name. */
-	if (errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS)
-		disconnect_syslog();
-	return false;
+	const char *name = getenv("JOURNAL_STREAM");
+	uintmax_t device, inode;
+	struct stat status;
+
+	return name && sscanf(name, "%ju:%ju", &device, &inode) == 2 && fstat(fd, &status) == 0 &&
+	       status.st_dev == device && status.st_ino == inode;
 }
 
 /*
@@ -112,11 +141,12 @@ static bool write_line(const char *text, size_t len)
 
 void log_open(enum log_target target, enum log_format format, enum log_level level)
 {
-	disconnect_syslog();
+	close_syslog();
 	state.target = LOG_TO_STDERR;
 	state.format = format;
 	state.level = level;
-	if (target == LOG_TO_SYSLOG && !connect_syslog())
+	state.is_journal = is_journal(STDERR_FILENO);
+	if (target == LOG_TO_SYSLOG && !open_syslog())
 		log_error("cannot reach syslog at /dev/log: %s; lines are lost until it is there",
 		    strerror(errno));
 	state.target = target;
@@ -124,7 +154,7 @@ void log_open(enum log_target target, enum log_format format, enum log_level lev
 
 void log_close(void)
 {
-	disconnect_syslog();
+	close_syslog();
 	state.target = LOG_TO_STDERR;
 }
 
@@ -164,12 +194,6 @@ static const char *utc_now(char out[32])
 /* RFC 3164, as libc writes it: priority, local time, tag. */
 static void append_syslog_head(struct log_line *line)
 {
-	static const int priorities[] = {
-	    [LOG_LEVEL_ERROR] = LOG_ERR,
-	    [LOG_LEVEL_WARNING] = LOG_WARNING,
-	    [LOG_LEVEL_INFO] = LOG_INFO,
-	    [LOG_LEVEL_DEBUG] = LOG_DEBUG,
-	};
 	time_t now = time(NULL);
 	struct tm tm;
 	char text[32];
@@ -186,7 +210,7 @@ static void append_text_head(struct log_line *line)
 	char time_text[32];
 
 	if (state.target == LOG_TO_STDERR) {
-		if (!getenv("JOURNAL_STREAM"))
+		if (!state.is_journal)
 			append(line, "%s ", utc_now(time_text));
 		append(line, "danelaw: ");
 	}
@@ -201,6 +225,8 @@ static void start(struct log_line *line, enum log_level level)
 	line->len = 0;
 	if (state.target == LOG_TO_SYSLOG)
 		append_syslog_head(line);
+	else if (state.is_journal)
+		append(line, "<%d>", priorities[level]); /* sd-daemon(3) */
 	if (state.format == LOG_AS_TEXT)
 		append_text_head(line);
 	else

@@ -4,7 +4,8 @@
  * A line is an event name and keys in a fixed order (interface section 4). Whatever came from a
  * peer goes in as a value and is escaped here, so that no caller can forget it: controls, quotes,
  * backslash and invalid UTF-8 never reach a terminal or a log parser (R-SMTP-20). Writing never
- * blocks: a full syslog socket drops and counts.
+ * blocks: a full syslog socket drops and counts. Where stderr is the journal each line has its
+ * priority before it, and no time.
  */
 #ifndef CONF_LOG_H
 #define CONF_LOG_H
@@ -17,7 +18,8 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_D
 enum log_target { LOG_TO_STDERR, LOG_TO_SYSLOG };
 enum log_format { LOG_AS_TEXT, LOG_AS_JSON };
 
-/* May be called again (reload). Before the first call: stderr, text, info. */
+/* May be called again (reload), but not inside a sandbox: it opens what the target needs. Before
+ * the first call: stderr, text, info. */
 void log_open(enum log_target target, enum log_format format, enum log_level level);
 void log_close(void);
 bool log_wants(enum log_level level);

@@ -4,15 +4,20 @@
 #include "conf/log.h"
 
 #include "conf/escape.h"
+#include "conf/sandbox.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -43,6 +48,18 @@ static void release(void)
 	close(saved_stderr);
 	close(pipe_ends[0]);
 	close(pipe_ends[1]);
+}
+
+/* stderr is the journal, as systemd.exec(5) tells it; or another file is. */
+static void name_journal(int off_by)
+{
+	struct stat status;
+	char name[64];
+
+	assert_int_equal(fstat(STDERR_FILENO, &status), 0);
+	snprintf(name, sizeof name, "%ju:%ju", (uintmax_t)status.st_dev,
+	    (uintmax_t)status.st_ino + (uintmax_t)off_by);
+	setenv("JOURNAL_STREAM", name, 1);
 }
 
 static const char *escaped(char *out, size_t size, const char *text, size_t len)
@@ -101,7 +118,7 @@ static void text_lines(void **unused)
 {
 	(void)unused;
 	capture();
-	setenv("JOURNAL_STREAM", "8:1", 1);
+	name_journal(0);
 	log_open(LOG_TO_STDERR, LOG_AS_TEXT, LOG_LEVEL_INFO);
 	write_delivery();
 	log_debug("not wanted");
@@ -109,9 +126,24 @@ static void text_lines(void **unused)
 	drain();
 	release();
 	assert_string_equal(seen,
-	    "danelaw: info delivery to=<a@x>,<b@y> reply=\"250 2.0.0 \\\"ok\\\"\\x0d\\x0a\" "
+	    "<6>danelaw: info delivery to=<a@x>,<b@y> reply=\"250 2.0.0 \\\"ok\\\"\\x0d\\x0a\" "
 	    "verp=\"a=b\" reason=- none=- size=-18231\n"
-	    "danelaw: warning peer said a\\x0ab\n");
+	    "<4>danelaw: warning peer said a\\x0ab\n");
+}
+
+/* A variable that was inherited, and stderr has gone elsewhere since: time, and no priority. */
+static void journal_of_somebody_else(void **unused)
+{
+	(void)unused;
+	capture();
+	name_journal(1);
+	log_open(LOG_TO_STDERR, LOG_AS_TEXT, LOG_LEVEL_INFO);
+	log_error("x");
+	drain();
+	release();
+	unsetenv("JOURNAL_STREAM");
+	assert_int_equal(strncmp(seen, "20", 2), 0);
+	assert_non_null(strstr(seen, "Z danelaw: error x\n"));
 }
 
 static void lines_have_a_time(void **unused)
@@ -122,6 +154,7 @@ static void lines_have_a_time(void **unused)
 	(void)unused;
 	capture();
 	unsetenv("JOURNAL_STREAM");
+	log_open(LOG_TO_STDERR, LOG_AS_TEXT, LOG_LEVEL_INFO);
 	log_error("x");
 	drain();
 	release();
@@ -193,7 +226,8 @@ static void stopped_reader(void **unused)
 
 	(void)unused;
 	capture();
-	setenv("JOURNAL_STREAM", "8:1", 1);
+	name_journal(0);
+	log_open(LOG_TO_STDERR, LOG_AS_TEXT, LOG_LEVEL_INFO);
 	for (int i = 0; i < 5000; i++)
 		log_info("a line of some length, to fill the pipe");
 	drain();
@@ -203,50 +237,125 @@ static void stopped_reader(void **unused)
 	drain();
 	release();
 	unsetenv("JOURNAL_STREAM");
+	log_open(LOG_TO_STDERR, LOG_AS_TEXT, LOG_LEVEL_INFO);
 	char *report = strstr(seen, "danelaw: warning");
 
 	assert_non_null(report);
 	assert_int_equal(sscanf(report, "danelaw: warning %lu", &lost), 1);
 	assert_int_equal(lost, 5000 - lines);
-	assert_string_equal(strchr(report, '\n'), "\ndanelaw: info after\n");
+	assert_string_equal(strchr(report, '\n'), "\n<6>danelaw: info after\n");
 }
 
-/* Needs to be the syslog daemon, so only where there is none. */
-static void syslog_datagrams(void **unused)
+/* Needs to be the syslog daemon, so only where there is none: else -1. */
+static int be_syslogd(void)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
 	int server = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
-	char text[1024];
+
+	if (bind(server, (struct sockaddr *)&address, sizeof address) == 0)
+		return server;
+	close(server);
+	return -1;
+}
+
+static void end_syslogd(int server)
+{
+	close(server);
+	unlink("/dev/log");
+}
+
+static const char *receive(int server)
+{
+	static char text[1024];
+	ssize_t n = recv(server, text, sizeof text - 1, 0);
+
+	text[n > 0 ? n : 0] = '\0';
+	return text;
+}
+
+/* What follows the tag. */
+static const char *words_of(const char *datagram)
+{
+	const char *words = strstr(datagram, "]: ");
+
+	return words ? words + 3 : "";
+}
+
+static void syslog_datagrams(void **unused)
+{
+	int server = be_syslogd();
 	int sent = 0;
-	ssize_t n;
 
 	(void)unused;
-	if (bind(server, (struct sockaddr *)&address, sizeof address)) {
-		close(server);
+	if (server < 0)
 		skip();
-	}
 	log_open(LOG_TO_SYSLOG, LOG_AS_TEXT, LOG_LEVEL_INFO);
 	log_warning("hello");
-	n = recv(server, text, sizeof text - 1, 0);
-	assert_true(n > 0);
-	text[n] = '\0';
+	const char *text = receive(server);
+
 	assert_int_equal(strncmp(text, "<20>", 4), 0);
 	assert_non_null(strstr(text, "danelaw["));
-	assert_string_equal(strstr(text, "]: "), "]: warning hello");
-
+	assert_string_equal(words_of(text), "warning hello");
 	for (sent = 0; sent < 5000; sent++)
 		log_info("x");
-	while (recv(server, text, sizeof text - 1, 0) > 0)
+	while (*receive(server))
 		sent--;
 	assert_true(sent > 0);
 	log_info("again");
-	n = recv(server, text, sizeof text - 1, 0);
-	assert_true(n > 0);
-	text[n] = '\0';
-	assert_int_equal(atoi(strstr(text, "]: warning ") + 11), sent);
-	close(server);
-	unlink("/dev/log");
+	assert_int_equal(atoi(words_of(receive(server)) + strlen("warning ")), sent);
+	end_syslogd(server);
 	log_open(LOG_TO_STDERR, LOG_AS_TEXT, LOG_LEVEL_INFO);
+}
+
+static void log_in_a_sandbox(void)
+{
+	struct sandbox *sandbox = sandbox_new(SANDBOX_WORKER);
+	char *error = NULL;
+
+	log_open(LOG_TO_SYSLOG, LOG_AS_TEXT, LOG_LEVEL_INFO);
+	if (!sandbox_enter(&sandbox, &error))
+		_exit(1);
+	for (int i = 1; i <= 3; i++) {
+		log_info("line %d", i);
+		raise(SIGSTOP);
+	}
+	_exit(0);
+}
+
+static void let_go_on(pid_t child)
+{
+	int status;
+
+	kill(child, SIGCONT);
+	assert_int_equal(waitpid(child, &status, WUNTRACED), child);
+	assert_true(WIFSTOPPED(status) || status == 0);
+}
+
+/* No socket can be made there; the one that there is finds the new daemon, and the loss is told. */
+static void syslogd_is_restarted(void **unused)
+{
+	int server = be_syslogd(), status;
+	pid_t child;
+
+	(void)unused;
+	if (server < 0)
+		skip();
+	child = fork();
+	if (child == 0) {
+		close(server);
+		log_in_a_sandbox();
+	}
+	assert_int_equal(waitpid(child, &status, WUNTRACED), child);
+	assert_string_equal(words_of(receive(server)), "info line 1");
+	end_syslogd(server);
+	let_go_on(child);
+	server = be_syslogd();
+	assert_true(server >= 0);
+	let_go_on(child);
+	assert_string_equal(words_of(receive(server)), "warning 1 log lines were lost");
+	assert_string_equal(words_of(receive(server)), "info line 3");
+	let_go_on(child);
+	end_syslogd(server);
 }
 
 int main(void)
@@ -254,11 +363,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    {"R-SMTP-20: escaping", escaping, NULL, NULL, NULL},
 	    {"log: text", text_lines, NULL, NULL, NULL},
+	    {"log: another one's journal", journal_of_somebody_else, NULL, NULL, NULL},
 	    {"log: RFC 3339 time", lines_have_a_time, NULL, NULL, NULL},
 	    {"log: JSON", json_lines, NULL, NULL, NULL},
 	    {"log: long values and lines", long_lines, NULL, NULL, NULL},
 	    {"log: a stopped reader blocks nothing", stopped_reader, NULL, NULL, NULL},
 	    {"log: syslog", syslog_datagrams, NULL, NULL, NULL},
+	    {"log: syslogd is restarted", syslogd_is_restarted, NULL, NULL, NULL},
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
