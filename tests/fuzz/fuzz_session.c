@@ -278,18 +278,26 @@ static struct hop *hop_at(const char *text)
 {
 	unsigned n = (unsigned)(text[0] - '0');
 
-	if (n >= hop_count || hops[n].fd < 0)
-		return NULL;
-	while (hop_turn(&hops[n])) /* it has read what came before it speaks */
+	return n < hop_count && hops[n].fd >= 0 ? &hops[n] : NULL;
+}
+
+/* What has reached it counts as read before it speaks; danelaw cannot know better. */
+static bool drain(struct hop *h)
+{
+	bool was_stalled = h->is_stalled;
+
+	h->is_stalled = false;
+	while (hop_turn(h))
 		;
-	return hops[n].fd < 0 ? NULL : &hops[n];
+	h->is_stalled = was_stalled;
+	return h->fd >= 0;
 }
 
 static void let_hop_say(char *text, bool is_line)
 {
 	struct hop *h = hop_at(text);
 
-	if (!h)
+	if (!h || !drain(h))
 		return;
 	if (is_line)
 		strcat(text, "|^"); /* run() leaves room */
