@@ -16,6 +16,7 @@ BASHDIR ?= $(PREFIX)/share/bash-completion/completions
 SAN     ?=
 DESTDIR ?=
 FUZZ_SECONDS ?= 60
+MINUTES ?= 60
 
 ifeq ($(origin CC),default)
 CC := gcc
@@ -80,6 +81,7 @@ help:
 	@echo "make bench-full the whole table of figures and a plot, 25 minutes"
 	@echo "make fuzz       all fuzzers, FUZZ_SECONDS=$(FUZZ_SECONDS) each"
 	@echo "make deb        a package for Debian, in build/deb"
+	@echo "make soak       mixed mail, dying next hops, flipping DNS, kill -9, for MINUTES=$(MINUTES)"
 	@echo "make install    into DESTDIR$(PREFIX); uninstall, clean, dist, deps"
 
 # The version text depends on the commit; version.o is rebuilt when it changes.
@@ -161,6 +163,14 @@ build/fuzz/libdanelaw.a: $(LIBRARY:%.c=build/fuzz/%.o)
 build/fuzz/tests/fuzz/%: build/fuzz/tests/fuzz/%.o build/fuzz/libdanelaw.a
 	$(call say,FUZZ,$@)
 	$(quiet)clang -fsanitize=fuzzer,$(FUZZ_SAN) -o $@ $^ $(LDLIBS)
+
+# ---- soak ----
+
+.PHONY: soak
+# Ends with "N passed, N failed". What runs for two minutes in CI is meant for an hour.
+soak: test-deps
+	@$(build) all
+	@tests/soak/run $(OUT) $(MINUTES)
 
 fuzz: deps
 	@packaging/install-packages $(FUZZ_PACKAGES)
