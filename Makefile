@@ -21,7 +21,8 @@ MINUTES ?= 60
 ifeq ($(origin CC),default)
 CC := gcc
 endif
-flavour := $(if $(SAN),san)$(if $(filter-out gcc cc,$(notdir $(CC))),$(if $(SAN),-)$(notdir $(CC)))
+COVERAGE ?= # set by `make coverage`
+flavour := $(if $(COVERAGE),coverage,$(if $(SAN),san)$(if $(filter-out gcc cc,$(notdir $(CC))),$(if $(SAN),-)$(notdir $(CC))))
 OUT     := build$(if $(flavour),/$(flavour))
 PYTHON  := /usr/bin/python3
 
@@ -32,6 +33,7 @@ BUILD_PACKAGES := libev-dev uthash-dev libssl-dev libunbound-dev libinih-dev lib
 TEST_PACKAGES  := libcmocka-dev python3-pytest python3-dnspython python3-cryptography python3-jsonschema \
                   mandoc iproute2 nftables openssl systemd
 FUZZ_PACKAGES  := clang libclang-rt-14-dev
+COVERAGE_PACKAGES := $(FUZZ_PACKAGES) llvm
 
 SOURCES := $(wildcard conf/*.c dnsval/*.c tls/*.c policy/*.c proxy/*.c proxy/*/*.c)
 LIBRARY := $(filter-out proxy/main.c,$(SOURCES))
@@ -47,6 +49,11 @@ ifeq ($(SAN),)
 HARDEN  += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 else
 SANFLAGS := -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
+endif
+# Counters lie in a mapped file (%c), so that processes which are killed or may not open files count.
+ifneq ($(COVERAGE),)
+SANFLAGS := -fprofile-instr-generate=$(CURDIR)/$(OUT)/profiles/%c-%m.profraw -fcoverage-mapping
+CFLAGS += -mllvm -runtime-counter-relocation
 endif
 COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo release)
 CPPFLAGS += -I. -D_GNU_SOURCE
@@ -82,6 +89,7 @@ help:
 	@echo "make fuzz       all fuzzers, FUZZ_SECONDS=$(FUZZ_SECONDS) each"
 	@echo "make deb        a package for Debian, in build/deb"
 	@echo "make soak       mixed mail, dying next hops, flipping DNS, kill -9, for MINUTES=$(MINUTES)"
+	@echo "make coverage   lines of code that the tests reach"
 	@echo "make install    into DESTDIR$(PREFIX); uninstall, clean, dist, deps"
 
 # The version text depends on the commit; version.o is rebuilt when it changes.
@@ -171,6 +179,16 @@ build/fuzz/tests/fuzz/%: build/fuzz/tests/fuzz/%.o build/fuzz/libdanelaw.a
 soak: test-deps
 	@$(build) all
 	@tests/soak/run $(OUT) $(MINUTES)
+
+# ---- coverage ----
+
+.PHONY: coverage
+# Lines of our code that units, fuzzers' seeds and the lab reach, by folder.
+coverage: test-deps
+	@packaging/install-packages $(COVERAGE_PACKAGES)
+	@$(build) CC=clang COVERAGE=1 all units fuzz-replay
+	@umask 0; tests/run build/coverage || echo "tests failed: their lines count all the same"
+	@tests/lines build/coverage
 
 fuzz: deps
 	@packaging/install-packages $(FUZZ_PACKAGES)
