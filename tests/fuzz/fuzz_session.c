@@ -33,9 +33,11 @@
 #include "policy/mtasts.h"
 #include "policy/policy.h"
 #include "proxy/duplicates.h"
+#include "proxy/middlebox.h"
 #include "proxy/pool.h"
 #include "proxy/proxy.h"
 #include "proxy/setbacks.h"
+#include "proxy/shared/shared.h"
 #include "proxy/smtp/smtp_client.h"
 #include "proxy/transaction.h"
 #include "tls/ctx.h"
@@ -139,9 +141,11 @@ static void open_world(void)
 		clients[i] = (struct client){.fd = -1};
 	*proxy = (struct proxy){.loop = loop, .conf = world.conf, .tls = world.tls};
 	proxy->spool = (struct spool *)&world; /* disk.h needs none; NULL would mean: no spool */
+	proxy->shared = shared_new();
 	proxy->policy = policy_new(loop, world.conf, NULL, NULL, NULL);
 	proxy->setbacks = setbacks_new();
-	proxy->duplicates = duplicates_new(proxy->spool);
+	proxy->middlebox = middlebox_new();
+	proxy->duplicates = duplicates_new(proxy->spool, shared_journal(proxy->shared));
 	proxy->pool = pool_new(proxy);
 }
 
@@ -221,7 +225,9 @@ static void close_world(void)
 	pool_free(&proxy->pool);
 	setbacks_free(&proxy->setbacks);
 	duplicates_free(&proxy->duplicates);
+	middlebox_free(&proxy->middlebox);
 	policy_free(&proxy->policy);
+	shared_free(&proxy->shared);
 	reap_now();
 	assert(ev_run(loop, EVRUN_NOWAIT) == 0); /* no watcher is left */
 	check_over();
@@ -274,11 +280,12 @@ static void flood(struct client *c, unsigned lines)
 	}
 }
 
+/* One that was never connected has nothing to say. */
 static struct hop *hop_at(const char *text)
 {
 	unsigned n = (unsigned)(text[0] - '0');
 
-	return n < hop_count && hops[n].fd >= 0 ? &hops[n] : NULL;
+	return n < hop_count && hops[n].fd >= 0 && !fault_at(&hops[n], 'c') ? &hops[n] : NULL;
 }
 
 /* What has reached it counts as read before it speaks; danelaw cannot know better. */
