@@ -95,13 +95,18 @@ void tls_rule_key(const struct tls_rule *rule, unsigned char key[TLS_KEY_SIZE])
 
 bool tls_rule_is_met(const struct tls_rule *rule, const struct tls_proof *proof)
 {
+	return tls_need_is_met(rule->need, proof);
+}
+
+bool tls_need_is_met(enum tls_need need, const struct tls_proof *proof)
+{
 	if (!proof)
-		return rule->need == TLS_NONE || rule->need == TLS_MAY;
+		return need == TLS_NONE || need == TLS_MAY;
 	/* What a failed handshake leaves behind is no clear connection either: nothing may be sent
 	 * on it. */
 	if (!proof->encrypted || proof->failure != TLS_FINE)
 		return false;
-	switch (rule->need) {
+	switch (need) {
 	case TLS_NONE:
 	case TLS_MAY:
 	case TLS_ENCRYPT:

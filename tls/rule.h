@@ -49,8 +49,9 @@ void tls_rule_release(struct tls_rule *rule);
 
 /*
  * The identity of what is demanded (R-TLSSEC-06): SHA-256 over need, minimum version, SNI, all
- * names (sorted), names_below, report_name, key_choice and the sorted TLSA set. Equal keys: a connection proven
- * under one rule is proven under the other, and its proof tells what the other asks to be told.
+ * names (sorted), names_below, report_name, key_choice and the sorted TLSA set. Equal keys: a
+ * connection proven under one rule is proven under the other, and its proof tells what the other
+ * asks to be told.
  */
 enum { TLS_KEY_SIZE = 32 };
 void tls_rule_key(const struct tls_rule *rule, unsigned char key[TLS_KEY_SIZE]);
@@ -78,12 +79,16 @@ struct tls_proof {
 	time_t not_after; /* TLS_PKIX and usage 2: earliest end in the verified chain; 0: no end */
 	char text[256];   /* failure in words: alert, verify error and its constant; not escaped */
 	char report[256]; /* rule's report_name: why TLS_PKIX would have failed; "": it would not */
-	bool is_resumed; /* all of this but protocol and cipher is of an earlier handshake, ... */
-	time_t proven;   /* ... of this moment; 0: this one has not passed yet */
+	bool is_resumed;  /* all of this but protocol and cipher is of an earlier handshake, ... */
+	time_t proven;    /* ... of this moment; 0: this one has not passed yet */
 };
 
-/* The gate before MAIL: whether this proof (NULL: in clear) satisfies the rule. Pure. */
+/*
+ * The gate before MAIL: whether this proof (NULL: in clear) satisfies the rule, which is the one
+ * that it was made under; the need is all that is still asked of it. Pure.
+ */
 bool tls_rule_is_met(const struct tls_rule *rule, const struct tls_proof *proof);
+bool tls_need_is_met(enum tls_need need, const struct tls_proof *proof);
 
 /*
  * Prepares the handle for the rule; false: a record or name could not be set, the handshake must

@@ -101,13 +101,15 @@ static enum reason reason_of(const struct smtp_client *c)
 static void __attribute__((format(printf, 3, 0)))
 fail_at(struct smtp_client *c, enum smtp_client_stage stage, const char *format, va_list ap)
 {
-	struct smtp_client_failure *f = &c->failure;
+	struct smtp_client_failure *f;
 
 	if (c->state == LATE) {
 		log_info("%s: no late reply for %s either", c->name, c->session);
 		smtp_client_close(&c);
 		return;
 	}
+	free(c->failure);
+	f = c->failure = mem_zero(1, sizeof *f);
 	f->stage = stage;
 	f->reason = stage == STAGE_TLS ? REASON_NONE : reason_of(c);
 	vsnprintf(f->text, sizeof f->text, format, ap);
@@ -179,7 +181,7 @@ void client_enter(struct smtp_client *c, enum state next)
 	 * The gate: behind it MAIL can be sent. Nothing above leads here unproven; should that ever
 	 * be wrong, the connection ends instead.
 	 */
-	if (is_behind_gate(next) && !tls_rule_is_met(&c->rule, stream_proof(c->stream))) {
+	if (is_behind_gate(next) && !tls_need_is_met(c->need, stream_proof(c->stream))) {
 		client_fail_tls(c, "the connection has not proven what is asked of it");
 		return;
 	}
@@ -363,7 +365,7 @@ static void take_origin(struct smtp_client *c, const struct smtp_client_target *
 	c->has_source = target->source != NULL;
 	if (target->source)
 		c->source = *target->source;
-	snprintf(c->ehlo, sizeof c->ehlo, "%s", target->ehlo ? target->ehlo : "");
+	c->ehlo = target->ehlo && target->ehlo[0] ? mem_strdup(target->ehlo) : NULL;
 	c->stream = stream_connect(c->proxy->loop, target->address, &origin, on_stream, c);
 	c->is_bound = stream_local(c->stream, &c->near);
 	pool_opened(c->proxy->pool, &c->address, c->is_bound ? &c->near : NULL);
@@ -382,9 +384,10 @@ struct smtp_client *smtp_client_start(struct proxy *proxy, const struct smtp_cli
 	c->in_clear = target->in_clear;
 	c->keeps_session = target->keeps_session;
 	c->waiting_end = &c->waiting;
-	tls_rule_copy(&c->rule, target->rule);
-	snprintf(
-	    c->name, sizeof c->name, "%s%s", target->host, addr_bracketed(target->address, text));
+	c->need = target->rule->need;
+	c->rule = mem_alloc(sizeof *c->rule);
+	tls_rule_copy(c->rule, target->rule);
+	c->name = mem_printf("%s%s", target->host, addr_bracketed(target->address, text));
 	ev_init(&c->timer, on_timeout);
 	c->timer.data = c;
 	take_origin(c, target);
@@ -398,6 +401,14 @@ void smtp_client_set_owner(struct smtp_client *c, smtp_client_fn *callback, void
 	c->arg = arg;
 }
 
+void client_release_rule(struct smtp_client *c)
+{
+	if (c->rule)
+		tls_rule_release(c->rule);
+	free(c->rule);
+	c->rule = NULL;
+}
+
 static void release(void *object)
 {
 	struct smtp_client *c = object;
@@ -407,7 +418,11 @@ static void release(void *object)
 		c->waiting = w->next;
 		free(w);
 	}
-	tls_rule_release(&c->rule);
+	client_release_rule(c);
+	free(c->ehlo);
+	free(c->name);
+	free(c->failure);
+	free(c->session);
 	free(c);
 }
 
@@ -452,7 +467,7 @@ void smtp_client_await_late_reply(struct smtp_client **client, const char *sessi
 		smtp_client_close(&c); /* the connection is gone: nothing will come */
 		return;
 	}
-	snprintf(c->session, sizeof c->session, "%s", session);
+	c->session = mem_strdup(session);
 	c->timed_out = false;
 	client_enter(c, LATE);
 	DL_APPEND(c->proxy->late, c);
@@ -470,7 +485,9 @@ void smtp_client_close_late(struct proxy *proxy)
 
 const struct smtp_client_failure *smtp_client_failure(const struct smtp_client *c)
 {
-	return &c->failure;
+	static const struct smtp_client_failure none;
+
+	return c->failure ? c->failure : &none;
 }
 bool smtp_client_met_ourselves(const struct smtp_client *c) { return c->met_ourselves; }
 
@@ -488,7 +505,7 @@ void smtp_client_chain(const struct smtp_client *c, struct tls_chain *chain)
 	stream_chain(c->stream, chain);
 }
 const struct addr *smtp_client_address(const struct smtp_client *c) { return &c->address; }
-const char *smtp_client_ehlo(const struct smtp_client *c) { return c->ehlo; }
+const char *smtp_client_ehlo(const struct smtp_client *c) { return c->ehlo ? c->ehlo : ""; }
 const struct addr *smtp_client_source(const struct smtp_client *c)
 {
 	return c->has_source ? &c->source : NULL;

@@ -45,7 +45,8 @@ struct smtp_client {
 	enum state state;
 	ev_timer timer;
 	struct stream *stream;
-	struct tls_rule rule;
+	enum tls_need need;
+	struct tls_rule *rule; /* until it is met: NULL from READY on */
 	bool in_clear;
 	bool keeps_session;
 	struct addr address;
@@ -53,14 +54,14 @@ struct smtp_client {
 	bool is_bound;
 	bool has_source; /* preserve_source */
 	struct addr source;
-	char ehlo[DOMAIN_SIZE];
-	char name[DOMAIN_SIZE + ADDR_TEXT];
+	char *ehlo; /* NULL: [server] hostname */
+	char *name;
 	double tls_started; /* times of the steady clock */
 	double tls_seconds;
 
 	bool met_ourselves; /* greeted with our own greeting_name */
 	struct smtp_offer offer;
-	struct smtp_client_failure failure;
+	struct smtp_client_failure *failure; /* NULL: none yet */
 
 	bool mail_outstanding;
 	bool mail_refused;
@@ -74,7 +75,7 @@ struct smtp_client {
 	bool is_leaving;                 /* said 421 or 221: not to be kept */
 	bool doomed;                     /* spoke out of turn; the failure is on its way */
 	enum state ended_in;             /* what we waited for when it failed */
-	char session[48];                /* LATE: whose message it was */
+	char *session;                   /* LATE: whose message it was */
 	struct smtp_client *prev, *next; /* LATE: among proxy->late */
 };
 
@@ -117,6 +118,7 @@ void client_fail(struct smtp_client *c, const char *format, ...)
 void client_fail_tls(struct smtp_client *c, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void client_fail_reply(struct smtp_client *c, const struct smtp_reply *reply);
+void client_release_rule(struct smtp_client *c);
 bool client_has_input(const struct smtp_client *c);
 void client_doom(struct smtp_client *c); /* it answered before it was asked */
 

@@ -69,7 +69,7 @@ static const char *our_name(struct smtp_client *c, char literal[ADDR_TEXT])
 {
 	struct addr local;
 
-	if (c->ehlo[0])
+	if (c->ehlo)
 		return c->ehlo;
 	if (c->proxy->conf->server.hostname[0])
 		return c->proxy->conf->server.hostname;
@@ -91,15 +91,13 @@ static void ask_starttls(struct smtp_client *c) { client_say(c, "STARTTLS\r\n");
 static void become_ready(struct smtp_client *c)
 {
 	client_enter(c, READY);
+	client_release_rule(c);
 	if (c->state == READY)
 		client_tell(c, CLIENT_READY, NULL);
 }
 
-static bool wants_tls(const struct smtp_client *c)
-{
-	return c->rule.need != TLS_NONE && !c->in_clear;
-}
-static bool needs_tls(const struct smtp_client *c) { return c->rule.need > TLS_MAY; }
+static bool wants_tls(const struct smtp_client *c) { return c->need != TLS_NONE && !c->in_clear; }
+static bool needs_tls(const struct smtp_client *c) { return c->need > TLS_MAY; }
 
 /* A refusal of EHLO itself counts: something that speaks for the host knows no extensions. */
 static void note_starttls(struct smtp_client *c, const struct smtp_reply *reply)
@@ -167,7 +165,7 @@ static void start_tls(struct smtp_client *c)
 		return;
 	}
 	c->tls_started = clock_steady();
-	stream_start_tls(c->stream, c->proxy->tls, &c->rule, c->keeps_session ? &peer : NULL);
+	stream_start_tls(c->stream, c->proxy->tls, c->rule, c->keeps_session ? &peer : NULL);
 }
 
 void script_on_secured(struct smtp_client *c)
