@@ -3,7 +3,7 @@
  *
  * A rule is plain data: policy fills it, tls applies it to an SSL and explains the outcome, proxy
  * asks tls_rule_is_met() before the state that sends MAIL can be entered. Everything here is pure
- * but for tls_rule_apply() and tls_rule_judge(), which tls/channel.c alone calls.
+ * but for tls_rule_apply() and tls_rule_judge(), which tls/channel_tls.c alone calls.
  */
 #ifndef TLS_RULE_H
 #define TLS_RULE_H

@@ -43,7 +43,7 @@ static SSL_CTX *new_context(void)
 	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
 				  SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-	SSL_CTX_set_read_ahead(ctx, 0);
+	SSL_CTX_set_read_ahead(ctx, 1); /* one read for all records that came, not two for each */
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, NULL);
 	SSL_CTX_set_security_level(ctx, 1);
 	SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);

@@ -4,7 +4,7 @@
  * A stream has no timers (but for stream_finish): each state of the conversation above it has one.
  * No callback runs inside a call of this interface; none after stream_close(). Input and output are
  * bounded; a full input queue stops reading, a consumer that takes from it starts it again.
- * SSL_get_error is handled below it, in channel.c, and nowhere else. SIGPIPE must be ignored.
+ * SSL_get_error is handled below it, in channel_tls.c, and nowhere else. SIGPIPE must be ignored.
  */
 #ifndef TLS_STREAM_H
 #define TLS_STREAM_H

@@ -1,6 +1,6 @@
 /*
  * wire.h - what OpenSSL writes, on its way to the socket: a BIO that gathers the records of one
- * call, so that they leave together in one write. Its one user is channel.c.
+ * call, so that they leave together in one write. Its one user is channel_tls.c.
  *
  * OpenSSL writes each record by itself, and a send() of 16 KiB costs about as much as one of 64.
  * What the kernel does not take is kept, and leaves before anything that follows. Whatever OpenSSL
