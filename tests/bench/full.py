@@ -54,6 +54,16 @@ class Full:
             if n in self.rig.sub:
                 self.rig.sub.pop(n).stop()
 
+    def settle(self, subject, seconds=5):
+        """What went before is over: it computes no more."""
+        end, last = time.time() + seconds, -1
+        while time.time() < end:
+            now = sum(subject.cpu())
+            if now - last < 0.002:
+                return
+            last = now
+            time.sleep(0.25)
+
     # ---- rows ----
 
     def message_path(self):
@@ -112,7 +122,7 @@ class Full:
             without = self.rig.measure("danelaw", self.load(1000))
             stuck = subprocess.Popen([self.tools.WORK + "/source", "-h", subject.host, "-p", str(subject.port), "-c", "10", "-d", "60", "-P",
                                       "-F", "s%d.bench", "-s", "5000000"], stdout=subprocess.DEVNULL)
-            time.sleep(0.5)
+            self.settle(subject)
             pairs.append((without, self.rig.measure("danelaw", self.load(1000))))
             stuck.kill()
             stuck.wait()
@@ -125,6 +135,7 @@ class Full:
         for _ in range(self.many):
             without = self.rig.measure("danelaw", self.load(1000))
             clients, _ = self.tools.hold(self.rig.sub["danelaw"], 10000)
+            self.settle(self.rig.sub["danelaw"])
             pairs.append((without, self.rig.measure("danelaw", self.load(1000))))
             self.tools.release(clients)
             time.sleep(0.3)
