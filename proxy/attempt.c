@@ -168,7 +168,13 @@ static bool reuse(struct attempt *a)
 	a->is_reused = true;
 	a->place.is_called = false;
 	smtp_client_set_owner(a->client, on_client, a);
-	smtp_client_reset(a->client);
+	/*
+	 * Nothing is asked first. The last envelope ended with a reply and the connection was quiet
+	 * since, so MAIL may follow; if it died unnoticed the delivery replaces it in silence
+	 * (R-SMTP-81).
+	 */
+	if (smtp_client_is_ready(a->client))
+		finish(a);
 	return true;
 }
 

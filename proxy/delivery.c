@@ -50,8 +50,10 @@ struct delivery {
 	struct recipient *unasked; /* the first that has no reply yet; replies come in order */
 	double started;            /* of the steady clock */
 	double total_seconds;
-	bool was_ready; /* a next hop was proven and ready */
-	bool knows_dsn; /* that next hop */
+	bool foresees_data;
+	bool is_cleared; /* ENVELOPE: 354 came before it was asked for */
+	bool was_ready;  /* a next hop was proven and ready */
+	bool knows_dsn;  /* that next hop */
 	bool is_encrypted;
 	struct tls_proof proof; /* copies for the log: the connection may be gone by then */
 	double tls_seconds;
@@ -145,6 +147,8 @@ static void begin_envelope(struct delivery *d)
 	smtp_client_mail(d->hop.client, d->envelope, size_upstream(d));
 	for (struct recipient *r = d->recipients; r; r = r->next)
 		smtp_client_rcpt(d->hop.client, r);
+	if (d->foresees_data)
+		smtp_client_foresee_data(d->hop.client);
 }
 
 static void keep_proof(struct delivery *d)
@@ -207,6 +211,10 @@ static void on_data_reply(struct delivery *d, const struct smtp_reply *reply)
 {
 	struct outcome outcome;
 
+	if (reply->code == 354 && d->state == ENVELOPE) {
+		d->is_cleared = true;
+		return;
+	}
 	if (reply->code == 354) {
 		d->state = BODY;
 	} else {
@@ -388,9 +396,16 @@ bool delivery_takes_8bit(const struct delivery *d)
 
 bool delivery_hop_knows_dsn(const struct delivery *d) { return d->knows_dsn; }
 
+void delivery_foresee_data(struct delivery *d)
+{
+	d->foresees_data = true;
+	if (d->state == ENVELOPE)
+		smtp_client_foresee_data(d->hop.client);
+}
+
 void delivery_data(struct delivery *d)
 {
-	d->state = DATA;
+	d->state = d->is_cleared ? BODY : DATA;
 	smtp_client_data(d->hop.client);
 }
 

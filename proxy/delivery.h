@@ -49,6 +49,9 @@ bool delivery_takes_8bit(const struct delivery *delivery);
  * (R-SMTP-54). Of the last next hop reached, also when the connection is gone. */
 bool delivery_hop_knows_dsn(const struct delivery *delivery);
 
+/* The client has sent its DATA behind the recipients, and will send the message if any of them is
+ * accepted: no more of them come, and DATA need not wait for their replies. */
+void delivery_foresee_data(struct delivery *delivery);
 void delivery_data(struct delivery *delivery);
 bool delivery_is_asking(const struct delivery *delivery);  /* DATA was sent, no reply yet */
 bool delivery_is_writing(const struct delivery *delivery); /* 354 came, the message has not ended */

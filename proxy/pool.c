@@ -315,7 +315,7 @@ static void drop(struct idle *entry)
 	smtp_client_close(&client);
 }
 
-/* CLIENT_READY ends the RSET of parking. Whatever else an idle connection says, it may not be idle
+/* CLIENT_READY ends what parking began. Whatever else an idle connection says, it may not be idle
  * at all. */
 static void on_client(struct smtp_client *client, enum smtp_client_event event,
     const struct smtp_reply *reply, void *arg)

@@ -68,8 +68,10 @@ void pool_leave(struct pool *pool, struct pool_place *place);
 bool pool_claim_further(struct pool *pool);
 void pool_return_further(struct pool *pool);
 
-/* An idle connection, now the caller's, who asks it with smtp_client_reset() whether it lives;
- * NULL: none. */
+/*
+ * An idle connection, now the caller's; NULL: none. Ready for an envelope (smtp_client_is_ready()),
+ * or a CLIENT_READY follows. Whether it still lives only the next envelope shows.
+ */
 struct smtp_client *pool_take(
     struct pool *pool, const char *next_hop, const struct smtp_client_target *target);
 

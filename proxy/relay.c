@@ -8,14 +8,18 @@
 
 #include "conf/clock.h"
 #include "conf/conf.h"
+#include "conf/mem.h"
 #include "proxy/delivery.h"
 #include "proxy/received.h"
 #include "proxy/spool/spool.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 enum {
-	CHUNK = 16384,        /* of the body, scanned and written at a time */
-	ROOM = CHUNK + 3,     /* the final dot must find its place, too */
-	DRAIN_MAX = 64 << 20, /* octets of a refused message that are read */
+	CHUNK = 16384,                    /* of the body, scanned and written at a time */
+	ROOM = RECEIVED_SIZE + CHUNK + 3, /* the final dot must find its place, too */
+	DRAIN_MAX = 64 << 20,             /* octets of a refused message that are read */
 };
 
 bool outlets_are_writing(const struct outlet *outlets)
@@ -121,7 +125,6 @@ static void write_all(struct relay *r, const void *data, size_t len)
 	}
 }
 
-/* The one field that we add, before everything the client sends (R-SMTP-44). */
 void relay_begin(struct relay *r, const struct conf *conf, const struct conf_listener *listener,
     const struct received *received)
 {
@@ -131,7 +134,18 @@ void relay_begin(struct relay *r, const struct conf *conf, const struct conf_lis
 	smtp_body_init(
 	    &r->body, listener, conf->limits.message_size, conf->limits.received_headers, mark);
 	r->digest = digest_new();
-	write_all(r, text, received_format(text, received));
+	received_format(text, received);
+	r->received = mem_strdup(text);
+}
+
+/* The one field that we add, before everything the client sends (R-SMTP-44). */
+static void write_received(struct relay *r)
+{
+	if (!r->received)
+		return;
+	write_all(r, r->received, strlen(r->received));
+	free(r->received);
+	r->received = NULL;
 }
 
 /* ---- moving ---- */
@@ -227,6 +241,7 @@ static enum relay_progress pump(struct relay *r, const struct body_source *sourc
 		written = smtp_body_scan(&r->body, in, len, &taken, out, sizeof out);
 		source->consume(source->arg, taken);
 		check(r);
+		write_received(r);
 		digest_add(r->digest, out, written);
 		write_all(r, out, written);
 		if (r->body.ended)
@@ -249,4 +264,8 @@ enum relay_progress relay_pump(struct relay *r, const struct body_source *source
 	return progress;
 }
 
-void relay_release(struct relay *r) { digest_free(&r->digest); }
+void relay_release(struct relay *r)
+{
+	digest_free(&r->digest);
+	free(r->received);
+}

@@ -46,6 +46,7 @@ struct relay {
 	struct outlet *outlets;    /* borrowed; NULL: the draft alone */
 	struct spool_draft *draft; /* borrowed; NULL: none */
 	struct smtp_body body;
+	char *received;         /* our field; NULL once it is written */
 	uint64_t written;       /* octets as they go to each next hop, with our Received field */
 	uint64_t drained;       /* of a refused message, read for the sake of a clean reply */
 	struct outcome refusal; /* of the message, for all; code 0: none */
@@ -56,7 +57,8 @@ struct relay {
 	double held_since;      /* of the steady clock */
 };
 
-/* Writes the Received field. outlets and draft stay the caller's. */
+/* outlets and draft stay the caller's. Our Received field leaves with the message's first octets.
+ */
 void relay_begin(struct relay *relay, const struct conf *conf, const struct conf_listener *listener,
     const struct received *received);
 

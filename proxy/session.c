@@ -28,22 +28,43 @@
 /* An idle client's patience where sessions run short (R-SMTP-38). */
 #define IDLE_UNDER_LOAD 60.0
 
-enum { REPLY_ROOM = 8192, HELO_MAX = DOMAIN_SIZE + 63 };
+enum { REPLY_ROOM = 8192, HELD_ROOM = 512, HELO_MAX = DOMAIN_SIZE + 63 };
 
 static void advance(struct session *s);
 
 /* ---- replies ---- */
 
+static void say(struct session *s, const char *reply, size_t len)
+{
+	log_debug("session=%s > %.*s", s->id, (int)strcspn(reply, "\r"), reply);
+	stream_write(s->stream, reply, len);
+}
+
+static void say_held(struct session *s)
+{
+	const char *reply = s->held_reply;
+
+	s->held_reply = NULL;
+	if (reply)
+		say(s, reply, strlen(reply));
+}
+
 void session_reply(struct session *s, int code, const char *status, const char *text)
 {
-	char line[REPLY_ROOM];
+	char reply[REPLY_ROOM];
 	bool utf8 = s->transaction && transaction_is_utf8(s->transaction);
-	size_t len = smtp_reply_format(line, sizeof line, code, status, text, utf8);
+	size_t len = smtp_reply_format(reply, sizeof reply, code, status, text, utf8);
 
 	if (s->mode == SESSION_CLOSED)
 		return;
-	log_debug("session=%s > %.*s", s->id, (int)strcspn(line, "\r"), line);
-	stream_write(s->stream, line, len);
+	say_held(s);
+	say(s, reply, len);
+}
+
+void session_reply_with_next(struct session *s, const char *line)
+{
+	say_held(s);
+	s->held_reply = line;
 }
 
 void session_reply_outcome(struct session *s, const struct outcome *outcome)
@@ -56,7 +77,7 @@ void session_reply_outcome(struct session *s, const struct outcome *outcome)
 /* A client that does not read its replies is answered when it does; and only then heard again. */
 static bool has_reply_room(const struct session *s)
 {
-	return s->mode != SESSION_CLOSED && stream_room(s->stream) >= REPLY_ROOM;
+	return s->mode != SESSION_CLOSED && stream_room(s->stream) >= HELD_ROOM + REPLY_ROOM;
 }
 
 /* One of the replies to the final dot, or to DATA; the transaction ends with the last. */
@@ -246,6 +267,14 @@ static bool skip_line(struct session *s)
 	return found;
 }
 
+static bool is_last(const struct session *s, size_t consumed)
+{
+	size_t len;
+
+	stream_input(s->stream, &len);
+	return len == consumed;
+}
+
 static bool run_line(struct session *s, const char *line, size_t len, size_t consumed)
 {
 	struct smtp_command command;
@@ -258,6 +287,8 @@ static bool run_line(struct session *s, const char *line, size_t len, size_t con
 
 	error = smtp_parse_command(line, len, agreed, &command);
 	may_run = !owes_answers(s) || (command.verb == SMTP_RCPT && !error.code);
+	if (!may_run && command.verb == SMTP_DATA && !error.code && is_last(s, consumed))
+		transaction_foresee_data(s->transaction);
 	if (may_run) {
 		log_debug("session=%s < %.*s", s->id, (int)len, line);
 		stream_consume(s->stream, consumed);
@@ -461,6 +492,8 @@ static void advance(struct session *s)
 		session_shut_down(s);
 	if (s->mode == SESSION_CLOSED)
 		return;
+	if (!session_has_input(s)) /* it may be waiting for this */
+		say_held(s);
 	set_idle(s);
 	end_of_input(s);
 }

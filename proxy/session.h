@@ -47,6 +47,7 @@ struct session {
 	bool is_esmtp, is_tls;
 	bool offers_dsn; /* said in the reply to EHLO */
 	struct transaction *transaction;
+	const char *held_reply; /* a line for the next reply to follow, or NULL */
 	struct unheard unheard; /* accepted, and perhaps the client does not know */
 	unsigned messages;
 	unsigned bad_commands;       /* in a row */
@@ -69,6 +70,9 @@ void session_cut(struct session *session);
 /* ---- for smtp_server.c ---- */
 
 void session_reply(struct session *session, int code, const char *status, const char *text);
+/* The same of one line, a constant, that leaves with the replies to what the client has sent behind
+ * this command: one packet for a pipelined group (RFC 2920 3.2). */
+void session_reply_with_next(struct session *session, const char *line);
 void session_reply_outcome(struct session *session, const struct outcome *outcome);
 /* After the reply just given; nothing further is read. */
 void session_close_after_reply(struct session *session);

@@ -213,6 +213,16 @@ static void begin_queueing(struct transaction *t)
 	begin_body(t);
 }
 
+/* What is queued is asked for by nobody but us. */
+void transaction_foresee_data(struct transaction *t)
+{
+	if (t->foresees_data || t->state != ENVELOPE || is_queueing(t))
+		return;
+	t->foresees_data = true;
+	for (struct outlet *o = t->outlets; o; o = o->next)
+		delivery_foresee_data(o->delivery);
+}
+
 bool transaction_data(struct transaction *t)
 {
 	if (!transaction_has_accepted(t))

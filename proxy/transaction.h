@@ -56,6 +56,10 @@ bool transaction_is_utf8(const struct transaction *transaction);
 
 /* ---- the message ---- */
 
+/* DATA, and nothing else, waits behind the RCPTs that are not answered yet: the next hops may be
+ * asked for the message together with them. May be said again. */
+void transaction_foresee_data(struct transaction *transaction);
+
 /*
  * All answers given, at least one recipient accepted: asks the next hops for the message. false: no
  * recipient was accepted, nothing was done.

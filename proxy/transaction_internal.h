@@ -49,6 +49,7 @@ struct transaction {
 			   memory */
 	size_t refused_surplus;
 	bool is_full; /* every further RCPT is surplus */
+	bool foresees_data;
 	struct outlet *outlets;
 	size_t outlet_count;
 

@@ -434,7 +434,7 @@ static bool may_quit(const struct smtp_client *c)
 	if (c->timed_out || stream_error(c->stream)[0] || stream_at_eof(c->stream))
 		return false;
 	return state == EHLO || state == HELO || state == EHLO_TLS || state == READY ||
-	       (state == ENVELOPE && script_is_answered(c));
+	       (state == ENVELOPE && !c->data_asked && script_is_envelope_answered(c));
 }
 
 void smtp_client_close(struct smtp_client **client)

@@ -103,6 +103,12 @@ void smtp_client_mail(struct smtp_client *client, const struct envelope *envelop
 void smtp_client_rcpt(struct smtp_client *client, const struct recipient *recipient);
 /* After at least one RCPT got 2xx and none is outstanding. */
 void smtp_client_data(struct smtp_client *client);
+/*
+ * No further RCPT follows, and the message will whatever some of them are answered: DATA leaves
+ * with the RCPTs where that is offered, and CLIENT_DATA may come before smtp_client_data(). Where
+ * nobody was accepted nothing is told of it (R-SMTP-31).
+ */
+void smtp_client_foresee_data(struct smtp_client *client);
 
 /* The message, dot-stuffed, without its end; len <= smtp_client_room(). After 354. */
 void smtp_client_write(struct smtp_client *client, const void *data, size_t len);
@@ -110,15 +116,15 @@ size_t smtp_client_room(const struct smtp_client *client);
 /* ".\r\n": the one place in the program that sends it. patience: seconds for the final reply. */
 void smtp_client_end(struct smtp_client *client, double patience);
 
-/* Ends an envelope that has not reached DATA, or asks a pooled connection whether it lives: RSET,
- * then CLIENT_READY. */
-void smtp_client_reset(struct smtp_client *client);
-
 /*
  * Ends what is left of an envelope, for the pool. false: something is under way or went wrong, it
- * cannot be kept. A CLIENT_READY may follow.
+ * cannot be kept. true: it is ready again, or a CLIENT_READY follows.
  */
 bool smtp_client_park(struct smtp_client *client);
+
+/* The next envelope may begin at once: the last one ended with a reply, and nothing was said since.
+ */
+bool smtp_client_is_ready(const struct smtp_client *client);
 
 /* QUIT where the conversation allows it, never a final dot (R-SMTP-69). NULL inside is welcome; the
  * pointer is cleared. */

@@ -25,6 +25,8 @@ enum state {
 	RESET,
 	ENVELOPE,
 	DATA,
+	NOBODY,
+	LONE_DOT,
 	BODY,
 	FINAL,
 	LATE,
@@ -66,6 +68,9 @@ struct smtp_client {
 	bool mail_outstanding;
 	bool mail_refused;
 	unsigned rcpt_outstanding;
+	bool rcpt_accepted; /* any of this envelope's */
+	bool foresees_data; /* DATA may leave with the RCPTs ... */
+	bool data_asked;    /* ... or has left */
 	struct waiting *waiting, **waiting_end;
 	unsigned messages;
 	uint64_t written, sent_at_check; /* BODY and FINAL: is it moving? */
@@ -126,6 +131,6 @@ void client_doom(struct smtp_client *c); /* it answered before it was asked */
 
 void script_on_secured(struct smtp_client *c);
 void script_send_waiting(struct smtp_client *c);
-bool script_is_answered(const struct smtp_client *c); /* no reply of an envelope is outstanding */
+bool script_is_envelope_answered(const struct smtp_client *c); /* MAIL and every RCPT */
 
 #endif

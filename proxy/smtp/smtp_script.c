@@ -22,9 +22,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static ask_fn start_tls, ask_ehlo, ask_starttls, ask_helo, ask_rset, ask_data;
+static ask_fn start_tls, ask_ehlo, ask_starttls, ask_helo, ask_rset, ask_lone_dot;
 static hear_fn hear_greeting, hear_ehlo, hear_helo, hear_starttls, hear_ehlo_tls, hear_rset,
-    hear_envelope, hear_data, hear_body, hear_final, hear_late;
+    hear_envelope, hear_data, hear_nobody, hear_lone_dot, hear_body, hear_final, hear_late;
 
 /* clang-format off */
 const struct script_row smtp_script[] = {
@@ -38,7 +38,9 @@ const struct script_row smtp_script[] = {
 	[READY]     = { "ready",           NULL,         NULL,          T_NONE },
 	[RESET]     = { "RSET",            ask_rset,     hear_rset,     T_COMMAND },
 	[ENVELOPE]  = { "MAIL and RCPT",   NULL,         hear_envelope, T_COMMAND },
-	[DATA]      = { "DATA",            ask_data,     hear_data,     T_DATA_START },
+	[DATA]      = { "DATA",            NULL,         hear_data,     T_DATA_START },
+	[NOBODY]    = { "DATA to nobody",  NULL,         hear_nobody,   T_DATA_START },
+	[LONE_DOT]  = { "lone dot",        ask_lone_dot, hear_lone_dot, T_COMMAND },
 	[BODY]      = { "message",         NULL,         hear_body,     T_DATA_BLOCK },
 	[FINAL]     = { "final dot",       NULL,         hear_final,    T_DATA_END },
 	[LATE]      = { "late reply",      NULL,         hear_late,     T_DATA_END },
@@ -222,7 +224,7 @@ void smtp_client_mail(struct smtp_client *c, const struct envelope *envelope, ui
 	if (size && c->offer.size)
 		snprintf(size_text, sizeof size_text, " SIZE=%llu", (unsigned long long)size);
 	c->messages++;
-	c->mail_refused = false;
+	c->mail_refused = c->rcpt_accepted = c->foresees_data = c->data_asked = false;
 	c->mail_outstanding = true;
 	client_enter(c, ENVELOPE);
 	say_printf(c, "MAIL FROM:<%s>%s%s%s%s\r\n", envelope->sender.address, size_text,
@@ -238,6 +240,19 @@ static bool may_send_rcpt(const struct smtp_client *c)
 	return c->offer.pipelining || (!c->mail_outstanding && !c->rcpt_outstanding);
 }
 
+static void ask_data(struct smtp_client *c)
+{
+	c->data_asked = true;
+	client_say(c, "DATA\r\n");
+}
+
+/* DATA ends a group of commands that may leave together (RFC 2920 3.1). */
+static bool may_join_data(const struct smtp_client *c)
+{
+	return c->foresees_data && !c->data_asked && c->offer.pipelining && !c->waiting &&
+	       c->rcpt_outstanding && stream_room(c->stream) > SMTP_COMMAND_MAX;
+}
+
 void script_send_waiting(struct smtp_client *c)
 {
 	struct waiting *w;
@@ -250,6 +265,8 @@ void script_send_waiting(struct smtp_client *c)
 		client_say(c, w->line);
 		free(w);
 	}
+	if (may_join_data(c))
+		ask_data(c);
 }
 
 void smtp_client_rcpt(struct smtp_client *c, const struct recipient *recipient)
@@ -304,7 +321,15 @@ static void hear_rcpt(struct smtp_client *c, const struct smtp_reply *reply)
 		return;
 	}
 	c->rcpt_outstanding--;
+	c->rcpt_accepted |= reply->code / 100 == 2;
 	client_tell(c, CLIENT_RCPT, reply);
+}
+
+/* The reply to a DATA that left with the RCPTs comes next. */
+static void await_data(struct smtp_client *c)
+{
+	if (c->state == ENVELOPE && c->data_asked && script_is_envelope_answered(c))
+		client_enter(c, c->rcpt_accepted ? DATA : NOBODY);
 }
 
 static void hear_envelope(struct smtp_client *c, const struct smtp_reply *reply)
@@ -313,6 +338,7 @@ static void hear_envelope(struct smtp_client *c, const struct smtp_reply *reply)
 		hear_mail(c, reply);
 	else
 		hear_rcpt(c, reply);
+	await_data(c);
 	if (c->state != ENVELOPE)
 		return;
 	script_send_waiting(c);
@@ -322,24 +348,59 @@ static void hear_envelope(struct smtp_client *c, const struct smtp_reply *reply)
 	    c, c->rcpt_outstanding || c->mail_outstanding ? c->proxy->conf->timeouts.command : 0);
 }
 
-static void ask_data(struct smtp_client *c) { client_say(c, "DATA\r\n"); }
+void smtp_client_foresee_data(struct smtp_client *c)
+{
+	if (c->state != ENVELOPE || c->mail_refused)
+		return;
+	c->foresees_data = true;
+	script_send_waiting(c);
+}
 
 void smtp_client_data(struct smtp_client *c)
 {
-	if (c->state == ENVELOPE)
-		client_enter(c, DATA);
+	if (c->state != ENVELOPE)
+		return; /* it left with the RCPTs, or the connection is lost */
+	if (!c->data_asked && client_has_input(c)) {
+		client_doom(c);
+		return;
+	}
+	if (!c->data_asked)
+		ask_data(c);
+	client_enter(c, DATA);
 }
+
+/* An envelope without a message is not over for the next hop. */
+static void drop_envelope(struct smtp_client *c) { client_enter(c, c->is_leaving ? READY : RESET); }
 
 static void hear_data(struct smtp_client *c, const struct smtp_reply *reply)
 {
 	if (reply->code == 354)
 		client_enter(c, BODY);
 	else if (reply->code / 100 >= 4)
-		client_enter(c, READY);
+		drop_envelope(c);
 	else
 		client_fail_reply(c, reply);
-	if (c->state == BODY || c->state == READY)
+	if (c->state != CLOSED)
 		client_tell(c, CLIENT_DATA, reply);
+}
+
+/* A DATA that left with RCPTs which were all refused: 354 must be ended, to no effect. */
+static void hear_nobody(struct smtp_client *c, const struct smtp_reply *reply)
+{
+	if (reply->code == 354)
+		client_enter(c, LONE_DOT);
+	else if (reply->code / 100 >= 4)
+		drop_envelope(c);
+	else
+		client_fail_reply(c, reply);
+}
+
+/* R-SMTP-31. Whatever it is answered, no message was sent and nobody has one. */
+static void ask_lone_dot(struct smtp_client *c) { client_say(c, ".\r\n"); }
+static void hear_lone_dot(struct smtp_client *c, const struct smtp_reply *reply)
+{
+	(void)reply;
+	drop_envelope(c);
 }
 
 /* ---- the message ---- */
@@ -417,24 +478,23 @@ static void hear_late(struct smtp_client *c, const struct smtp_reply *reply)
 
 static void ask_rset(struct smtp_client *c) { client_say(c, "RSET\r\n"); }
 
-bool script_is_answered(const struct smtp_client *c)
+bool script_is_envelope_answered(const struct smtp_client *c)
 {
 	return !c->mail_outstanding && !c->rcpt_outstanding && !c->waiting;
-}
-
-void smtp_client_reset(struct smtp_client *c)
-{
-	if (c->state == READY || (c->state == ENVELOPE && script_is_answered(c)))
-		client_enter(c, RESET);
 }
 
 bool smtp_client_park(struct smtp_client *c)
 {
 	if (c->is_leaving || client_has_input(c) || stream_at_eof(c->stream))
 		return false;
-	if (c->state == ENVELOPE)
-		smtp_client_reset(c);
-	return c->state == READY || c->state == RESET;
+	if (c->state == ENVELOPE && script_is_envelope_answered(c))
+		client_enter(c, RESET);
+	return c->state == READY || c->state == RESET || c->state == NOBODY || c->state == LONE_DOT;
+}
+
+bool smtp_client_is_ready(const struct smtp_client *c)
+{
+	return c->state == READY && !c->doomed && !client_has_input(c) && !stream_at_eof(c->stream);
 }
 
 static void hear_rset(struct smtp_client *c, const struct smtp_reply *reply)

@@ -92,8 +92,8 @@ static void on_mail(struct session *s, const struct smtp_command *command)
 		return;
 	}
 	session_begin_transaction(s, command);
-	session_reply(
-	    s, 250, "2.1.0", "sender noted; the next hop is asked with the first recipient");
+	session_reply_with_next(
+	    s, "250 2.1.0 sender noted; the next hop is asked with the first recipient\r\n");
 }
 
 static void on_rcpt(struct session *s, const struct smtp_command *command)

@@ -10,6 +10,7 @@ from nexthop import (STAGES, Slots, at, attempt, check_clean, closes, commands, 
                      resets, says, says_and_closes, transcript, verbs, wait_over)
 from program import Danelaw
 from smtp import MESSAGE, Smtp, stuff
+from zones import wait
 
 ZONE = "nh.lab"
 
@@ -154,7 +155,8 @@ def test_final_refusals_pass(danelaw, hop, stage, code, wanted):
     line = danelaw.delivery_to("b@" + h.domain)
     assert (line["status"], line["reason"]) == (wanted, "-")
     assert attempt(h.domain) == text
-    assert len(h.mx.connections) == 1 and "RSET" in verbs(h.mx)
+    # The reply to the dot ends the transaction; one to DATA does not.
+    assert len(h.mx.connections) == 1 and ("RSET" in verbs(h.mx)) == (stage == "DATA")
 
 
 # ---- U-02: words ----
@@ -354,16 +356,104 @@ def test_r_smtp_30_pipelining_where_it_is_offered(danelaw, hop):
     assert attempt(h.domain).code == 250
 
 
-def test_no_data_without_an_accepted_recipient(danelaw, hop):
-    """R-SMTP-30, -31: the client's DATA after refused recipients never reaches the next hop."""
-    h = hop(replies={"RCPT": "550 5.1.1 no"})
+def group(c, domain, users=("b",)):
+    """A client that pipelines: the envelope and DATA in one segment."""
+    c.raw(b"MAIL FROM:<a@client.lab>\r\n" + b"".join(
+        b"RCPT TO:<%s@%s>\r\n" % (user.encode(), domain.encode()) for user in users) + b"DATA\r\n")
+
+
+def test_r_smtp_30_data_leaves_with_the_envelope(danelaw, hop):
+    """Where the client has said DATA already it costs no round trip of its own. Neither does the
+    client's 250 for MAIL."""
+    seen = []
+    h = hop(replies={"MAIL": lambda c, line: seen.append(c.buffer)})
     with Smtp() as c:
-        c.raw(b"MAIL FROM:<a@client.lab>\r\nRCPT TO:<b@%s>\r\nDATA\r\n" % h.domain.encode())
+        for _ in range(2):
+            group(c, h.domain, ("b", "c"))
+            c.reply(250)
+            assert b"250 2.1.5 ok\r\n" in c.buffer  # they came together
+            for code in (250, 250, 354):
+                c.reply(code)
+            c.raw(stuff(MESSAGE))
+            c.reply(250)
+    rest = "RCPT TO:<b@{0}>\r\nRCPT TO:<c@{0}>\r\nDATA\r\n".format(h.domain).encode()
+    assert seen == [rest, rest]
+    assert len(h.mx.connections) == 1 and "RSET" not in verbs(h.mx)
+
+
+def test_r_smtp_30_data_waits_for_the_clients(danelaw, hop):
+    """A client that has not said DATA may still change its mind."""
+    h = hop()
+    with Smtp() as c:
+        c.raw(b"MAIL FROM:<a@client.lab>\r\nRCPT TO:<b@%s>\r\n" % h.domain.encode())
         c.reply(250)
-        c.reply(550)
-        c.reply(503, 554)
+        c.reply(250)
+        time.sleep(0.05)
+        assert verbs(h.mx)[-1] == "RCPT"
         c("QUIT", 221)
     assert "DATA" not in verbs(h.mx)
+
+
+@pytest.mark.parametrize("data", ["354 go on", "503 5.5.1 no recipients", "554 5.5.1 no"])
+def test_r_smtp_31_all_refused_and_data_was_sent(danelaw, hop, data):
+    """354 to nobody is ended with a lone dot, and the connection serves the next message."""
+    def to_nobody(c, line):
+        return None if any("<b@" in x for x in c.log) else data
+
+    h = hop(replies={"RCPT": lambda c, line: "550 5.1.1 no" if "bad" in line else None,
+                     "DATA": to_nobody})
+    with Smtp() as c:
+        group(c, h.domain, ("bad1", "bad2"))
+        c.reply(250)
+        c.reply(550)
+        c.reply(550)
+        c.reply(503, 554)
+        c("RSET", 250)
+        if data.startswith("354"):
+            wait(lambda: has_dot(h.mx), 5, "the lone dot")
+        wait(lambda: "RSET" in verbs(h.mx), 5, "RSET")
+        group(c, h.domain)
+        c.reply(250)
+        c.reply(250)
+        c.reply(354)
+        c.raw(stuff(MESSAGE))
+        c.reply(250)
+    assert len(h.mx.connections) == 1 and len(h.mx.messages) == 1
+
+
+def test_r_smtp_31_mail_refused_and_data_was_sent(danelaw, hop):
+    h = hop(replies={"MAIL": "550 5.7.1 not you", "RCPT": "503 5.5.1 MAIL first",
+                     "DATA": "503 5.5.1 MAIL first"})
+    with Smtp() as c:
+        group(c, h.domain)
+        c.reply(250)
+        assert "MAIL refused by" in c.reply(550)
+        c.reply(503, 554)
+        c("QUIT", 221)
+    assert not has_dot(h.mx)
+
+
+@pytest.mark.parametrize("data, wanted", [("451 4.3.0 not now", 451), ("554 5.3.0 no", 554)])
+def test_data_refused_that_was_sent_with_the_envelope(danelaw, hop, data, wanted):
+    """Behind accepted recipients it is the message's reply."""
+    h = hop(replies={"DATA": data})
+    with Smtp() as c:
+        group(c, h.domain)
+        c.reply(250)
+        c.reply(250)
+        assert c.reply(wanted) == data
+        c("NOOP", 250)
+
+
+def test_no_dot_where_the_client_leaves_behind_its_data(danelaw, hop):
+    """R-SMTP-69: the next hop waits for the message, and none comes."""
+    h = hop()
+    with Smtp() as c:
+        group(c, h.domain)
+        for code in (250, 250, 354):
+            c.reply(code)
+    wait_over(h.mx)
+    assert not has_dot(h.mx) and not h.mx.messages
 
 
 # ---- before and after the dot ----
