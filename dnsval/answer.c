@@ -18,7 +18,11 @@
 #include <string.h>
 #include <strings.h>
 
-enum { CHAIN_MAX = 16, TTL_MAX = 604800 };
+enum {
+	CHAIN_MAX = 16,
+	TTL_MAX = 604800,
+	SOA_LEAST = 22, /* octets of its data: two names, five numbers */
+};
 
 /* What callers see, and the octets that its TLSA and TXT records point into. */
 struct owner {
@@ -66,10 +70,9 @@ static const char *check_question(struct reader *r)
 /* ---- the chain ---- */
 
 /* RFC 2181 section 8: a TTL with the top bit set is zero. */
-static void lower_ttl(struct reader *r, const ns_rr *rr)
+static void lower_ttl(struct reader *r, uint32_t ttl)
 {
-	uint32_t ttl = ns_rr_ttl(*rr) > INT32_MAX ? 0 : ns_rr_ttl(*rr);
-
+	ttl = ttl > INT32_MAX ? 0 : ttl;
 	if (ttl < r->ttl)
 		r->ttl = ttl;
 }
@@ -106,7 +109,7 @@ static const char *follow_link(struct reader *r, bool *followed)
 
 		if (!rdata_expand(&rdata, 0, target))
 			return "the answer has a malformed CNAME";
-		lower_ttl(r, &rr);
+		lower_ttl(r, ns_rr_ttl(rr));
 		snprintf(r->name, sizeof r->name, "%s", target);
 		*followed = true;
 		return NULL;
@@ -152,12 +155,32 @@ static const char *take_records(struct reader *r, struct rdata_store *store)
 			continue;
 		struct rdata rdata = rdata_of(r, &rr);
 
-		lower_ttl(r, &rr);
+		lower_ttl(r, ns_rr_ttl(rr));
 		wrong = kind->add(store, &rdata);
 	}
 	if (!wrong && answer->type == DNS_MX)
 		rdata_finish_mx(answer);
 	return wrong;
+}
+
+/* How long nothing stays nothing (RFC 2308 section 5): the SOA record's TTL, or its last field. */
+static const char *read_absence(struct reader *r)
+{
+	bool found = false;
+	ns_rr rr;
+
+	for (int i = 0; i < ns_msg_count(r->msg, ns_s_ns); i++) {
+		if (ns_parserr(&r->msg, ns_s_ns, i, &rr) < 0)
+			return "the answer cannot be parsed";
+		if (ns_rr_type(rr) != ns_t_soa || ns_rr_rdlen(rr) < SOA_LEAST)
+			continue;
+		lower_ttl(r, ns_rr_ttl(rr));
+		lower_ttl(r, ns_get32(ns_rr_rdata(rr) + ns_rr_rdlen(rr) - NS_INT32SZ));
+		found = true;
+	}
+	if (!found)
+		r->ttl = 0;
+	return NULL;
 }
 
 static const char *read_packet(struct owner *owner, const void *packet, size_t len)
@@ -175,8 +198,9 @@ static const char *read_packet(struct owner *owner, const void *packet, size_t l
 	answer->nxdomain = ns_msg_getflag(r.msg, ns_f_rcode) == ns_r_nxdomain;
 	if (answer->nxdomain && answer->count > 0)
 		return "the answer says NXDOMAIN and has data";
-	/* How long nothing stays nothing is the library's cache's business (RFC 2308). */
-	answer->ttl = answer->count > 0 ? r.ttl : 0;
+	if (answer->count == 0 && (wrong = read_absence(&r)))
+		return wrong;
+	answer->ttl = r.ttl;
 	return NULL;
 }
 

@@ -57,8 +57,9 @@ struct dns_answer {
 		     is then no absence */
 	char question[DOMAIN_SIZE];
 	char name[DOMAIN_SIZE]; /* end of the CNAME chain; the question where there is none */
-	uint32_t ttl;           /* smallest of chain and data, at most 604800; 0 without data */
-	size_t count;           /* records below; 0: proven or believed absent, or failed */
+	uint32_t ttl; /* smallest of chain and data, at most 604800; without data that of the zone's
+			 word that there is none (RFC 2308 5), 0 if it did not give it */
+	size_t count; /* records below; 0: proven or believed absent, or failed */
 	union {
 		struct addr *addresses; /* DNS_A, DNS_AAAA; port 0 */
 		struct dns_mx *mx; /* by ascending preference; equal ones in the answer's order */

@@ -71,6 +71,7 @@ struct resolver {
 	struct flight *shared;     /* by question */
 	LIST_HEAD(, flight) flights;
 	LIST_HEAD(, retired) retired;
+	unsigned generation;
 	resolver_observer_fn *observer;
 	void *observer_arg;
 };
@@ -237,8 +238,11 @@ void resolver_renew(struct resolver *resolver)
 	old->context = resolver->context;
 	LIST_INSERT_HEAD(&resolver->retired, old, entry);
 	resolver->context = fresh;
+	resolver->generation++;
 	free_retired(resolver);
 }
+
+unsigned resolver_generation(const struct resolver *resolver) { return resolver->generation; }
 
 static void tell_anchor(const struct resolver *resolver)
 {

@@ -44,6 +44,10 @@ void resolver_keep_anchor(struct resolver *resolver, resolver_anchor_fn *watch, 
  */
 void resolver_renew(struct resolver *resolver);
 
+/* Another number: it began anew since, or trusts other anchors. What was made of answers that came
+ * before then is not to be kept. */
+unsigned resolver_generation(const struct resolver *resolver);
+
 /* The answer is const and borrowed for the time of the call. */
 typedef void dns_query_fn(const struct dns_answer *answer, void *arg);
 

@@ -10,10 +10,12 @@
  */
 #include "policy/internal.h"
 
+#include "conf/clock.h"
 #include "conf/log.h"
 #include "conf/mem.h"
 #include "policy/answers.h"
 #include "policy/budget.h"
+#include "policy/decisions.h"
 
 #include <assert.h>
 #include <ev.h>
@@ -21,6 +23,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+
+/* A next hop that the operator named rests on no answer of DNS. */
+static const double FIXED_SECONDS = 3600;
 
 /* What we wait for is what is set: probe, then query; or turn, where there is nothing to ask. */
 struct destination_lookup {
@@ -31,7 +36,10 @@ struct destination_lookup {
 	struct probe_wait *probe;
 	struct dns_query *query;
 	struct budget budget;
-	ev_timer turn;
+	ev_timer turn; /* never started, only fed */
+	unsigned dns_generation;
+	bool is_for_domain; /* and for nothing beside it: it may be kept ... */
+	double until;       /* ... so long, of the steady clock */
 };
 
 static void stop(struct destination_lookup *lookup)
@@ -40,6 +48,16 @@ static void stop(struct destination_lookup *lookup)
 	dns_query_cancel(&lookup->query);
 	budget_close(&lookup->budget);
 	ev_timer_stop(lookup->policy->loop, &lookup->turn);
+}
+
+/* Only what was heard since the resolver last began anew. */
+static void keep(const struct destination_lookup *lookup)
+{
+	struct decisions *decisions = policy_decisions(lookup->policy);
+
+	if (decisions && lookup->until > 0 &&
+	    lookup->dns_generation == lookup->policy->dns_generation)
+		decisions_keep_destination(decisions, lookup->destination, lookup->until);
 }
 
 /*
@@ -51,6 +69,7 @@ static void finish(struct destination_lookup *lookup)
 	destination_fn *callback = lookup->callback;
 	void *arg = lookup->arg;
 
+	keep(lookup);
 	stop(lookup);
 	free(lookup);
 	log_debug("destination %s: %s, %zu hosts, mx %s", destination->domain,
@@ -101,6 +120,8 @@ static void shuffle_equal_preferences(struct destination *destination)
 		while (i + equal < destination->host_count &&
 		       hosts[i + equal].preference == hosts[i].preference)
 			equal++;
+		if (equal == 1)
+			continue;
 		size_t pick = i + random_below(equal);
 		struct destination_host other = hosts[i];
 
@@ -194,6 +215,7 @@ static void on_mx(const struct dns_answer *answer, void *arg)
 	struct destination_lookup *lookup = arg;
 
 	lookup->query = NULL;
+	lookup->until = lookup->is_for_domain ? clock_steady() + answer->ttl : 0;
 	take_mx_answer(lookup->destination, answer);
 	finish(lookup);
 }
@@ -327,24 +349,55 @@ static struct destination_lookup *start(
 	struct destination_lookup *lookup = mem_zero(1, sizeof *lookup);
 
 	lookup->policy = policy;
+	lookup->dns_generation = policy->dns_generation;
 	lookup->destination = destination;
 	lookup->callback = callback;
 	lookup->arg = arg;
-	ev_timer_init(&lookup->turn, on_turn, 0, 0);
+	ev_init(&lookup->turn, on_turn);
 	lookup->turn.data = lookup;
-	if (needs_probe(lookup->destination))
+	if (destination->decision)
+		ev_feed_event(policy->loop, &lookup->turn, EV_CUSTOM);
+	else if (needs_probe(lookup->destination))
 		lookup->probe = probe_wait_start(policy->probe, on_probe, lookup);
 	else if (needs_mx(lookup->destination))
 		ask_mx(lookup);
 	else
-		ev_timer_start(policy->loop, &lookup->turn);
+		ev_feed_event(policy->loop, &lookup->turn, EV_CUSTOM);
 	return lookup;
+}
+
+/* What was decided a moment ago; as fresh as if it were looked up, also in its order of hosts. */
+static struct destination *find_kept(struct policy *policy, const char *domain)
+{
+	struct decisions *decisions = policy_decisions(policy);
+	const struct conf_domain *exception;
+	const struct conf_policy *conf;
+	struct destination *kept;
+
+	if (!decisions)
+		return NULL;
+	conf = conf_policy_for(policy->conf, domain, (time_t)ev_now(policy->loop), &exception);
+	if (level_asks_tlsa(conf->level) && probe_state(policy->probe) != PROBE_WORKING)
+		return NULL;
+	kept = decisions_find_destination(decisions, domain, conf, exception);
+	if (kept)
+		shuffle_equal_preferences(kept);
+	return kept;
 }
 
 struct destination_lookup *destination_lookup_start(
     struct policy *policy, const char *domain, destination_fn *callback, void *arg)
 {
-	return start(policy, destination_new(policy, domain, NULL, NULL), callback, arg);
+	struct destination *kept = find_kept(policy, domain);
+	struct destination_lookup *lookup;
+
+	if (kept)
+		return start(policy, kept, callback, arg);
+	lookup = start(policy, destination_new(policy, domain, NULL, NULL), callback, arg);
+	lookup->is_for_domain = true;
+	if (lookup->destination->is_fixed && !lookup->destination->conf->next_hop.is_address)
+		lookup->until = clock_steady() + FIXED_SECONDS;
+	return lookup;
 }
 
 struct destination_lookup *destination_lookup_start_under(struct policy *policy, const char *domain,

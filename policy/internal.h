@@ -6,6 +6,8 @@
 
 #include "policy/policy.h"
 
+struct decisions;
+
 struct policy {
 	struct ev_loop *loop;
 	const struct conf *conf;
@@ -14,7 +16,12 @@ struct policy {
 	struct mtasts *mtasts;
 	size_t own_count; /* where our listeners accept */
 	struct addr *own;
+	struct decisions *decisions; /* NULL: none are kept */
+	unsigned dns_generation;     /* of the resolver when they were made */
 };
+
+/* Those that may be used, and added to, now; NULL: none are kept. */
+struct decisions *policy_decisions(struct policy *policy);
 
 /*
  * A level at which TLSA decides, and at which an unproven resolver therefore may not speak

@@ -37,6 +37,7 @@ struct sts_lookup {
 	enum sts_record record;
 	char id[STS_ID_SIZE];       /* of the record; "" unless it is valid */
 	struct refusal txt_failure; /* REASON_NONE unless the TXT lookup failed */
+	double record_until;        /* of the steady clock: its answer may be used */
 
 	struct sts_seat *seat;
 	ev_timer timer; /* patience with the fetch; or the turn, where nothing can be asked */
@@ -120,6 +121,8 @@ static void answer_from_cache(struct sts_lookup *lookup, struct sts_answer *answ
 		answer_first_contact(lookup, answer);
 	} else {
 		give_notice(answer, &lookup->notice, "mail goes on without a policy");
+		if (!cached && lookup->record == STS_RECORD_ABSENT)
+			answer->absent_until = lookup->record_until;
 	}
 }
 
@@ -232,6 +235,7 @@ static void hear_record(struct sts_lookup *lookup, const struct dns_answer *answ
 		answer_refusal(answer, &lookup->txt_failure);
 		return;
 	}
+	lookup->record_until = clock_steady() + answer->ttl;
 	lookup->record = sts_record_parse(answer, lookup->id, &why);
 	if (lookup->record != STS_RECORD_VALID)
 		lookup->id[0] = '\0';

@@ -36,6 +36,9 @@ struct sts_answer {
 	/* Worth a warning though it refuses nothing: sts-fetch, sts-policy-invalid; else
 	 * REASON_NONE */
 	struct refusal notice;
+	/* STS_ABSENT where there is neither a record nor a policy of earlier: when the record must
+	 * be asked for again, of the steady clock; else 0 */
+	double absent_until;
 };
 
 /* Loads the store. Freed before resolver, fetcher and store. */
@@ -43,7 +46,8 @@ struct mtasts *mtasts_new(struct ev_loop *loop, const struct conf *conf, struct 
     struct fetcher *fetcher, struct store *store);
 void mtasts_free(struct mtasts **mtasts);
 
-/* For a command that only looks: from now on cached policies are not fetched again by themselves. */
+/* For a command that only looks: from now on cached policies are not fetched again by themselves.
+ */
 void mtasts_stop_refreshing(struct mtasts *mtasts);
 
 /* The answer is handed over: sts_answer_free(). domain: normal form, the next-hop domain

@@ -7,9 +7,11 @@
 #include "policy/internal.h"
 
 #include "conf/mem.h"
+#include "policy/decisions.h"
 #include "policy/mtasts.h"
 #include "policy/sts_question.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 struct policy *policy_new(struct ev_loop *loop, const struct conf *conf, struct resolver *resolver,
@@ -29,6 +31,7 @@ void policy_free(struct policy **policy)
 {
 	if (!*policy)
 		return;
+	decisions_free(&(*policy)->decisions);
 	free((*policy)->own);
 	free(*policy);
 	*policy = NULL;
@@ -39,6 +42,29 @@ void policy_set_own(struct policy *policy, const struct addr *listeners, size_t 
 	free(policy->own);
 	policy->own = mem_copy(listeners, count * sizeof *listeners);
 	policy->own_count = count;
+	if (policy->decisions)
+		decisions_forget(policy->decisions);
+}
+
+void policy_keep_decisions(struct policy *policy)
+{
+	assert(!policy->decisions);
+	policy->decisions = decisions_new();
+	policy->dns_generation = resolver_generation(policy->resolver);
+}
+
+/* With other trust anchors, or after an outage, nothing that was heard before counts. */
+struct decisions *policy_decisions(struct policy *policy)
+{
+	unsigned generation;
+
+	if (!policy->decisions)
+		return NULL;
+	generation = resolver_generation(policy->resolver);
+	if (generation != policy->dns_generation)
+		decisions_forget(policy->decisions);
+	policy->dns_generation = generation;
+	return policy->decisions;
 }
 
 void destination_free(struct destination **destination)

@@ -30,6 +30,12 @@ struct policy *policy_new(struct ev_loop *loop, const struct conf *conf, struct 
 void policy_free(struct policy **policy);
 
 /*
+ * For the long-running program alone: a decision is composed once for as long as all answers that
+ * it rests on may be used, not for each message (R-DNS-40). Without this each one is looked up.
+ */
+void policy_keep_decisions(struct policy *policy);
+
+/*
  * Where our own listeners accept, with ports: an MX host found here is ourselves (R-DNS-28). A
  * wildcard stands for each local address. After binding. Addresses are copied.
  */
@@ -52,17 +58,18 @@ struct destination {
 	bool is_mx;    /* hosts come from MX records */
 	bool is_fixed; /* next_hop written without MX lookup */
 	uint16_t port;
-	size_t host_count; /* ascending preference, random order within one (R-DNS-25) */
-	struct destination_host {
-		uint16_t preference;
-		char name[DOMAIN_SIZE]; /* "" where next_hop is an address */
-	} hosts[DNS_MX_MAX];
 	double dns_seconds;       /* spent waiting for DNS so far; routes add to it */
 	size_t address_count;     /* given out by routes so far; never more than ROUTE_ADDR_MAX */
 	struct sts_question *sts; /* its MTA-STS policy; routes ask, NULL: nobody has. Owned */
 	/* From that policy's lookup, once a route relied on it: worth a warning, refuses nothing
 	 * (sts-fetch, sts-policy-invalid); REASON_NONE: nothing */
 	struct refusal notice;
+	uint64_t decision; /* policy's own: what is kept of it; 0: nothing */
+	size_t host_count; /* ascending preference, random order within one (R-DNS-25) */
+	struct destination_host {
+		uint16_t preference;
+		char name[DOMAIN_SIZE]; /* "" where next_hop is an address */
+	} hosts[DNS_MX_MAX];            /* last, since a copy holds only those that there are */
 };
 
 typedef void destination_fn(struct destination *destination, void *arg);

@@ -10,17 +10,20 @@
  */
 #include "policy/internal.h"
 
+#include "conf/clock.h"
 #include "conf/log.h"
 #include "conf/mem.h"
 #include "policy/answers.h"
 #include "policy/budget.h"
 #include "policy/dane.h"
 #include "policy/decide.h"
+#include "policy/decisions.h"
 #include "policy/dial.h"
 #include "policy/sts_question.h"
 
 #include <assert.h>
 #include <ev.h>
+#include <float.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +35,7 @@ struct question {
 	struct route_lookup *lookup;
 	struct dns_query *query;
 	struct dns_answer *answer;
+	double until; /* it may be used, of the steady clock */
 };
 
 struct route_lookup {
@@ -43,7 +47,8 @@ struct route_lookup {
 	struct question questions[ASK_COUNT];
 	struct dane_decision dane; /* made; the policy may still be waited for */
 	struct budget budget;
-	ev_timer turn; /* an address in next_hop: nothing to ask */
+	ev_timer turn; /* never started, only fed: there is nothing to ask */
+	unsigned dns_generation;
 };
 
 static void stop(struct route_lookup *lookup)
@@ -137,6 +142,27 @@ static void ask_tlsa(struct route_lookup *lookup, size_t which, const char *base
 
 /* ---- deciding ---- */
 
+/* Until when all the answers may be used that it rests on. */
+static double until(const struct route_lookup *lookup, const struct sts_answer *sts)
+{
+	double first = sts ? sts->absent_until : DBL_MAX;
+
+	for (size_t i = 0; i < ASK_COUNT; i++) {
+		if (lookup->questions[i].answer && lookup->questions[i].until < first)
+			first = lookup->questions[i].until;
+	}
+	return first;
+}
+
+static void keep(const struct route_lookup *lookup, const struct sts_answer *sts)
+{
+	struct decisions *decisions = policy_decisions(lookup->policy);
+
+	if (decisions && lookup->dns_generation == lookup->policy->dns_generation)
+		decisions_keep_route(
+		    decisions, lookup->destination, lookup->route, until(lookup, sts));
+}
+
 /* sts NULL: MTA-STS has no say. */
 static void conclude(struct route_lookup *lookup, const struct sts_answer *sts)
 {
@@ -145,6 +171,7 @@ static void conclude(struct route_lookup *lookup, const struct sts_answer *sts)
 	route_decide(lookup->destination, &lookup->dane, sts, lookup->route);
 	if (lookup->route->refusal.reason == REASON_STS_MX)
 		route_recheck_sts(lookup->policy, lookup->route);
+	keep(lookup, sts);
 	finish(lookup);
 }
 
@@ -195,6 +222,7 @@ static struct route_lookup *hear(struct question *question, const struct dns_ans
 {
 	question->query = NULL;
 	question->answer = answer_keep(answer);
+	question->until = answer->state == DNS_FAILED ? 0 : clock_steady() + answer->ttl;
 	return question->lookup;
 }
 
@@ -262,6 +290,12 @@ static void on_literal(struct ev_loop *loop, ev_timer *timer, int events)
 	finish(lookup);
 }
 
+static void on_kept(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	(void)loop, (void)events;
+	finish(timer->data);
+}
+
 /* Whether any host of it may turn out to need the policy; else its zone is not even asked. */
 static bool may_need_sts(const struct destination *destination)
 {
@@ -287,16 +321,19 @@ struct route_lookup *route_lookup_start(struct policy *policy, struct destinatio
     size_t index, route_fn *callback, void *arg)
 {
 	struct route_lookup *lookup = mem_zero(1, sizeof *lookup);
+	struct decisions *decisions = policy_decisions(policy);
+	struct route *kept = decisions ? decisions_find_route(decisions, destination, index) : NULL;
 
 	lookup->policy = policy;
+	lookup->dns_generation = policy->dns_generation;
 	lookup->destination = destination;
-	lookup->route = route_new(destination, index);
+	lookup->route = kept ? kept : route_new(destination, index);
 	lookup->callback = callback;
 	lookup->arg = arg;
-	ev_timer_init(&lookup->turn, on_literal, 0, 0);
+	ev_init(&lookup->turn, kept ? on_kept : on_literal);
 	lookup->turn.data = lookup;
-	if (!lookup->route->host[0]) {
-		ev_timer_start(policy->loop, &lookup->turn);
+	if (kept || !lookup->route->host[0]) {
+		ev_feed_event(policy->loop, &lookup->turn, EV_CUSTOM);
 		return lookup;
 	}
 	budget_open(&lookup->budget, policy->loop, policy->conf->dns.total,

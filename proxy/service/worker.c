@@ -233,6 +233,7 @@ static int prepare(struct worker *w, struct ev_loop *loop)
 	code = machine_open(&w->machine, loop, order->conf);
 	if (code != EX_OK)
 		return code;
+	policy_keep_decisions(proxy->policy);
 	tell_own_addresses(w);
 	if (!start_listeners(w))
 		return EX_UNAVAILABLE;

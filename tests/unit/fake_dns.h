@@ -44,6 +44,7 @@ static size_t in_flight;
 static struct ev_loop *fake_loop;
 static enum probe_state fake_probe;
 static size_t probe_waits;
+static unsigned fake_generation; /* of the resolver */
 
 static void world_reset(struct ev_loop *loop)
 {
@@ -53,6 +54,7 @@ static void world_reset(struct ev_loop *loop)
 	journal[0] = '\0';
 	in_flight = 0;
 	probe_waits = 0;
+	fake_generation = 0;
 	fake_probe = PROBE_WORKING;
 }
 
@@ -121,6 +123,12 @@ static inline struct said *add_cname(struct said *said, const char *target)
 }
 
 /* ---- resolver.h ---- */
+
+unsigned resolver_generation(const struct resolver *resolver)
+{
+	(void)resolver;
+	return fake_generation;
+}
 
 struct dns_query {
 	dns_query_fn *callback;

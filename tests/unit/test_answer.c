@@ -703,6 +703,48 @@ static void test_mapped_address(void **state)
 	free(p);
 }
 
+#define SOA(minimum)                                                                               \
+	"\0\0"                                                                                     \
+	"\0\0\0\1\0\0\0\1\0\0\0\1\0\0\0\1" minimum
+
+/* RFC 2308 section 5: the SOA record tells how long there is nothing, by its TTL or its last field.
+ */
+static void test_absence(void **state)
+{
+	static const struct {
+		struct record chain, authority;
+		uint32_t ttl;
+	} cases[] = {
+	    {{0}, {"example", DNS_SOA, IN, 900, RD(SOA("\0\0\0\74"))}, 60},
+	    {{0}, {"example", DNS_SOA, IN, 30, RD(SOA("\0\0\0\74"))}, 30},
+	    {{"a.example", DNS_CNAME, IN, 7, RD(MX1)},
+		{"example", DNS_SOA, IN, 900, RD(SOA("\0\0\0\74"))}, 7},
+	    {{0}, {"example", DNS_SOA, IN, 900, RD(SOA("\200\0\0\0"))}, 0},
+	    {{0}, {"example", DNS_SOA, IN, 900, RD("\0\0\0\0")}, 0},
+	    {{0}, {"example", DNS_NS, IN, 900, RD(MX1)}, 0},
+	    {{"a.example", DNS_CNAME, IN, 7, RD(MX1)}, {"example", DNS_NS, IN, 9, RD(MX2)}, 0},
+	};
+	static struct packet p;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		bool has_chain = cases[i].chain.owner != NULL;
+
+		begin(&p, 0, 1, has_chain);
+		p.data[9] = 1; /* NSCOUNT */
+		put_question(&p, "a.example", DNS_AAAA, IN);
+		if (has_chain)
+			put_record(&p, &cases[i].chain);
+		put_record(&p, &cases[i].authority);
+		struct dns_answer *answer = parse("a.example", DNS_AAAA, 2, &p);
+
+		assert_int_equal(answer->state, DNS_SECURE);
+		assert_int_equal(answer->count, 0);
+		assert_int_equal(answer->ttl, cases[i].ttl);
+		dns_answer_free(&answer);
+	}
+}
+
 static void test_names(void **state)
 {
 	enum dns_type type;
@@ -733,6 +775,7 @@ int main(void)
 	    {"R-DNS-30 D-15: 100 TLSA, 101, 1000", test_many_tlsa, 0, 0, 0},
 	    {"TXT: strings joined, any octet", test_texts, 0, 0, 0},
 	    {"D-11: exchange of 254 octets", test_long_exchange, 0, 0, 0},
+	    {"RFC 2308: how long there is nothing", test_absence, 0, 0, 0},
 	    {"D-13: IPv4-mapped address", test_mapped_address, 0, 0, 0},
 	    {"names of types and states", test_names, 0, 0, 0},
 	};
