@@ -1,11 +1,12 @@
 /*
  * smtp_body.c - the message on its way: end of data, CR/LF discipline, limits.
  *
- * RFC 5321 sections 2.3.8 and 4.5.2, a small state machine; runs of ordinary octets take a shortcut
- * past it. CR and LF leave only as the pair that put_newline() writes, text only by put_text(),
- * which ends the process rather than pass either of them (R-SMTP-24). What is found never depends
- * on how the input was cut into blocks. Called by the transaction for what the client sends after
- * 354.
+ * RFC 5321 sections 2.3.8 and 4.5.2, a small state machine; ordinary lines take a shortcut past it.
+ * There CR and LF leave only as the pair that put_newline() writes, text only by put_text(), which
+ * ends the process rather than pass either of them (R-SMTP-24). The shortcut, pass_lines(), passes
+ * whole blocks in which each CR and each LF was seen to be half of such a pair. What is found never
+ * depends on how the input was cut into blocks. Called by the transaction for what the client sends
+ * after 354.
  */
 #include "proxy/smtp/smtp_body.h"
 
@@ -26,8 +27,7 @@ enum {
 	LINE_TEXT_MAX = 998, /* RFC 5321 4.5.3.1.6: 1000 with CRLF */
 	OWN_RECEIVED_MAX = 3,
 	STEP_MAX = 2, /* most octets that one octet of input sets free */
-	/* Not more: in a block of bare LFs each search for CR would run to the end of the block. */
-	RUN_MAX = 1024,
+	BLOCK = 32,   /* octets that are looked at together */
 };
 
 struct writer {
@@ -48,20 +48,20 @@ void smtp_body_init(struct smtp_body *body, const struct conf_listener *listener
 	smtp_header_init(&body->header, own_mark);
 }
 
-static void put_text(struct writer *writer, const char *text, size_t len)
+static void put(struct writer *writer, const char *octets, size_t len)
 {
-	assert(memchr(text, '\r', len) == NULL && memchr(text, '\n', len) == NULL);
 	assert(len <= writer->size - writer->len);
-	memcpy(writer->out + writer->len, text, len);
+	memcpy(writer->out + writer->len, octets, len);
 	writer->len += len;
 }
 
-static void put_newline(struct writer *writer)
+static void put_text(struct writer *writer, char c)
 {
-	assert(writer->size - writer->len >= 2);
-	memcpy(writer->out + writer->len, "\r\n", 2);
-	writer->len += 2;
+	assert(c != '\r' && c != '\n');
+	put(writer, &c, 1);
 }
+
+static void put_newline(struct writer *writer) { put(writer, "\r\n", 2); }
 
 static void spoil(struct smtp_body *body, enum smtp_body_flaw flaw)
 {
@@ -123,7 +123,7 @@ static void pass_octet(struct smtp_body *body, struct writer *writer, char c)
 		spoil(body, BODY_LONG_LINE);
 	watch_header(body, c);
 	if (body->flaw == BODY_FINE)
-		put_text(writer, &c, 1);
+		put_text(writer, c);
 }
 
 /* An octet that is no stuffed dot and not the end of something that was held back. */
@@ -155,7 +155,7 @@ static void bare_cr(struct smtp_body *body, struct writer *writer, char c)
 static void put_dot(struct smtp_body *body, struct writer *writer)
 {
 	if (body->flaw == BODY_FINE)
-		put_text(writer, ".", 1);
+		put_text(writer, '.');
 }
 
 static void step(struct smtp_body *body, struct writer *writer, char c)
@@ -202,50 +202,111 @@ static void step(struct smtp_body *body, struct writer *writer, char c)
 
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
-/* How many octets of text can be taken without meeting a limit; the one that does is for step(). */
-static size_t room(const struct smtp_body *body, const struct writer *writer, size_t len)
+/* How many octets can be taken without meeting a limit, `held` ones not counted yet before them;
+ * the one that does is for step(). */
+static size_t room(
+    const struct smtp_body *body, const struct writer *writer, size_t len, size_t held)
 {
-	if (body->flaw != BODY_FINE)
-		return len;
-	len = least(len, writer->size - writer->len);
-	if (body->size_limit && body->size_limit - body->size < len)
-		len = (size_t)(body->size_limit - body->size);
-	if (body->long_lines == LONG_LINES_REFUSE)
-		len = least(len, LINE_TEXT_MAX - body->line_len);
-	return len;
+	size_t most = writer->size - writer->len;
+
+	if (body->size_limit && body->size_limit - body->size < most)
+		most = (size_t)(body->size_limit - body->size);
+	return least(len, most > held ? most - held : 0);
 }
 
-static size_t until(const char *in, size_t len, char stop)
+/*
+ * Whether a block is nothing but ordinary text and ends of lines: each LF has its CR before it and
+ * each CR its LF behind it, no line begins with a dot, no octet is NUL. in[-1] is the octet before
+ * it; a CR at its end is the next block's to judge. A loop without branches, so that compilers
+ * make vector instructions of it.
+ */
+static bool is_ordinary(const unsigned char *in, unsigned char *seen)
 {
-	const char *found = memchr(in, stop, len);
+	unsigned char odd = 0, all = 0;
 
-	return found ? (size_t)(found - in) : len;
+	for (int i = 0; i < BLOCK; i++) {
+		odd |= (in[i] == '\n') ^ (in[i - 1] == '\r');
+		odd |= (in[i] == '.') & (in[i - 1] == '\n');
+		odd |= in[i] == '\0';
+		all |= in[i];
+	}
+	*seen |= odd ? 0 : all;
+	return !odd;
 }
 
-static bool has_8bit(const char *in, size_t len)
+/* How many octets of ordinary blocks stand at in, at most len. */
+static size_t ordinary(const char *in, size_t len, bool *has_8bit)
 {
 	unsigned char seen = 0;
+	size_t n = 0;
 
-	for (size_t i = 0; i < len; i++)
-		seen |= (unsigned char)in[i];
-	return seen & 0x80;
+	while (n + BLOCK <= len && is_ordinary((const unsigned char *)in + n, &seen))
+		n += BLOCK;
+	*has_8bit |= (seen & 0x80) != 0;
+	return n;
 }
 
-/* Does for a run of ordinary octets what step() would do for each. Returns its length. */
-static size_t pass_run(struct smtp_body *body, struct writer *writer, const char *in, size_t len)
+/* A line's state follows from the octet before; one with a limit, or a header's, is for step(). */
+static bool may_pass_lines(const struct smtp_body *body)
 {
-	if (body->state != IN_LINE ||
-	    (body->flaw == BODY_FINE && smtp_header_is_open(&body->header)))
+	return (body->state == IN_LINE || body->state == LINE_START || body->state == CR) &&
+	       body->flaw == BODY_FINE && !smtp_header_is_open(&body->header) &&
+	       body->long_lines != LONG_LINES_REFUSE;
+}
+
+/*
+ * Does for whole blocks what step() would do for each octet; in[-1] must be there. Returns how many
+ * octets were taken. A CR is held back at the end, or was before the beginning.
+ */
+static size_t pass_lines(struct smtp_body *body, struct writer *writer, const char *in, size_t len)
+{
+	bool held = body->state == CR;
+	size_t n, written;
+
+	n = ordinary(in, room(body, writer, len, held), &body->has_8bit);
+	if (!n)
 		return 0;
-	len = least(room(body, writer, len), RUN_MAX);
-	len = until(in, len, '\r');
-	len = until(in, len, '\n');
-	len = until(in, len, '\0');
-	count(body, len);
-	body->has_8bit = body->has_8bit || has_8bit(in, len);
+	if (held)
+		put(writer, "\r", 1);
+	body->state = in[n - 1] == '\r' ? CR : in[n - 1] == '\n' ? LINE_START : IN_LINE;
+	written = n - (body->state == CR);
+	put(writer, in, written);
+	body->size += held + written;
+	return n;
+}
+
+/* A header line that matters is for step(). */
+static bool may_pass_text(const struct smtp_body *body)
+{
+	return body->state == IN_LINE &&
+	       (body->flaw != BODY_FINE || !smtp_header_is_open(&body->header) ||
+		   smtp_header_skips_line(&body->header));
+}
+
+/* The same for text within a line, where blocks are not taken or there is none. */
+static size_t pass_text(struct smtp_body *body, struct writer *writer, const char *in, size_t len)
+{
+	size_t n = 0;
+
 	if (body->flaw == BODY_FINE)
-		put_text(writer, in, len);
-	return len;
+		len = room(body, writer, len, 0);
+	if (body->flaw == BODY_FINE && body->long_lines == LONG_LINES_REFUSE)
+		len = least(len, LINE_TEXT_MAX - body->line_len);
+	for (; n < len && in[n] != '\r' && in[n] != '\n' && in[n] != '\0'; n++)
+		body->has_8bit |= (in[n] & 0x80) != 0;
+	count(body, n);
+	if (body->flaw == BODY_FINE)
+		put(writer, in, n);
+	return n;
+}
+
+/* A shortcut, if there is one; 0: none. */
+static size_t pass(
+    struct smtp_body *body, struct writer *writer, const char *in, size_t at, size_t len)
+{
+	size_t n = at > 0 && may_pass_lines(body) ? pass_lines(body, writer, in + at, len - at) : 0;
+
+	return n == 0 && may_pass_text(body) ? pass_text(body, writer, in + at, len - at) : n;
 }
 
 size_t smtp_body_scan(
@@ -258,7 +319,7 @@ size_t smtp_body_scan(
 	while (at < len && !body->ended) {
 		if (body->flaw == BODY_FINE && writer.size - writer.len < STEP_MAX)
 			break;
-		size_t run = pass_run(body, &writer, in + at, len - at);
+		size_t run = pass(body, &writer, in, at, len);
 
 		at += run;
 		if (run == 0)

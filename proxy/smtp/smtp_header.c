@@ -34,6 +34,11 @@ void smtp_header_init(struct smtp_header *header, const char *own_mark)
 
 bool smtp_header_is_open(const struct smtp_header *header) { return header->state != BODY; }
 
+bool smtp_header_skips_line(const struct smtp_header *header)
+{
+	return header->state == VALUE && !(header->in_received && header->mark_len);
+}
+
 static bool is_blank(char c) { return c == ' ' || c == '\t'; }
 
 static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }

@@ -34,6 +34,9 @@ void smtp_header_init(struct smtp_header *header, const char *own_mark);
 /* Until the first empty line, or the first line that is neither a field nor a continuation. */
 bool smtp_header_is_open(const struct smtp_header *header);
 
+/* Nothing up to the end of this line matters: the octets before it need not be told. */
+bool smtp_header_skips_line(const struct smtp_header *header);
+
 /* One octet of content (no stuffed dot), '\n' for the end of a line. Only while it is open. */
 enum smtp_header_event smtp_header_octet(struct smtp_header *header, char c);
 
