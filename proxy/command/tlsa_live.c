@@ -14,6 +14,7 @@
 #include "dnsval/resolver.h"
 #include "proxy/intercept/intercept.h"
 #include "proxy/pool.h"
+#include "proxy/shared/shared.h"
 #include "proxy/proxy.h"
 #include "proxy/smtp/smtp_client.h"
 #include "tls/chain.h"
@@ -208,6 +209,7 @@ static bool open_live(struct live *l, const struct conf *conf, char **error)
 	l->proxy.tls = tls_contexts_new(conf->tls.ca_file, error);
 	if (!l->proxy.tls)
 		return false;
+	l->proxy.shared = shared_new();
 	l->proxy.pool = pool_new(&l->proxy);
 	l->resolver = resolver_new(l->proxy.loop, conf, error);
 	return l->resolver != NULL;
@@ -219,6 +221,7 @@ static void close_live(struct live *l)
 	ev_run(l->proxy.loop, EVRUN_NOWAIT);
 	stream_close_finishing();
 	pool_free(&l->proxy.pool);
+	shared_free(&l->proxy.shared);
 	resolver_free(&l->resolver);
 	tls_contexts_free(&l->proxy.tls);
 	tls_rule_release(&l->rule);
