@@ -186,6 +186,23 @@ def test_reload(machine):
     assert machine.run("systemctl", "show", "-P", "MainPID", "danelaw") == first
 
 
+def test_a_socket_of_systemd(machine):
+    """packaging/examples/danelaw.socket: nobody is refused while danelaw does not run."""
+    with open(HERE + "/../../../packaging/examples/danelaw.socket") as f:
+        unit = f.read().replace("10.0.0.5:25", "127.0.0.9:25")
+    machine.run("tee", "/etc/systemd/system/danelaw.socket", input=unit)
+    machine.configure(listen="127.0.0.1:2525 127.0.0.9:25")
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "stop", "danelaw")
+    machine.run("systemctl", "start", "danelaw.socket")
+    assert greets(("127.0.0.9", 25)), "the first client starts it"
+    assert greets()
+    machine.run("systemctl", "stop", "danelaw.socket", "danelaw")
+    machine.run("rm", "/etc/systemd/system/danelaw.socket")
+    machine.run("systemctl", "daemon-reload")
+    machine.restart()
+
+
 def test_a_wrong_configuration_is_not_tried_for_ever(machine):
     before = machine.run("cat", CONF)
     machine.configure(level="strongest")
