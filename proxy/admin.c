@@ -11,6 +11,7 @@
 #include "conf/log.h"
 #include "conf/mem.h"
 #include "proxy/service/health.h"
+#include "proxy/service/sockets.h"
 
 #include <errno.h>
 #include <ev.h>
@@ -287,7 +288,7 @@ static int bind_one(const struct addr *address)
 	return -1;
 }
 
-struct admin *admin_bind(const struct conf *conf, char **error)
+struct admin *admin_bind(const struct conf *conf, struct sockets *given, char **error)
 {
 	const struct conf_addrs *listen = &conf->admin.listen;
 	struct admin *a = mem_zero(1, sizeof *a);
@@ -296,8 +297,10 @@ struct admin *admin_bind(const struct conf *conf, char **error)
 	a->addresses = mem_copy(listen->items, listen->count * sizeof *a->addresses);
 	a->sockets = mem_zero(listen->count, sizeof *a->sockets);
 	for (size_t i = 0; i < listen->count; i++) {
-		int fd = bind_one(&listen->items[i]);
+		int fd = sockets_take(given, &listen->items[i]);
 
+		if (fd < 0)
+			fd = bind_one(&listen->items[i]);
 		if (fd < 0) {
 			*error = mem_printf("[admin] cannot bind %s: %s",
 			    addr_bracketed(&listen->items[i], text), strerror(errno));
@@ -336,8 +339,7 @@ static bool start_daemon(struct admin *a)
 	return true;
 }
 
-bool admin_start(
-    struct admin *a, struct ev_loop *loop, const struct health *health, char **error)
+bool admin_start(struct admin *a, struct ev_loop *loop, const struct health *health, char **error)
 {
 	char text[ADDR_TEXT];
 
@@ -370,6 +372,13 @@ bool admin_is_bound_to(const struct admin *a, const struct conf *conf)
 	for (size_t i = 0; same && i < listen->count; i++)
 		same = addr_equal(&a->addresses[i], &listen->items[i]);
 	return same;
+}
+
+void admin_each_socket(
+    const struct admin *a, void (*each)(int fd, const struct addr *address, void *arg), void *arg)
+{
+	for (size_t i = 0; i < a->socket_count; i++)
+		each(a->sockets[i].fd, &a->addresses[i], arg);
 }
 
 const char *admin_library_version(void) { return MHD_get_version(); }

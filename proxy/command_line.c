@@ -12,7 +12,8 @@
 
 void command_line_init(struct command_line *line, int argc, char **argv)
 {
-	*line = (struct command_line){.argc = argc, .argv = argv};
+	*line = (struct command_line){
+	    .argc = argc, .argv = argv, .whole_argc = argc, .whole_argv = argv};
 	line->options = mem_zero((size_t)argc + 1, sizeof *line->options);
 	optind = 0; /* glibc: begin anew */
 }

@@ -21,6 +21,8 @@ struct command_line {
 	bool test_only; /* -t */
 	int argc;       /* of the command: argv[0] is its name */
 	char **argv;
+	int whole_argc; /* of the program, as it was started */
+	char **whole_argv;
 };
 
 /* A sub-command; returns the program's exit code. */

@@ -141,6 +141,7 @@ static const struct passwd *find_user(const struct conf *conf, char **error)
  */
 static void choose_capabilities(const struct conf *conf)
 {
+	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	capng_clear(CAPNG_SELECT_BOTH);
 	if (intercept_marks(conf))
 		capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_NET_RAW);
@@ -192,4 +193,16 @@ bool privileges_drop(const struct conf *conf, char **error)
 		return false;
 	hand_over(conf->server.state_dir, user);
 	return become(conf, user, error);
+}
+
+/* no_new_privs lets nothing but ambient capabilities through. */
+void privileges_keep_over_exec(const struct conf *conf)
+{
+	if (!intercept_marks(conf))
+		return;
+	capng_get_caps_process();
+	capng_update(CAPNG_ADD, CAPNG_INHERITABLE, CAP_NET_RAW);
+	if (capng_apply(CAPNG_SELECT_CAPS) ||
+	    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_RAW, 0, 0))
+		log_error("CAP_NET_RAW cannot be kept: %s", strerror(errno));
 }

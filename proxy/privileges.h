@@ -24,4 +24,7 @@ size_t privileges_further_next_hops(void);
  */
 bool privileges_drop(const struct conf *conf, char **error);
 
+/* Before this process becomes another program: what it was left stays its own. */
+void privileges_keep_over_exec(const struct conf *conf);
+
 #endif

@@ -21,8 +21,8 @@ static const char serve_usage[] =
     "danelaw serve [-c FILE] [-o section.key=value]\n"
     "\n"
     "Serves in the foreground until SIGTERM or SIGINT; a second one ends it at once.\n"
-    "SIGHUP reloads the settings. -t tests the configuration instead. Settings: see\n"
-    "danelaw --help.\n";
+    "SIGHUP reloads the settings, SIGUSR2 the program. -t tests the configuration instead.\n"
+    "Settings: see danelaw --help.\n";
 
 /* -t: everything that a start would refuse before it opens a socket; nothing is written. */
 static int test(const struct command_line *line, struct conf *conf)

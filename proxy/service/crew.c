@@ -13,6 +13,7 @@
 #include "proxy/service/worker.h"
 #include "proxy/shared/shared.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <ev.h>
 #include <signal.h>
@@ -105,6 +106,7 @@ void crew_adopt(struct crew *crew, pid_t pid, unsigned seat)
 {
 	struct place *place = &crew->places[crew->size];
 
+	assert(crew->size < SHARED_SEATS);
 	init_place(crew, crew->size++);
 	place->pid = pid;
 	place->seat = seat;
@@ -211,10 +213,17 @@ void crew_start(struct crew *crew, bool is_first)
 
 /* ---- what they say ---- */
 
+/* NULL: another program's memory, which we do not see. */
+static struct seat *seat_of(const struct place *place)
+{
+	return place->seat < SHARED_SEATS ? shared_seat(place->crew->home->shared, place->seat)
+					  : NULL;
+}
+
 static bool look_at(struct place *place)
 {
-	const struct seat *seat = shared_seat(place->crew->home->shared, place->seat);
-	unsigned state = shared_look(&seat->state);
+	const struct seat *seat = seat_of(place);
+	unsigned state = seat ? shared_look(&seat->state) : WORKER_SERVES;
 	bool begins = state == WORKER_SERVES && !place->has_served;
 
 	place->has_served |= begins;
@@ -276,9 +285,9 @@ bool crew_is_alive(struct crew *crew)
 		struct place *place = &crew->places[slot];
 		unsigned heartbeat;
 
-		if (!place->pid || !place->has_served)
+		if (!place->pid || !place->has_served || !seat_of(place))
 			continue;
-		heartbeat = shared_look(&shared_seat(crew->home->shared, place->seat)->heartbeat);
+		heartbeat = shared_look(&seat_of(place)->heartbeat);
 		alive = alive && heartbeat != place->heartbeat;
 		place->heartbeat = heartbeat;
 	}
@@ -330,7 +339,7 @@ static void mourn(struct place *place, bool gives_up, int status)
 	} else if (gives_up || cannot_start(place, status)) {
 		crew->code = code_of(status);
 		tell(crew, gives_up ? CREW_GIVES_UP : CREW_FAILED);
-	} else {
+	} else if (crew->conf) {
 		revive_later(place);
 	}
 }
@@ -342,9 +351,9 @@ bool crew_bury(struct crew *crew, pid_t pid, int status)
 
 	if (!place)
 		return false;
-	gives_up =
-	    shared_look(&shared_seat(crew->home->shared, place->seat)->state) == WORKER_GIVES_UP;
-	shared_free_seat(crew->home->shared, place->seat);
+	gives_up = seat_of(place) && shared_look(&seat_of(place)->state) == WORKER_GIVES_UP;
+	if (seat_of(place))
+		shared_free_seat(crew->home->shared, place->seat);
 	place->pid = 0;
 	/* One that ends with a word of its own has told why. */
 	was_told = WIFEXITED(status) && (gives_up || cannot_start(place, status));

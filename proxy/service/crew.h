@@ -47,8 +47,8 @@ void crew_free(struct crew **crew); /* NULL inside is welcome; nobody may be lef
 /* is_first: of the service. */
 void crew_start(struct crew *crew, bool is_first);
 
-/* A worker of another image of this program, that was started before; no settings are known of it.
- */
+/* A worker of another image of this program, that was started before; its settings are not known.
+ * seat SHARED_SEATS: nor what it says. */
 void crew_adopt(struct crew *crew, pid_t pid, unsigned seat);
 
 /* The bell rang: some worker has changed its state. */

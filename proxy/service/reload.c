@@ -66,7 +66,7 @@ static bool bind_admin(struct supervisor *s, const struct conf *conf, char **err
 {
 	if (admin_is_bound_to(s->admin, conf))
 		return true;
-	s->next_admin = admin_bind(conf, error);
+	s->next_admin = admin_bind(conf, s->sockets, error);
 	return s->next_admin && admin_start(s->next_admin, s->loop, &s->health, error);
 }
 
@@ -136,7 +136,7 @@ static void replace(struct supervisor *s, struct crew *old)
 	}
 	log_open(conf->log.target, conf->log.format, conf->log.level);
 	supervisor_let_go(s, old, WORKER_LEAVE);
-	log_info("the new settings are in force");
+	log_info("new workers with the present settings serve");
 }
 
 void reload_commit(struct supervisor *s)

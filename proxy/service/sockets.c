@@ -144,6 +144,24 @@ bool sockets_add(struct sockets *sockets, int fd)
 	return true;
 }
 
+int sockets_take(struct sockets *sockets, const struct addr *address)
+{
+	struct place *place;
+	int fd;
+
+	DL_FOREACH(sockets->places, place)
+	{
+		if (addr_equal(&place->actual, address))
+			break;
+	}
+	if (!place)
+		return -1;
+	fd = place->fds[--place->count];
+	if (!place->count)
+		drop(sockets, place);
+	return fd;
+}
+
 const struct addr *sockets_stray(const struct sockets *sockets, const struct conf *conf)
 {
 	const struct place *place;

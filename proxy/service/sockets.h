@@ -36,6 +36,9 @@ bool sockets_bind(struct sockets *sockets, const struct conf *conf, unsigned wor
 /* Closes what conf does not name. Returns how many addresses that were. */
 size_t sockets_trim(struct sockets *sockets, const struct conf *conf);
 
+/* Takes one out that was given for this address: the caller's now. -1: there is none. */
+int sockets_take(struct sockets *sockets, const struct addr *address);
+
 /* An address that was given and that no listener names; NULL: there is none. */
 const struct addr *sockets_stray(const struct sockets *sockets, const struct conf *conf);
 

@@ -17,6 +17,7 @@
 #include "proxy/service/manager.h"
 #include "proxy/service/reload.h"
 #include "proxy/service/supervisor_internal.h"
+#include "proxy/service/upgrade.h"
 #include "proxy/service/worker.h"
 #include "proxy/shared/shared.h"
 #include "proxy/version.h"
@@ -129,7 +130,7 @@ static void on_crew(struct crew *crew, enum crew_event event, void *arg)
 		reload_commit(s);
 		break;
 	case CREW_FAILED:
-		if (s->current)
+		if (s->current && crew_conf(s->current))
 			reload_take_back(s);
 		else
 			give_up(s, crew_code(crew));
@@ -169,6 +170,8 @@ static void bury(struct supervisor *s, pid_t pid, int status)
 {
 	struct leaving *leaving, *next;
 
+	if (upgrade_bury(s, pid, status))
+		return;
 	if ((s->current && crew_bury(s->current, pid, status)) ||
 	    (s->next && crew_bury(s->next, pid, status)))
 		return;
@@ -218,6 +221,12 @@ static void on_hangup(struct ev_loop *loop, ev_signal *w, int revents)
 	reload_begin(w->data);
 }
 
+static void on_upgrade(struct ev_loop *loop, ev_signal *w, int revents)
+{
+	(void)loop, (void)revents;
+	upgrade_begin(w->data);
+}
+
 static void watch(struct supervisor *s, enum watched which, int number,
     void (*callback)(struct ev_loop *, ev_signal *, int))
 {
@@ -226,12 +235,19 @@ static void watch(struct supervisor *s, enum watched which, int number,
 	ev_signal_start(s->loop, &s->signals[which]);
 }
 
+/* The image before us has left them blocked, and perhaps children to bury. */
 static void watch_signals(struct supervisor *s)
 {
+	sigset_t none;
+
 	watch(s, WATCH_TERM, SIGTERM, on_stop_signal);
 	watch(s, WATCH_INT, SIGINT, on_stop_signal);
 	watch(s, WATCH_HUP, SIGHUP, on_hangup);
+	watch(s, WATCH_USR2, SIGUSR2, on_upgrade);
 	watch(s, WATCH_CHLD, SIGCHLD, on_child);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	ev_feed_event(s->loop, &s->signals[WATCH_CHLD], EV_SIGNAL);
 }
 
 /* ---- a worker's first steps ---- */
@@ -325,13 +341,12 @@ static void take_socket(int fd, void *arg)
 		log_error("the service manager gave descriptor %d, which is no TCP socket", fd);
 }
 
-static bool take_sockets(struct supervisor *s, const struct conf *conf, char **error)
+/* A socket that nobody serves would keep clients waiting. */
+static bool has_no_stray(const struct supervisor *s, const struct conf *conf, char **error)
 {
+	const struct addr *stray = sockets_stray(s->sockets, conf);
 	char text[ADDR_TEXT];
-	const struct addr *stray;
 
-	manager_take_sockets(take_socket, s);
-	stray = sockets_stray(s->sockets, conf);
 	if (!stray)
 		return true;
 	*error = mem_printf("the service manager listens on %s, which no `listen` names",
@@ -341,13 +356,13 @@ static bool take_sockets(struct supervisor *s, const struct conf *conf, char **e
 
 static int bind_all(struct supervisor *s, const struct conf *conf, char **error)
 {
-	s->sockets = sockets_new();
-	if (!take_sockets(s, conf, error))
-		return EX_CONFIG;
-	if (!sockets_bind(s->sockets, conf, conf->server.workers, error))
+	manager_take_sockets(take_socket, s);
+	s->admin = admin_bind(conf, s->sockets, error);
+	if (!s->admin)
 		return EX_UNAVAILABLE;
-	s->admin = admin_bind(conf, error);
-	return s->admin ? EX_OK : EX_UNAVAILABLE;
+	if (!s->current && !has_no_stray(s, conf, error))
+		return EX_CONFIG;
+	return sockets_bind(s->sockets, conf, conf->server.workers, error) ? EX_OK : EX_UNAVAILABLE;
 }
 
 static int take_privileges(
@@ -383,13 +398,6 @@ static void start_watchdog(struct supervisor *s)
 
 static void start_crew(struct supervisor *s, struct conf *conf, struct certificates *certificates)
 {
-	s->home = (struct crew_home){.loop = s->loop,
-	    .shared = s->shared,
-	    .sockets = s->sockets,
-	    .bell = s->bell,
-	    .leave_home = leave_home,
-	    .callback = on_crew,
-	    .arg = s};
 	ev_io_init(&s->on_bell, on_bell, s->bell, EV_READ);
 	s->on_bell.data = s;
 	ev_io_start(s->loop, &s->on_bell);
@@ -397,15 +405,35 @@ static void start_crew(struct supervisor *s, struct conf *conf, struct certifica
 	crew_start(s->next, true);
 }
 
+/* What there is without any setting, or what the image before us has left. */
+static void settle_down(struct supervisor *s)
+{
+	upgrade_note_program(s);
+	s->loop = ev_loop_new(0);
+	s->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	s->sockets = sockets_new();
+	s->home.loop = s->loop;
+	upgrade_accept(s);
+	if (!s->shared)
+		s->shared = shared_new();
+	s->home = (struct crew_home){.loop = s->loop,
+	    .shared = s->shared,
+	    .sockets = s->sockets,
+	    .bell = s->bell,
+	    .leave_home = leave_home,
+	    .callback = on_crew,
+	    .arg = s};
+}
+
 static int prepare(struct supervisor *s, struct conf *conf)
 {
 	struct certificates *certificates = NULL;
 	char *error = NULL;
-	int code = take_privileges(s, conf, &certificates, &error);
+	int code;
 
-	s->loop = ev_loop_new(0);
-	s->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	s->shared = shared_new();
+	settle_down(s);
+	setenv("STATE_DIRECTORY", conf->server.state_dir, 1); /* the default, whoever we become */
+	code = take_privileges(s, conf, &certificates, &error);
 	s->health = (struct health){.shared = s->shared, .conf = conf};
 	if (code == EX_OK && !admin_start(s->admin, s->loop, &s->health, &error))
 		code = EX_UNAVAILABLE;
@@ -425,6 +453,7 @@ static void tear_down(struct supervisor *s)
 {
 	admin_free(&s->admin);
 	admin_free(&s->next_admin);
+	crew_free(&s->current); /* one that was taken over, and could not be replaced */
 	sockets_free(&s->sockets);
 	for (size_t i = 0; i < WATCHED; i++)
 		ev_signal_stop(s->loop, &s->signals[i]);

@@ -10,13 +10,14 @@
 #include "proxy/service/sockets.h"
 
 #include <ev.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 
 struct admin;
 struct command_line;
 
-enum watched { WATCH_TERM, WATCH_INT, WATCH_HUP, WATCH_CHLD, WATCHED };
+enum watched { WATCH_TERM, WATCH_INT, WATCH_HUP, WATCH_USR2, WATCH_CHLD, WATCHED };
 
 /* Descriptors that a worker keeps. */
 struct kept {
@@ -30,6 +31,14 @@ struct leaving {
 	struct leaving *prev, *next;
 };
 
+/* The newer program's test of the settings (upgrade.h). */
+struct trial {
+	pid_t pid; /* 0: none */
+	ev_io output;
+	char words[4096];
+	size_t len;
+};
+
 struct supervisor {
 	struct command_line *line;
 	struct ev_loop *loop;
@@ -38,13 +47,17 @@ struct supervisor {
 	struct admin *admin, *next_admin; /* next: of a reload, NULL where it stays */
 	struct health health;
 	struct crew_home home;
-	struct crew *current; /* NULL until the first has begun to serve */
+	struct crew *current; /* NULL until the first has begun to serve; after an upgrade, until
+				 then the workers of the program before, whose settings are not
+				 known */
 	struct crew *next;    /* being started */
 	struct leaving *leaving;
 	int bell; /* an eventfd: a worker has changed its state */
 	ev_io on_bell;
 	ev_signal signals[WATCHED];
 	ev_timer watchdog;
+	char program[PATH_MAX]; /* this one, on disk */
+	struct trial trial;
 	bool is_asked_again; /* for a reload, while one is under way */
 	bool is_stopping;
 	int code;

@@ -61,6 +61,7 @@ class Danelaw:
         address, port = sections["listener smarthost"]["listen"].split()[0].rsplit(":", 1)
         self.server = (address.strip("[]"), int(port))  # of the first address
         self.options, self.wrap, self.host = options, wrap, host
+        self.program = PROGRAM
         self.env = dict(os.environ, **(env or {}))
         self.child = None
 
@@ -72,7 +73,7 @@ class Danelaw:
         self.stop()
 
     def start(self):
-        command = [*self.host.wrap, *self.wrap, PROGRAM, "serve", "-c", self.conf, *self.options]
+        command = [*self.host.wrap, *self.wrap, self.program, "serve", "-c", self.conf, *self.options]
         with open(self.log_file, "ab") as log:
             self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                           env=self.env)
