@@ -78,7 +78,7 @@ help:
 	@echo "make            build $(OUT)/danelaw"
 	@echo "make run        install what building needs, build, serve with the defaults on port 2525"
 	@echo "make check      get what the tests need, build, run all tests"
-	@echo "make check-slow the tests that take minutes: SMTP smuggling as a product, at real receivers"
+	@echo "make check-slow the tests that take minutes: SMTP smuggling, reload and upgrade under load"
 	@echo "make hostile    the tests of the catalogue of attacks and faults, and which rows none shows"
 	@echo "make mutants    one guard taken away at a time: does its test notice?"
 	@echo "make check-package   builds the package, and tests it installed in a clean system"

@@ -28,6 +28,7 @@ struct alarms {
 /* ---- one of them ---- */
 
 static bool is_on[METRICS_ALARMS];
+static bool is_spokesman; /* what every worker finds is told by one */
 
 /* The end is told as loudly as the beginning, to whoever watches errors alone. */
 static void tell(enum metrics_alarm alarm, const char *why, const char *hosts)
@@ -52,7 +53,7 @@ static void set(enum metrics_alarm alarm, const char *why, const char *hosts)
 
 	is_on[alarm] = why[0];
 	metrics_set_alarm(alarm, is_on[alarm]);
-	if (was_on != is_on[alarm])
+	if (was_on != is_on[alarm] && (is_spokesman || alarm == ALARM_MIDDLEBOX))
 		tell(alarm, why, hosts);
 }
 
@@ -118,6 +119,7 @@ struct alarms *alarms_new(struct machine *machine)
 	struct alarms *a = mem_zero(1, sizeof *a);
 
 	a->machine = machine;
+	is_spokesman = machine->proxy.is_spokesman;
 	ev_timer_init(&a->look, on_time_to_look, 0., interval);
 	a->look.data = a;
 	ev_timer_start(machine->proxy.loop, &a->look);

@@ -26,8 +26,8 @@
 #include <unistd.h>
 
 /* Whoever lived that long has not died of its start. */
-static const double sound_life = 10;
-static const double pause_least = 0.25, pause_most = 10;
+static const double sound_life = 5;
+static const double pause_least = 0.25, pause_most = 5;
 /* Beyond [timeouts] shutdown. */
 static const double grace = 10;
 
