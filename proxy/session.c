@@ -518,11 +518,29 @@ static void on_stream(struct stream *stream, enum stream_event event, void *arg)
 
 /* ---- time ---- */
 
+/* From now on; looked at again after each IDLE_UNDER_LOAD, in case seats have become scarce. What
+ * is left of the patience after that is kept where libev keeps a repetition. */
+static void start_idle(struct session *s, double patience)
+{
+	double first =
+	    s->mode == SESSION_COMMANDS && patience > IDLE_UNDER_LOAD ? IDLE_UNDER_LOAD : patience;
+
+	ev_timer_stop(s->proxy->loop, &s->idle);
+	ev_now_update(s->proxy->loop);
+	ev_timer_set(&s->idle, first, patience - first);
+	ev_timer_start(s->proxy->loop, &s->idle);
+}
+
 static void on_idle(struct ev_loop *loop, ev_timer *w, int revents)
 {
 	struct session *s = w->data;
 
-	(void)loop, (void)revents;
+	(void)revents;
+	if (w->repeat > 0 && !listener_is_crowded(s->listener)) {
+		start_idle(s, w->repeat);
+		return;
+	}
+	ev_timer_stop(loop, w);
 	if (s->mode == SESSION_BODY)
 		session_end_transaction(s, "the client fell silent before its final dot");
 	close_with(s, REASON_IDLE, "nothing heard for too long");
@@ -530,17 +548,8 @@ static void on_idle(struct ev_loop *loop, ev_timer *w, int revents)
 
 static void restart_idle(struct session *s)
 {
-	double patience = s->proxy->conf->timeouts.idle_client;
-
-	if (s->mode == SESSION_COMMANDS && listener_is_crowded(s->listener) &&
-	    patience > IDLE_UNDER_LOAD)
-		patience = IDLE_UNDER_LOAD;
-	if (s->mode == SESSION_HANDSHAKE)
-		patience = s->proxy->conf->timeouts.handshake;
-	ev_timer_stop(s->proxy->loop, &s->idle);
-	ev_now_update(s->proxy->loop);
-	ev_timer_set(&s->idle, patience, 0.);
-	ev_timer_start(s->proxy->loop, &s->idle);
+	start_idle(s, s->mode == SESSION_HANDSHAKE ? s->proxy->conf->timeouts.handshake
+						   : s->proxy->conf->timeouts.idle_client);
 }
 
 /* ---- the beginning ---- */
