@@ -25,7 +25,12 @@
 /* How long accepting pauses when descriptors have run out. */
 #define ACCEPT_PAUSE 0.5
 
+/* Whatever a flood brings, those that are served have their turn in between. */
 enum { ACCEPTS_A_TURN = 64, BACKLOG = 1024 };
+
+/* Of max_sessions: the seats that are not for everybody, and how many each may have when no others
+ * are left. */
+enum { RESERVE_PART = 10, FEW_PART = 100 };
 
 struct socket {
 	struct addr address;
@@ -163,14 +168,18 @@ void listener_free_seat(struct listener *l, const struct addr *client)
 
 /* ---- accepting ---- */
 
-static void refuse_overload(const struct listener *l, int fd, const struct addr *client,
-    const char *limit, const char *words)
+/*
+ * None takes all seats, whatever max_sessions_per_client allows: the last tenth is for clients that
+ * hold hardly any (R-NET-13). The seat that is asked for is counted already.
+ */
+static unsigned most_for_one(const struct listener *l, const struct count_key *all)
 {
-	char text[ADDR_TEXT];
+	unsigned seats = l->conf->max_sessions, most = l->conf->max_sessions_per_client;
+	unsigned few = seats / FEW_PART ? seats / FEW_PART : 1;
+	bool is_scarce =
+	    counts_get(shared_counts(l->proxy->shared), all) > seats - seats / RESERVE_PART;
 
-	log_warning("client=%s refused: [listener %s] %s reached", addr_ip(client, text),
-	    l->conf->name, limit);
-	admission_turn_away(fd, REASON_OVERLOAD, words);
+	return is_scarce && few < most ? few : most;
 }
 
 static void on_admitted(
@@ -180,10 +189,13 @@ static void on_admitted(
 	struct count_key all = key_of_all(l), one = key_of_client(l, client);
 
 	if (!claim(l, &all, l->conf->max_sessions)) {
-		refuse_overload(l, fd, client, "max_sessions", "too many sessions; try again soon");
-	} else if (!claim(l, &one, l->conf->max_sessions_per_client)) {
+		admission_refuse(l->admission, fd, client, REASON_OVERLOAD, "max_sessions reached",
+		    "too many sessions; try again soon");
+	} else if (!claim(l, &one, most_for_one(l, &all))) {
 		give_back(l, &all);
-		refuse_overload(l, fd, client, "max_sessions_per_client",
+		admission_refuse(l->admission, fd, client, REASON_OVERLOAD,
+		    "max_sessions_per_client reached, or the few seats that are left are for "
+		    "others",
 		    "too many sessions from your address; try again soon");
 	} else {
 		remember(l, session_new(l->proxy, l, l->conf, fd, client, interception));

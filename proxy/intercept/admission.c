@@ -3,8 +3,10 @@
  */
 #include "proxy/intercept/admission.h"
 
+#include "conf/clock.h"
 #include "conf/log.h"
 #include "conf/mem.h"
+#include "conf/quota.h"
 #include "proxy/intercept/introduction.h"
 #include "proxy/intercept/loop_test.h"
 #include "proxy/metrics.h"
@@ -33,6 +35,7 @@ struct admission {
 	void *arg;
 	size_t guest_count;
 	struct guest *guests;
+	struct quota lines; /* about clients that were refused */
 };
 
 /* The socket buffer of a new connection takes it without waiting. */
@@ -52,26 +55,32 @@ void admission_turn_away(int fd, enum reason reason, const char *words)
 }
 
 static void log_refused(
-    const struct admission *a, const struct addr *client, const char *because, const char *why)
+    struct admission *a, const struct addr *client, const char *because, const char *why)
 {
 	char text[ADDR_TEXT];
 
+	if (!quota_take(&a->lines, clock_steady()))
+		return;
+	if (a->lines.withheld)
+		log_warning("listener %s refused %lu more clients, each for such a reason",
+		    a->conf->name, a->lines.withheld);
+	a->lines.withheld = 0;
 	log_warning("client=%s refused by listener %s%s: %s", addr_ip(client, text), a->conf->name,
 	    because, why);
 }
 
-static void refuse(const struct admission *a, int fd, const struct addr *client, const char *why,
-    const char *words)
+void admission_refuse(struct admission *a, int fd, const struct addr *client, enum reason reason,
+    const char *why, const char *words)
 {
 	log_refused(a, client, "", why);
-	admission_turn_away(fd, REASON_NOT_ALLOWED, words);
+	admission_turn_away(fd, reason, words);
 }
 
-static bool is_allowed(const struct admission *a, int fd, const struct addr *client)
+static bool is_allowed(struct admission *a, int fd, const struct addr *client)
 {
 	if (cidr_list_contains(&a->conf->clients, client))
 		return true;
-	refuse(a, fd, client, "not in [listener] clients",
+	admission_refuse(a, fd, client, REASON_NOT_ALLOWED, "not in [listener] clients",
 	    "this relay does not serve your address ([listener] clients)");
 	return false;
 }
@@ -104,10 +113,9 @@ static bool is_own(const struct admission *a, const struct addr *peer, const str
 	return true;
 }
 
-static void refuse_direct(
-    const struct admission *a, int fd, const struct addr *client, const char *why)
+static void refuse_direct(struct admission *a, int fd, const struct addr *client, const char *why)
 {
-	refuse(a, fd, client, why,
+	admission_refuse(a, fd, client, REASON_NOT_ALLOWED, why,
 	    "this port takes intercepted connections alone; connect to the mail host itself");
 }
 
@@ -162,8 +170,8 @@ static void await_introduction(struct admission *a, int fd, const struct addr *b
 	struct guest *guest;
 
 	if (a->guest_count >= a->conf->max_sessions) {
-		log_refused(a, balancer, "", "max_sessions reached");
-		admission_turn_away(fd, REASON_OVERLOAD, "too many sessions; try again soon");
+		admission_refuse(a, fd, balancer, REASON_OVERLOAD, "max_sessions reached",
+		    "too many sessions; try again soon");
 		return;
 	}
 	guest = mem_zero(1, sizeof *guest);

@@ -30,7 +30,9 @@ void admission_free(struct admission **admission);
 /* Takes the non-blocking socket over. May admit at once. */
 void admission_accept(struct admission *admission, int fd, const struct addr *peer);
 
-/* One line and the end. */
+/* The log has the reason, unless it has many of late; the client has one line, and the end. */
+void admission_refuse(struct admission *admission, int fd, const struct addr *client,
+    enum reason reason, const char *why, const char *words);
 void admission_turn_away(int fd, enum reason reason, const char *words);
 
 #endif
