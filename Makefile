@@ -253,7 +253,7 @@ dist:
 # ---- packages ----
 
 # The packaging lies below packaging/, where it does not look like the project's own top level; dpkg wants
-# it in debian/ of a tree, which is made anew each time from what is checked in.
+# it in debian/ of a tree, which is made anew each time: of what is checked in where that can be told.
 DEB_PACKAGES := debhelper dpkg-dev lintian
 DEB_TREE     := build/deb/danelaw-$(VERSION)
 
@@ -261,7 +261,8 @@ deb: deps
 	@packaging/install-packages $(DEB_PACKAGES)
 	rm -rf build/deb
 	mkdir -p $(DEB_TREE)
-	git ls-files -z | xargs -0 cp --parents -t $(DEB_TREE)
+	{ git ls-files -z 2>/dev/null || find . -name .git -prune -o -path ./build -prune -o -type f -print0; } | \
+		xargs -0 cp --parents -t $(DEB_TREE)
 	cp -r packaging/debian $(DEB_TREE)/debian
 	cd $(DEB_TREE) && dpkg-buildpackage -us -uc -b -j$(shell nproc)
 

@@ -1,6 +1,5 @@
 """packaging/danelaw.service: what the service manager would do with it, and how it fits the program.
 What the packages say that building needs, and their version, are the Makefile's."""
-import configparser
 import os
 import re
 import subprocess
@@ -8,36 +7,33 @@ import subprocess
 import pytest
 
 from program import HERE, PROGRAM
+from zones import write
 
 PACKAGING = os.path.join(HERE, "../../packaging/")
 SPAN = {"s": 1, "m": 60, "h": 3600}
+
+
+def read(name):
+    with open(PACKAGING + name) as f:
+        return f.read()
 
 
 @pytest.fixture(scope="module")
 def unit(tmp_path_factory):
     """The unit as it is installed, with this program in it: its path."""
     path = str(tmp_path_factory.mktemp("unit") / "danelaw.service")
-    with open(PACKAGING + "danelaw.service") as f, open(path, "w") as out:
-        out.write(f.read().replace("/usr/local/sbin/danelaw", PROGRAM))
+    write(path, read("danelaw.service").replace("/usr/local/sbin/danelaw", PROGRAM))
     return path
 
 
 @pytest.fixture(scope="module")
 def service():
-    """Its [Service] section; of keys that repeat all values."""
-    parser = configparser.RawConfigParser(strict=False, dict_type=Joined)
-    parser.optionxform = str
-    parser.read(PACKAGING + "danelaw.service")
-    return {key: value.split("\n") for key, value in parser["Service"].items()}
-
-
-class Joined(dict):
-    """The parser stores the lines of a value as a list, and a key that repeats once more."""
-
-    def __setitem__(self, key, value):
-        if isinstance(value, list) and key in self:
-            value = self[key] + value
-        super().__setitem__(key, value)
+    """Its [Service] section: {key: [values]}."""
+    section = read("danelaw.service").split("[Service]\n")[1].split("\n[")[0]
+    keys = {}
+    for key, value in re.findall(r"^(\w+)=(.*)$", section, re.M):
+        keys.setdefault(key, []).append(value)
+    return keys
 
 
 def seconds(text):
@@ -60,8 +56,7 @@ def test_well_formed(unit):
 
 def test_patience(service):
     """Whoever is in the middle of a message may finish it before the service manager kills."""
-    with open(PACKAGING + "danelaw.conf") as f:
-        shutdown = re.search(r"^#shutdown = (\w+)$", f.read(), re.M)[1]
+    shutdown = re.search(r"^#shutdown = (\w+)$", read("danelaw.conf"), re.M)[1]
     assert seconds(service["TimeoutStopSec"][0]) > seconds(shutdown)
 
 
@@ -70,8 +65,7 @@ def test_R_NET_14_capabilities(service):
     assert service["User"] == ["danelaw"]
     for key in ("CapabilityBoundingSet", "AmbientCapabilities"):
         assert service[key] == ["CAP_NET_BIND_SERVICE CAP_NET_RAW"]
-    with open(PACKAGING + "danelaw.sysusers") as f:
-        assert f.read().startswith("u danelaw - ")
+    assert read("danelaw.sysusers").startswith("u danelaw - ")
 
 
 def test_exit_codes(service):
@@ -80,11 +74,6 @@ def test_exit_codes(service):
     assert service["RestartPreventExitStatus"] == ["64 78"]
     done = subprocess.run([PROGRAM, "-o", "policy.level=x"], capture_output=True, timeout=10)
     assert done.returncode == 78
-
-
-def read(name):
-    with open(PACKAGING + name) as f:
-        return f.read()
 
 
 def test_packages_agree_with_the_makefile():

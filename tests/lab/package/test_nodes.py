@@ -35,7 +35,7 @@ class Clients:
 
     def __init__(self, server, name, host=THIS_HOST, count=4):
         self.server, self.name, self.host = server, name, host
-        self.confirmed, self.tries, self.ends = [], 0, False
+        self.confirmed, self.ends = [], False
         self.threads = [threading.Thread(target=self._work, args=(n,)) for n in range(count)]
         for thread in self.threads:
             thread.start()
@@ -61,7 +61,6 @@ class Clients:
 
     def _deliver(self, subject):
         for _ in range(300):
-            self.tries += 1
             if self._try(subject):
                 self.confirmed.append(subject)
                 return

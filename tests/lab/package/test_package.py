@@ -15,6 +15,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.path.join(HERE, "../../../build/package")
 CONF = "/etc/danelaw/danelaw.conf"
 SERVER = ("127.0.0.1", 2525)
+CAP_NET_RAW = 13
 
 
 def declare(lab):
@@ -152,18 +153,34 @@ def processes(machine):
     return machine.run("cat", "/sys/fs/cgroup%s/cgroup.procs" % group).split()
 
 
-def test_R_NET_14_no_process_has_rights(machine):
-    """All run as the unprivileged user, without a capability, and cannot get any."""
+def rights(machine):
+    """The capabilities that any process of the service has; all run as the unprivileged user."""
     uid = machine.run("id", "-u", "danelaw").strip()
-    running = processes(machine)
+    found, running = 0, processes(machine)
     assert running
     for pid in running:
         status = machine.run("cat", "/proc/%s/status" % pid)
         assert re.search(r"^Uid:\s+%s\s+%s\s+%s\s+%s$" % ((uid,) * 4), status, re.M)
-        for kind in ("Prm", "Eff", "Amb"):
-            assert re.search(r"^Cap%s:\s+0+$" % kind, status, re.M)
         assert re.search(r"^NoNewPrivs:\s+1$", status, re.M)
         assert re.search(r"^Seccomp:\s+2$", status, re.M)
+        for kind in ("Prm", "Eff", "Amb"):
+            found |= int(re.search(r"^Cap%s:\s+(\w+)$" % kind, status, re.M)[1], 16)
+    return found
+
+
+def test_R_NET_14_no_process_has_rights(machine):
+    assert rights(machine) == 0
+
+
+def test_R_NET_14_tproxy_keeps_one(machine):
+    """With which connections to mail hosts are marked; it would not start without."""
+    before = machine.run("cat", CONF)
+    machine.run("tee", "-a", CONF, input="\n[listener taken]\nlisten = 127.0.0.8:2526\n"
+                "intercept = tproxy\nclients = 192.0.2.0/24\n")
+    machine.restart()
+    assert rights(machine) == 1 << CAP_NET_RAW
+    machine.run("tee", CONF, input=before)
+    machine.restart()
 
 
 def test_a_privileged_port(machine):
