@@ -143,6 +143,7 @@ static void open_world(void)
 	proxy->spool = (struct spool *)&world; /* disk.h needs none; NULL would mean: no spool */
 	proxy->shared = shared_new();
 	proxy->policy = policy_new(loop, world.conf, NULL, NULL, NULL);
+	policy_keep_decisions(proxy->policy);
 	proxy->setbacks = setbacks_new();
 	proxy->middlebox = middlebox_new();
 	proxy->duplicates = duplicates_new(proxy->spool, shared_journal(proxy->shared));
