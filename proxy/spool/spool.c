@@ -15,6 +15,7 @@
 #include "proxy/spool/spool_text.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -400,7 +401,15 @@ void spool_set_aside(struct spool *spool, struct spool_message **message, const 
 int spool_open_body(
     struct spool *spool, const struct spool_message *message, bool *is_damaged, char why[SPOOL_WHY])
 {
-	return spool_dir_open_body(spool->directory, message, is_damaged, why);
+	bool is_gone = false;
+	int fd = spool_dir_open_body(spool->directory, message, &is_gone, why), error = errno;
+
+	if (is_gone && !spool_dir_is_there(spool->directory, spool->lock, why))
+		is_gone = false;
+	if (is_damaged)
+		*is_damaged = is_gone;
+	errno = error;
+	return fd;
 }
 
 void spool_forget(struct spool *spool, const void *arg)

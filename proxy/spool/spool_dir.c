@@ -53,6 +53,22 @@ bool spool_dir_make(const char *directory, char why[SPOOL_WHY])
 	return done;
 }
 
+bool spool_dir_is_there(const char *directory, int lock, char why[SPOOL_WHY])
+{
+	char *path = mem_printf("%s/lock", directory);
+	struct stat ours, there;
+	bool is_there = fstat(lock, &ours) == 0 && stat(path, &there) == 0 &&
+			ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
+
+	free(path);
+	if (!is_there)
+		snprintf(why, SPOOL_WHY,
+		    "%.150s is not the directory that it was: unmounted? What waits there is tried "
+		    "again when it is back",
+		    directory);
+	return is_there;
+}
+
 /* ---- room ---- */
 
 /* Octets that stay free for the index, which must be able to say that messages are done; on a small

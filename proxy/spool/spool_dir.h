@@ -16,6 +16,12 @@ char *spool_dir_path(const struct conf *conf);
 /* Makes it, on the disk, where it is not there. */
 bool spool_dir_make(const char *directory, char why[SPOOL_WHY]);
 
+/*
+ * Whether the directory is still the one whose lock file this is. An unmounted state_dir is not:
+ * what is missing there is not lost. false: why.
+ */
+bool spool_dir_is_there(const char *directory, int lock, char why[SPOOL_WHY]);
+
 /* A message's body: a descriptor at its first octet. -1: why; the file is damaged or missing where
  * *is_damaged (NULL is welcome), else it could just not be read now. */
 int spool_dir_open_body(const char *directory, const struct spool_message *message,

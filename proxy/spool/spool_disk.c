@@ -392,9 +392,28 @@ static void report_room(struct disk *disk)
 	}
 }
 
+/* Nothing can be done, nor known: neither the index nor a file is missing. */
+static void refuse_turn(struct disk *disk, const char *why)
+{
+	for (size_t i = 0; i < disk->count; i++) {
+		struct job *job = &disk->jobs[i];
+
+		spool_disk_answer(job, false, why);
+		job->reply.room_error = ENODEV;
+		spool_disk_send(&job->reply, NULL, 0);
+		spool_message_free(&job->message);
+	}
+}
+
 /* What was committed is told before it can be given out. */
 static void take_turn(struct disk *disk)
 {
+	char why[SPOOL_WHY];
+
+	if (!spool_dir_is_there(disk->care.directory, CHILD_KEPT, why)) {
+		refuse_turn(disk, why);
+		return;
+	}
 	sync_files(disk);
 	update_index(disk);
 	mark_promised(disk);

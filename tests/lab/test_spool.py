@@ -68,6 +68,7 @@ def declare(lab):
     lab.domain("still.lab", "3 1 1", fake={"replies": {".": dot_first("451 4.3.0 not now")}})
     lab.domain("killed.lab", "3 1 1", fake={"replies": {".": dot_first("451 4.3.0 not now")}})
     lab.domain("unread.lab", "3 1 1", fake={"replies": {".": refuse_first_time()}})
+    lab.domain("unmounted.lab", "3 1 1", fake={"replies": {".": dot_first(*["451 4.3.0 not now"] * 2)}})
     lab.domain("crowd.lab", "3 1 1", fake={"replies": {".": slow_dot}})
 
 
@@ -540,3 +541,35 @@ def test_full_disk_keeps_the_notice_owed(lab, switches):
     finally:
         switches.set()
         subprocess.run(["umount", "-l", state], check=True)
+
+
+def test_unmounted(lab):
+    """F-02: a state_dir that is unmounted is no damage: mail is deferred until it is back, and what
+    waits there goes out then."""
+    disk = lab.new_folder("disk")
+    d = Queue(lab)
+    os.makedirs(d.state)
+    os.chmod(d.state, 0o777)  # so that a new spool could be made below the disk
+    os.makedirs(disk)
+    mount = ["mount", "--bind", disk, d.state]
+    subprocess.run(mount, check=True)
+    try:
+        with d:
+            d.put("a@unmounted.lab")
+            wait(lambda: d.tries("a@unmounted.lab"), 5, "a try")
+            subprocess.run(["umount", "-l", d.state], check=True)
+            wait(lambda: "alarm what=disk state=on" in d.log, 5, "the alarm")
+            with Smtp(d.server) as c:
+                c("MAIL FROM:<%s>" % SENDER, 250)
+                c("RCPT TO:<b@unmounted.lab>")
+                assert c("DATA").code // 100 in (4, 5)
+            time.sleep(2)
+            assert not received(lab, "unmounted.lab") and not os.listdir(d.state)
+            subprocess.run(mount, check=True)
+            wait(lambda: "alarm what=disk state=off" in d.log, 5, "its end")
+            wait(lambda: received(lab, "unmounted.lab"), 9, "delivery")
+            d.put("c@unmounted.lab")
+            wait(lambda: len(received(lab, "unmounted.lab")) == 2, 5, "a new one")
+        assert not os.path.exists(disk + "/spool/damaged") and "damaged" not in d.log
+    finally:
+        subprocess.run(["umount", "-l", d.state], check=True)

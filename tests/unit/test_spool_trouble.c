@@ -793,6 +793,42 @@ static void settled_to_the_end(void **state)
 /* ---- setting up ---- */
 
 /* Mounts of a test are seen by it alone. */
+/* As if its disk was unmounted: what is missing is not lost, and nothing takes its place. */
+static void directory_that_is_away(void **state)
+{
+	char why[SPOOL_WHY] = "", away[300];
+	bool is_damaged = true;
+	struct spool_message *message;
+	struct answer answer = {0};
+
+	(void)state;
+	put("one");
+	put("two");
+	message = ask_one();
+	snprintf(away, sizeof away, "%s.away", directory);
+	assert_int_equal(rename(directory, away), 0);
+	assert_int_equal(spool_open_body(spool, message, &is_damaged, why), -1);
+	assert_false(is_damaged);
+	assert_non_null(strstr(why, "unmounted?"));
+	message->recipients[0].next_try = clock_wall() + 100;
+	spool_settle(spool, &message, on_answer, &answer);
+	run_for(1.5);
+	assert_false(spool_is_ready(spool, why));
+	assert_non_null(strstr(why, "unmounted?"));
+	assert_false(answer.is_there);
+	assert_int_equal(access(directory, F_OK), -1);
+	assert_int_equal(rename(away, directory), 0);
+	run_until(&answer.is_there);
+	assert_true(answer.ok);
+	run_for(1.2);
+	assert_true(spool_is_ready(spool, why));
+	message = ask_one();
+	expect_body(message, "two");
+	finish(&message);
+	assert_int_equal(access(file_of("damaged"), F_OK), -1);
+	expect_log("damaged", 0);
+}
+
 static int set_up_disk(void **state)
 {
 	(void)state;
@@ -840,6 +876,7 @@ int main(void)
 	    OPEN("a disk that hangs", disk_that_hangs),
 	    OPEN("a late commit is taken back", late_commit_is_taken_back),
 	    OPEN("a read-only directory", read_only_directory),
+	    OPEN("F-02: a directory that is away", directory_that_is_away),
 	    OPEN("the loop never looks at the disk", loop_never_looks_at_the_disk),
 	    OPEN("a full disk promises nothing", full_disk_promises_nothing),
 	    OPEN("settled when the disk is back", settled_when_the_disk_is_back),
