@@ -3,7 +3,9 @@
  *
  * The spool gives what is due, longest due first. At most so many deliveries run at once, and only
  * a few for one domain or one message: destinations that hang must not hold up all others. The last
- * few are for mail that was never tried and for notices, one for each message.
+ * ones are for mail that was never tried and for notices, one for each message; so is the last room
+ * for messages, which the spool fills with the latest once those that are due longest fill the
+ * rest.
  */
 #include "proxy/spool/runner.h"
 
@@ -21,13 +23,15 @@
 #include <utlist.h>
 
 enum {
-	JOBS_MAX = 50,
-	JOBS_RESERVE = 10, /* of these */
+	JOBS_MAX = 60,
+	JOBS_RESERVE = 20, /* of these */
 	TASK_JOBS_MAX = 10,
 	DOMAIN_JOBS_MAX = 4,
 	ASK_MAX = 50,
 	TASKS_MAX = 500,        /* messages in work */
 	RECIPIENTS_MAX = 10000, /* of these messages: a bound for memory */
+	LATEST_TASKS = 100,     /* beyond these, and ... */
+	LATEST_RECIPIENTS = 2000,
 };
 
 /* Between questions: the spool of another process may become ours, clocks may be set. */
@@ -43,18 +47,20 @@ struct job {
 
 struct task {
 	struct spool_task *task;
+	bool is_latest; /* it came beyond TASKS_MAX */
 	struct task *prev, *next;
 };
 
 struct runner {
 	struct proxy *proxy;
 	struct task *tasks;
-	size_t task_count, recipient_count;
+	size_t task_count, recipient_count, latest_count;
 	bool has_sent_back; /* a message there was no room for, since a task ended */
 	struct job *jobs;
 	size_t job_count;
 	ev_timer ask; /* the next question */
 	bool is_asking, is_stopping;
+	bool asks_latest;
 	bool is_changed;    /* something may be due since we asked */
 	size_t given_count; /* new ones, of this answer */
 };
@@ -71,12 +77,30 @@ static bool is_full(const struct runner *r)
 	       r->has_sent_back;
 }
 
+/* A notice, or something that was never tried. */
+static bool is_new(const struct spool_message *message)
+{
+	for (size_t i = 0; i < message->count; i++) {
+		if (!message->recipients[i].tries)
+			return true;
+	}
+	return message->is_notice;
+}
+
+static bool has_latest_room(const struct runner *r, const struct spool_message *message)
+{
+	return is_new(message) && r->latest_count < LATEST_TASKS &&
+	       r->recipient_count + message->count <= RECIPIENTS_MAX + LATEST_RECIPIENTS;
+}
+
 /*
  * An answer may bring more than there was room for. One message alone always has room; and whoever
- * was sent back is not overtaken.
+ * was sent back is not overtaken, but by the latest.
  */
 static bool has_room(const struct runner *r, const struct spool_message *message)
 {
+	if (r->asks_latest)
+		return has_latest_room(r, message);
 	return !r->task_count ||
 	       (!r->has_sent_back && r->recipient_count + message->count <= RECIPIENTS_MAX);
 }
@@ -96,12 +120,14 @@ static void on_time_to_ask(struct ev_loop *loop, ev_timer *w, int revents)
 	struct runner *r = w->data;
 
 	(void)loop, (void)revents;
-	if (is_full(r)) /* the end of a task asks again */
+	r->asks_latest = is_full(r);
+	if (r->asks_latest && r->latest_count >= LATEST_TASKS) /* the end of a task asks again */
 		return;
 	r->is_asking = true;
 	r->is_changed = false;
 	r->given_count = 0;
-	spool_ask_due(r->proxy->spool, ASK_MAX, on_due, r);
+	spool_ask_due(
+	    r->proxy->spool, r->asks_latest ? SPOOL_LATEST : SPOOL_LONGEST_DUE, ASK_MAX, on_due, r);
 }
 
 static double until_next_due(const struct runner *r)
@@ -151,6 +177,7 @@ static void end_if_over(struct runner *r, struct task *t)
 	if (!spool_task_is_over(t->task))
 		return;
 	r->task_count--;
+	r->latest_count -= t->is_latest;
 	r->recipient_count -= spool_task_message(t->task)->count;
 	r->has_sent_back = false;
 	DL_DELETE(r->tasks, t);
@@ -184,7 +211,7 @@ static void on_due(struct spool_message *message, void *arg)
 		return;
 	}
 	if (!has_room(r, message)) {
-		r->has_sent_back = true;
+		r->has_sent_back |= !r->asks_latest;
 		spool_give_back(r->proxy->spool, &message);
 		return;
 	}
@@ -192,6 +219,8 @@ static void on_due(struct spool_message *message, void *arg)
 	r->task_count++;
 	r->recipient_count += message->count;
 	t = mem_zero(1, sizeof *t);
+	t->is_latest = r->asks_latest;
+	r->latest_count += t->is_latest;
 	t->task = spool_task_new(r->proxy, &message, clock_wall(), on_task, r);
 	DL_APPEND(r->tasks, t);
 }
@@ -239,16 +268,6 @@ static void start_job(struct runner *r, struct spool_task *task, const char *dom
 	j->job = spool_task_try(task, j->domain, on_job, j);
 	if (!j->job)
 		remove_job(j);
-}
-
-/* A notice, or something that was never tried. */
-static bool is_new(const struct spool_message *message)
-{
-	for (size_t i = 0; i < message->count; i++) {
-		if (!message->recipients[i].tries)
-			return true;
-	}
-	return message->is_notice;
 }
 
 static bool has_slot(const struct runner *r, const struct spool_task *task)

@@ -150,10 +150,12 @@ static struct spool_request *add_ask(struct spool *spool, size_t max)
 	return request;
 }
 
-void spool_ask_due(struct spool *spool, size_t max, spool_due_fn *callback, void *arg)
+void spool_ask_due(
+    struct spool *spool, enum spool_order order, size_t max, spool_due_fn *callback, void *arg)
 {
 	struct spool_request *request = add_ask(spool, max);
 
+	request->frame.order = order;
 	request->on_due = callback;
 	request->arg = arg;
 }

@@ -85,13 +85,18 @@ void spool_draft_free(struct spool_draft **draft);
 /* message: handed over, NULL: no more in this answer. */
 typedef void spool_due_fn(struct spool_message *message, void *arg);
 
+/* Which of them first: those that are due longest, or those that came last, of the last quarter of
+ * an hour, where others fill all room. */
+enum spool_order { SPOOL_LONGEST_DUE, SPOOL_LATEST };
+
 /*
- * Messages with a recipient whose next_try has passed or that was ordered to bounce, longest due
- * first, at most max, each with all its recipients; a message is not given again before
+ * Messages with a recipient whose next_try has passed or that was ordered to bounce, in this order,
+ * at most max, each with all its recipients; a message is not given again before
  * spool_settle() or spool_give_back(). Nothing while another process works the spool off; it takes
  * over within seconds after that one ended. Ends with one callback of NULL.
  */
-void spool_ask_due(struct spool *spool, size_t max, spool_due_fn *callback, void *arg);
+void spool_ask_due(
+    struct spool *spool, enum spool_order order, size_t max, spool_due_fn *callback, void *arg);
 
 /* When spool_ask_due() will have something, as far as known now; 0: not known. */
 time_t spool_next_due(const struct spool *spool);

@@ -100,6 +100,7 @@ static enum spool_result look(struct disk *disk, struct job *job, char why[SPOOL
 	disk->version = version;
 	if (result != SPOOL_DONE || !disk->care.is_worker)
 		return result;
+	due.order = job->request.order;
 	due.max = job->request.max < DUE_MAX ? job->request.max : DUE_MAX;
 	due.ids = mem_zero(due.max, SPOOL_ID_SIZE);
 	result = spool_index_due(disk->care.index, &due, why);

@@ -110,9 +110,10 @@ struct spool_due {
 	time_t now;
 	bool (*is_taken)(const char *id, void *arg);
 	void *arg;
+	enum spool_order order;
 	size_t max;
 
-	/* the answer: at most max, the longest due first, and when another one will be; 0: none */
+	/* the answer: at most max, in order, and when another one will be; 0: none */
 	size_t count;
 	char (*ids)[SPOOL_ID_SIZE]; /* the caller's, room for max */
 	time_t next;

@@ -15,6 +15,9 @@
  * nothing, and what waits on them might wait for years. */
 enum { CLOCK_SLACK = 300 };
 
+/* Seconds since their arrival in which messages count as the latest. */
+enum { LATEST = 900 };
+
 static enum spool_result refuse(enum spool_result result, const char *what, char why[SPOOL_WHY])
 {
 	snprintf(why, SPOOL_WHY, "%s", what);
@@ -355,6 +358,27 @@ static enum spool_result walk(struct spool_index *index, const char *sql, const 
 	return result;
 }
 
+/* An id begins with the time of arrival. Those that were tried already and wait are passed by. */
+static enum spool_result walk_latest(
+    struct spool_index *index, struct spool_due *due, char why[SPOOL_WHY])
+{
+	char least[SPOOL_ID_SIZE];
+	sqlite3_stmt *statement = NULL;
+	int code;
+
+	snprintf(least, sizeof least, "%014llx", ((unsigned long long)due->now - LATEST) * 1000000);
+	code = spool_index_prepare(index, &statement,
+	    "SELECT id FROM messages WHERE id > ?1 AND due <= ?2 ORDER BY id DESC", "ti", least,
+	    (int64_t)due->now);
+	if (code == SQLITE_OK)
+		while (due->count < due->max && (code = sqlite3_step(statement)) == SQLITE_ROW)
+			consider(due, text_of(statement, 0), 1);
+	enum spool_result result = spool_index_explain(index, code, why);
+
+	sqlite3_finalize(statement);
+	return result;
+}
+
 enum spool_result spool_index_due(
     struct spool_index *index, struct spool_due *due, char why[SPOOL_WHY])
 {
@@ -362,6 +386,12 @@ enum spool_result spool_index_due(
 
 	due->count = 0;
 	due->next = 0;
+	if (due->order == SPOOL_LATEST) {
+		result = walk_latest(index, due, why);
+		due->max = due->count; /* what follows says when another one will be */
+		if (result != SPOOL_DONE)
+			return result;
+	}
 	result = walk(index, "SELECT id, 1 FROM messages WHERE touched > ?1", "i", due, why);
 	if (result == SPOOL_DONE && !due->next)
 		result = walk(index, "SELECT id, due FROM messages ORDER BY due", "", due, why);

@@ -22,7 +22,7 @@ enum spool_word {
 	SPOOL_SET_ASIDE, /* id, why */
 	SPOOL_REMEMBER,  /* until; the digest */
 	SPOOL_RECALL,    /* before its reply any number of SPOOL_MEMORY */
-	SPOOL_ASK,       /* max, is_worker; ids that are taken. Before its reply SPOOL_DUE */
+	SPOOL_ASK,       /* max, order, is_worker; ids that are taken. Before its reply SPOOL_DUE */
 	/* answers */
 	SPOOL_REPLY,  /* ok, why; to SPOOL_ASK also count, next_due, is_changed */
 	SPOOL_DUE,    /* a message */
@@ -42,7 +42,7 @@ struct spool_frame {
 	double deadline;    /* clock_steady(), which is the same in both */
 	int64_t until, next_due;
 	uint64_t max, count;
-	uint8_t ok, is_synced, is_worker, is_changed;
+	uint8_t order, ok, is_synced, is_worker, is_changed;
 };
 
 enum { SPOOL_FRAME_MAX = 64 * 1024 * 1024 };

@@ -236,15 +236,17 @@ static inline void on_due(struct spool_message *message, void *arg)
 	}
 }
 
-static inline struct due ask_due(size_t max)
+static inline struct due ask_in_order(enum spool_order order, size_t max)
 {
 	struct due due = {0};
 
-	spool_ask_due(spool, max, on_due, &due);
+	spool_ask_due(spool, order, max, on_due, &due);
 	assert_false(due.is_there);
 	run_until(&due.is_there);
 	return due;
 }
+
+static inline struct due ask_due(size_t max) { return ask_in_order(SPOOL_LONGEST_DUE, max); }
 
 static inline struct spool_message *ask_one(void)
 {

@@ -43,6 +43,7 @@ static struct {
 	struct spool_task *tasks; /* the last one first */
 	struct spool_job *jobs;
 	size_t given_back, put_off, questions;
+	enum spool_order order; /* of the last question */
 	spool_due_fn *due;
 	void *due_arg;
 } stage;
@@ -50,9 +51,11 @@ static struct {
 time_t clock_wall(void) { return 1900000000; }
 double clock_steady(void) { return 0; }
 
-void spool_ask_due(struct spool *spool, size_t max, spool_due_fn *callback, void *arg)
+void spool_ask_due(
+    struct spool *spool, enum spool_order order, size_t max, spool_due_fn *callback, void *arg)
 {
 	(void)spool, (void)max;
+	stage.order = order;
 	stage.questions++;
 	stage.due = callback;
 	stage.due_arg = arg;
@@ -296,12 +299,15 @@ static void memory(void **state)
 	end_answer();
 	assert_int_equal(stage.given_back, 1);
 	assert_int_equal(jobs_of("next"), 0);
-	assert_int_equal(stage.questions, 1);
+	await_question(); /* meanwhile the latest alone */
+	assert_int_equal(stage.order, SPOOL_LATEST);
+	end_answer();
 	spool_task_stop(stage.tasks);
 	while (jobs_of("huge"))
 		finish("huge");
 	assert_null(stage.tasks);
 	await_question(); /* it is asked for again */
+	assert_int_equal(stage.order, SPOOL_LONGEST_DUE);
 	give(message_to("next", 1, 0, NULL));
 	end_answer();
 	assert_int_equal(jobs_of("next"), 1);
@@ -317,6 +323,61 @@ static void not_overtaken(void **state)
 	assert_int_equal(stage.given_back, 2);
 }
 
+static void give_dead(int first, int count)
+{
+	char id[20];
+
+	for (int i = first; i < first + count; i++) {
+		snprintf(id, sizeof id, "dead%d", i);
+		give(message_to(id, 1, 3, NULL));
+	}
+}
+
+static void backlog(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 10; i++) {
+		assert_int_equal(stage.order, SPOOL_LONGEST_DUE);
+		give_dead(50 * i, 50);
+		end_answer();
+		await_question();
+	}
+	assert_int_equal(stage.order, SPOOL_LATEST);
+	give(message_to("new", 1, 0, NULL));
+	give_dead(500, 1); /* it came lately, too, but was tried */
+	end_answer();
+	assert_int_equal(jobs_of("new"), 1);
+	assert_int_equal(jobs_of("dead0"), 1);
+	assert_int_equal(jobs_of("dead499"), 0);
+	assert_int_equal(stage.given_back, 1);
+	finish("new");
+	finish("dead0"); /* there is room again */
+	await_question();
+	assert_int_equal(stage.order, SPOOL_LONGEST_DUE);
+	end_answer();
+}
+
+static void latest_are_bounded(void **state)
+{
+	char id[20];
+
+	(void)state;
+	give(message_to("huge", 10000, 3, "one"));
+	end_answer();
+	await_question();
+	for (int i = 0; i < 110; i++) {
+		snprintf(id, sizeof id, "new%d", i);
+		give(message_to(id, 1, 0, NULL));
+	}
+	end_answer();
+	assert_int_equal(stage.given_back, 10);
+	finish("new0");
+	await_question();
+	give(message_to("wide", 3000, 0, "two"));
+	end_answer();
+	assert_int_equal(stage.given_back, 11);
+}
+
 #define TEST(name, function)                                                                       \
 	{                                                                                          \
 		name, function, set_up, tear_down, NULL                                            \
@@ -329,6 +390,8 @@ int main(void)
 	    TEST("R-SMTP-65: a reserve for what is new and for notices", reserve),
 	    TEST("R-SMTP-65: four deliveries to one domain", one_domain),
 	    TEST("a bound for memory holds within an answer", memory),
+	    TEST("R-SMTP-65: a backlog does not hold up what is new", backlog),
+	    TEST("the latest are bounded, too", latest_are_bounded),
 	    TEST("who was sent back is not overtaken", not_overtaken),
 	};
 

@@ -175,6 +175,39 @@ static void longest_due_first(void **state)
 	expect_none_due();
 }
 
+/* The first came long ago, the second waits for its next try. */
+static void latest_first(void **state)
+{
+	struct due due;
+
+	(void)state;
+	for (unsigned i = 0; i < 5; i++) {
+		struct spool_message *message = new_message();
+
+		if (i == 0)
+			snprintf(message->id, sizeof message->id, "%014llx-%012x",
+			    (unsigned long long)(clock_wall() - 1000) * 1000000, i);
+		message->recipients[0].next_try = clock_wall() + (i == 1 ? 100 : -(int)i);
+		message->recipients[0].tries = i;
+		commit(message, "x");
+		spool_message_free(&message);
+	}
+	due = ask_in_order(SPOOL_LATEST, 2);
+	assert_int_equal(due.count, 2);
+	assert_int_equal(due.messages[0]->recipients[0].tries, 4);
+	assert_int_equal(due.messages[1]->recipients[0].tries, 3);
+	finish(&due.messages[0]);
+	finish(&due.messages[1]);
+	due = ask_in_order(SPOOL_LATEST, 9);
+	assert_int_equal(due.count, 1);
+	assert_int_equal(due.messages[0]->recipients[0].tries, 2);
+	finish(&due.messages[0]);
+	due = ask_due(9);
+	assert_int_equal(due.count, 1);
+	assert_int_equal(due.messages[0]->recipients[0].tries, 0);
+	finish(&due.messages[0]);
+}
+
 static void given_once_until_given_back(void **state)
 {
 	struct spool_message *first, *again;
@@ -244,7 +277,7 @@ static void forgotten_hears_nothing(void **state)
 
 	(void)state;
 	put("x");
-	spool_ask_due(spool, 1, on_due, &never);
+	spool_ask_due(spool, SPOOL_LONGEST_DUE, 1, on_due, &never);
 	spool_forget(spool, &never);
 	due = ask_one(); /* not lost with who asked first */
 	assert_false(never.is_there || never.count);
@@ -367,6 +400,7 @@ int main(void)
 	    SPOOL("an id twice is refused", id_twice_is_refused),
 	    SPOOL("a path is no id", path_is_no_id),
 	    SPOOL("the longest due first", longest_due_first),
+	    SPOOL("the latest first", latest_first),
 	    SPOOL("given once until given back", given_once_until_given_back),
 	    SPOOL("settled in part", settled_in_part),
 	    SPOOL("a commit is told to the watcher", commit_is_told_to_the_watcher),

@@ -197,7 +197,7 @@ static void drive(void)
 {
 	if (!is_asking) {
 		is_asking = true;
-		spool_ask_due(spool, 20, on_given, NULL);
+		spool_ask_due(spool, SPOOL_LONGEST_DUE, 20, on_given, NULL);
 	}
 	for (size_t i = 0; i < WRITERS && !is_winding_down; i++) {
 		if (!writers[i].draft)

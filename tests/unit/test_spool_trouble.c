@@ -763,7 +763,7 @@ static void settle_all_and_go(void)
 	open_spool();
 	for (int i = 0; i < 290; i++)
 		put("x");
-	spool_ask_due(spool, 290, on_all, &is_there);
+	spool_ask_due(spool, SPOOL_LONGEST_DUE, 290, on_all, &is_there);
 	run_until(&is_there);
 	kill(spool->disk, SIGSTOP);
 	for (size_t i = 0; i < all_count; i++) {
