@@ -366,7 +366,7 @@ static enum pool_want want_of_host(const struct approach *a)
 {
 	bool is_last = a->host + 1 >= a->destination->host_count;
 
-	return a->want == POOL_WAITS && !is_last ? POOL_NOW : a->want;
+	return a->want != POOL_MODEST && !is_last ? POOL_NOW : a->want;
 }
 
 static void try_addresses(struct approach *a)

@@ -222,9 +222,11 @@ static void on_call(void *arg)
 /* Only for the last address: another one may have room. */
 static bool stand_in_queue(struct attempt *a)
 {
-	if (a->plan.want != POOL_WAITS || a->address + 1 < a->address_count)
+	if ((a->plan.want != POOL_WAITS && a->plan.want != POOL_SPOOL) ||
+	    a->address + 1 < a->address_count)
 		return false;
 	a->place.address = current_address(a);
+	a->place.is_of_spool = a->plan.want == POOL_SPOOL;
 	return pool_queue_up(a->proxy->pool, &a->place);
 }
 

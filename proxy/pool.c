@@ -29,6 +29,7 @@ enum {
 	IDLE_LEAST = 8,
 	IDLE_MOST = 1000,
 	QUEUE_MAX = 1000,
+	SPOOL_QUEUE_MAX = 8,
 	FAIR_SHARE = 10 /* messages over one connection while another worker waits */
 };
 
@@ -171,9 +172,22 @@ static size_t queue_length(const struct pool *pool)
 	return length;
 }
 
+/* Clients wait behind no more than these; and deliveries of the spool to other next hops, of which
+ * only so many run at once, are not all waiting here. */
+static bool has_spool_room(const struct pool *pool)
+{
+	const struct pool_place *place;
+	size_t count = 0;
+
+	DL_FOREACH(pool->queue, place) { count += place->is_of_spool; }
+	return count < SPOOL_QUEUE_MAX;
+}
+
 bool pool_queue_up(struct pool *pool, struct pool_place *place)
 {
 	if (queue_length(pool) >= QUEUE_MAX)
+		return false;
+	if (place->is_of_spool && !place->is_called && !has_spool_room(pool))
 		return false;
 	if (place->is_called)
 		DL_PREPEND(pool->queue, place);

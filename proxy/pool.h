@@ -32,8 +32,9 @@ bool pool_is_own(const struct pool *pool, const struct addr *near, const struct 
 
 /* What is done where an address has as many connections as it may. */
 enum pool_want {
-	POOL_NOW,    /* nothing: mail of the spool comes again by itself */
+	POOL_NOW,    /* nothing: there is another address */
 	POOL_WAITS,  /* a client waits for its turn */
+	POOL_SPOOL,  /* the same while few of the spool wait; else its mail comes again by itself */
 	POOL_MODEST, /* nothing, and from half of them on: the other half is not for a message that
 			has a next hop already */
 };
@@ -46,13 +47,15 @@ enum pool_want {
 bool pool_has_room(struct pool *pool, const struct addr *address, enum pool_want want);
 
 /*
- * A place in the queue for an address: first come, first served. Whoever is called asks again for
+ * A place in the queue for an address: first come, first served, the spool's places being few.
+ * Whoever is called asks again for
  * room, and may find none; then it queues up as called, and is the first again.
  */
 struct pool_place {
 	const struct addr *address;
 	void (*call)(void *arg); /* inside of other calls: only to come back on another turn */
 	void *arg;
+	bool is_of_spool;
 	bool is_queued, is_called;
 	struct pool_place *prev, *next;
 };

@@ -176,7 +176,7 @@ struct spool_job *spool_job_start(struct proxy *proxy, const struct spool_messag
 	job->numbers = mem_copy(recipients, count * sizeof *recipients);
 	job->recipients = mem_zero(count, sizeof *job->recipients);
 	job->delivery = delivery_new(proxy, message->session ? message->session : message->id,
-	    &job->envelope, domain, POOL_NOW, on_delivery, job);
+	    &job->envelope, domain, POOL_SPOOL, on_delivery, job);
 	for (size_t i = 0; i < count; i++)
 		add_recipient(job, i);
 	return job;

@@ -23,6 +23,9 @@ from zones import wait
 
 PORTS = itertools.count(2560)
 HOUR, DAY = 3600, 86400
+IMPATIENT = [x for name in ("timeouts.rcpt", "timeouts.connect", "timeouts.greeting",
+                            "timeouts.handshake", "timeouts.command", "dns.total", "dns.timeout")
+             for x in ("-o", name + "=2s")]
 SENDER = "writer@back.lab"
 PARSER = """
 use Mail::DeliveryStatus::BounceParser;
@@ -64,11 +67,12 @@ def declare(lab):
     lab.domain("step.lab", "3 1 1", fake={"replies": {".": dot_first(*["451 4.3.0 not now"] * 2)}})
     lab.domain("twice.lab", "3 1 1", fake={"replies": {".": dot_first(*["451 4.3.0 not now"] * 2)}})
     lab.domain("narrow.lab", "3 1 1", fake={"ehlo": ("PIPELINING", "SIZE 20000", "8BITMIME")})
-    lab.domain("slow-one.lab", "3 1 1", fake={"replies": {".": refuse_first_time(slow_dot)}})
+    lab.domain("slow-one.lab", "3 1 1", fake={"replies": {".": refuse_first_time(very_slow_dot)}})
     lab.domain("still.lab", "3 1 1", fake={"replies": {".": dot_first("451 4.3.0 not now")}})
     lab.domain("killed.lab", "3 1 1", fake={"replies": {".": dot_first("451 4.3.0 not now")}})
     lab.domain("unread.lab", "3 1 1", fake={"replies": {".": refuse_first_time()}})
     lab.domain("unmounted.lab", "3 1 1", fake={"replies": {".": dot_first(*["451 4.3.0 not now"] * 2)}})
+    lab.domain("turns.lab", "3 1 1", fake={"replies": {".": slow_dot}})
     lab.domain("crowd.lab", "3 1 1", fake={"replies": {".": slow_dot}})
 
 
@@ -95,6 +99,11 @@ def refuse_notices(c, line):
 
 def slow_dot(c, text):
     c.stall(1)
+    return "250 2.0.0 taken"
+
+
+def very_slow_dot(c, text):
+    c.stall(4)
     return "250 2.0.0 taken"
 
 
@@ -252,12 +261,12 @@ def test_not_many_at_once(lab, queue):
 
 
 def test_busy_is_no_try(lab, switches):
-    """R-NET-13, R-SMTP-65: a next hop that has all its connections is not asked, and no try is
+    """R-NET-13, R-SMTP-65: where a next hop's connections stay busy for too long, no try is
     counted."""
     switches.set()
     to = ["slot%d@slow-one.lab" % n for n in range(3)]
     with Queue(lab, {"retry": "30s"}, limits={"next_hop_connections": "1", "connection_idle": "0s"},
-               env=switches.env) as d:
+               options=IMPATIENT, env=switches.env) as d:
         for recipient in to:
             d.put(recipient)
             wait(lambda: d.tries(recipient), 5, "a first try")
@@ -275,6 +284,19 @@ def test_busy_is_no_try(lab, switches):
     assert sorted(m.recipients[0] for m in received(lab, "slow-one.lab")) == to
     assert not d.events("bounce")
     switches.set()
+
+
+def test_waits_its_turn(lab):
+    """R-NET-13: deliveries of the spool to one next hop wait for its connections, in turn."""
+    to = ["turn%d@turns.lab" % n for n in range(3)]
+    with Queue(lab, {"retry": "30s"}, limits={"next_hop_connections": "1"}) as d:
+        for recipient in to:
+            d.put(recipient)
+        wait(lambda: len(received(lab, "turns.lab")) == 3, 9, "three messages")
+        wait(lambda: all(d.tries(r) for r in to), 5, "their lines in the log")
+        assert [[t["status"] for t in d.tries(r)] for r in to] == [["sent"]] * 3
+        assert [d.tries(r)[0]["tries"] for r in to] == ["1"] * 3
+    assert len(lab["turns.lab"].receiver.connections) == 1
 
 
 # ---- giving up ----
