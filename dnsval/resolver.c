@@ -248,7 +248,8 @@ static void tell_anchor(const struct resolver *resolver)
 {
 	const char *why = resolver->not_read ? resolver->not_read : resolver->not_kept;
 
-	resolver->anchor_watch(why ? why : "", resolver->anchor_arg);
+	if (resolver->anchor_watch)
+		resolver->anchor_watch(why ? why : "", resolver->anchor_arg);
 }
 
 static void refresh_anchors(struct resolver *resolver)
@@ -291,6 +292,11 @@ void resolver_keep_anchor(struct resolver *resolver, resolver_anchor_fn *watch, 
 	resolver->keeper = rfc5011_new(resolver->loop, resolver->conf, on_kept, resolver);
 	if (resolver->keeper)
 		ev_timer_again(resolver->loop, &resolver->anchor_timer);
+}
+
+void resolver_follow_anchor(struct resolver *resolver)
+{
+	ev_timer_again(resolver->loop, &resolver->anchor_timer);
 }
 
 struct resolver *resolver_new(struct ev_loop *loop, const struct conf *conf, char **error)

@@ -38,6 +38,10 @@ typedef void resolver_anchor_fn(const char *why, void *arg);
  */
 void resolver_keep_anchor(struct resolver *resolver, resolver_anchor_fn *watch, void *arg);
 
+/* For the other processes of that program: reads hourly what the one that keeps it up has written,
+ * since a key roll concerns them as well. */
+void resolver_follow_anchor(struct resolver *resolver);
+
 /*
  * Begins with an empty cache; lookups under way end where they are. For when DNS works again after
  * an outage (probe_watch): libunbound does not ask for a key that it could not get for 60 s.

@@ -243,6 +243,8 @@ static int prepare(struct worker *w, struct ev_loop *loop)
 		w->exceptions = exceptions_new(proxy);
 	if (order->slot == 0)
 		resolver_keep_anchor(w->machine.resolver, alarm_on_anchor, NULL);
+	else
+		resolver_follow_anchor(w->machine.resolver);
 	w->heartbeat.data = w;
 	ev_timer_init(&w->heartbeat, on_heartbeat, 0., HEARTBEAT);
 	ev_timer_start(loop, &w->heartbeat);
