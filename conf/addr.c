@@ -181,6 +181,19 @@ bool addr_equal(const struct addr *a, const struct addr *b)
 	return addr_equal_ip(a, b) && addr_port(a) == addr_port(b);
 }
 
+static bool is_wildcard(const struct addr *a)
+{
+	static const unsigned char zero[16];
+
+	return !memcmp(ip_bytes(a), zero, a->sa.sa_family == AF_INET ? 4 : 16);
+}
+
+bool addr_overlaps(const struct addr *a, const struct addr *b)
+{
+	return addr_port(a) == addr_port(b) && a->sa.sa_family == b->sa.sa_family &&
+	       (addr_equal_ip(a, b) || is_wildcard(a) || is_wildcard(b));
+}
+
 const char *addr_ip(const struct addr *a, char *out)
 {
 	if (!inet_ntop(a->sa.sa_family, ip_bytes(a), out, ADDR_TEXT))

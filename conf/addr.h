@@ -49,7 +49,9 @@ bool addr_parse_port(const char *text, uint16_t *port);
 socklen_t addr_len(const struct addr *a);
 uint16_t addr_port(const struct addr *a);
 void addr_set_port(struct addr *a, uint16_t port);
-bool addr_equal(const struct addr *a, const struct addr *b);    /* address and port */
+bool addr_equal(const struct addr *a, const struct addr *b); /* address and port */
+/* Whether only one of them can be listened on: the same, or a wildcard and one of its family. */
+bool addr_overlaps(const struct addr *a, const struct addr *b);
 bool addr_equal_ip(const struct addr *a, const struct addr *b); /* address alone */
 
 /* Text into out[ADDR_TEXT]; each returns out. */

@@ -240,7 +240,8 @@ static void check_open_relay(
 		    listener->name);
 }
 
-/* Whether an address of this listener stands before the n-th, or in an earlier listener. */
+/* Whether an address of this listener stands before the n-th, or in an earlier listener, that
+ * leaves it nothing: the kernel would let both listen, and share connections out by chance. */
 static const char *listed_before(const struct conf *conf, size_t index, size_t n)
 {
 	const struct addr *a = &conf->listeners[index].listen.items[n];
@@ -249,7 +250,7 @@ static const char *listed_before(const struct conf *conf, size_t index, size_t n
 		const struct conf_addrs *listen = &conf->listeners[i].listen;
 
 		for (size_t k = 0; k < (i == index ? n : listen->count); k++)
-			if (addr_equal(&listen->items[k], a))
+			if (addr_overlaps(&listen->items[k], a))
 				return conf->listeners[i].name;
 	}
 	return NULL;
@@ -261,7 +262,7 @@ static const char *listed_in(const struct conf *conf, const struct addr *a)
 		const struct conf_addrs *listen = &conf->listeners[i].listen;
 
 		for (size_t k = 0; k < listen->count; k++)
-			if (addr_equal(&listen->items[k], a))
+			if (addr_overlaps(&listen->items[k], a))
 				return conf->listeners[i].name;
 	}
 	return NULL;
@@ -306,7 +307,7 @@ static void check_listeners(const struct conf *conf, struct draft *draft)
 
 			if (other)
 				draft_error(draft, where_in(draft, section, "listen"),
-				    "%s is already listed in [listener %s]",
+				    "%s is already taken by [listener %s]",
 				    addr_bracketed(&listener->listen.items[n], text), other);
 		}
 	}
@@ -355,7 +356,7 @@ static void check_admin(const struct conf *conf, struct draft *draft)
 		addr_bracketed(&listen->items[i], text);
 		if (other)
 			draft_error(draft, where_is(draft, SECTION_ADMIN, "listen"),
-			    "%s is already listed in [listener %s]", text, other);
+			    "%s is already taken by [listener %s]", text, other);
 		else if (!addr_is_loopback(&listen->items[i]))
 			draft_warning(draft, where_is(draft, SECTION_ADMIN, "listen"),
 			    "[admin] %s is no loopback address: whoever reaches it can read the "

@@ -218,7 +218,8 @@ static void mistakes(void **unused)
 	    {"[]\n", "f:1: section header without a name"},
 	    {"[listener a b]\n", "f:1: [listener a b]: a b is not a name"},
 	    {"[listener a]\nprotocol = uucp", "f:2: protocol: uucp is not one of smtp lmtp"},
-	    {"[listener a]\ndelivery = later", "f:2: delivery: later is not one of fanout defer queue"},
+	    {"[listener a]\ndelivery = later",
+		"f:2: delivery: later is not one of fanout defer queue"},
 	    {"[listener a]\nprotocol = lmtp\ndelivery = queue",
 		"f:3: [listener a] delivery must be fanout where protocol is lmtp"},
 	    {"[listener a]\nprotocol = lmtp\ndelivery = defer",
@@ -230,11 +231,17 @@ static void mistakes(void **unused)
 	    {"[listener a]\nclients =", "f:2: clients: must name at least one"},
 	    {"[listener a]\nmax_sessions = 0", "f:2: max_sessions: must be from 1 to"},
 	    {"[listener a]\nmax_sessions = 1e3", "f:2: max_sessions: 1e3 is not a whole number"},
-	    {"[listener a]\n[listener b]\nlisten = [::1]:2525",
-		"f:3: [::1]:2525 is already listed"},
+	    {"[listener a]\n[listener b]\nlisten = [::1]:2525", "f:3: [::1]:2525 is already taken"},
+	    {"[listener a]\nlisten = 0.0.0.0:26\nclients = ::1\n[listener b]\nlisten = "
+	     "127.0.0.1:26",
+		"f:5: [127.0.0.1]:26 is already taken by [listener a]"},
+	    {"[listener a]\nlisten = [::1]:26\n[listener b]\nlisten = [::]:26\nclients = ::1",
+		"f:4: [::]:26 is already taken by [listener a]"},
+	    {"[listener a]\nlisten = 127.0.0.1:26 0.0.0.0:26\nclients = ::1",
+		"f:2: [0.0.0.0]:26 is already taken by [listener a]"},
 	    {"[admin]\nlisten = 127.0.0.1", "f:2: listen: 127.0.0.1 is not"},
 	    {"[admin]\nlisten = 127.0.0.1:9125 127.0.0.1:2525",
-		"f:2: [127.0.0.1]:2525 is already listed in [listener smarthost]"},
+		"f:2: [127.0.0.1]:2525 is already taken by [listener smarthost]"},
 	    {"[dns]\nforward = 192.0.2.1:53", "f:2: forward: 192.0.2.1:53 is not"},
 	    {"[dns]\nsigned = no", "f:2: unknown setting signed in [dns]"},
 	    {"[dns]\ndnssec_probe = .", "f:2: dnssec_probe: nothing is not a type"},
@@ -332,7 +339,7 @@ static void clients_must_be_written(void **unused)
 	struct conf *conf;
 
 	(void)unused;
-	assert_null(load("[listener a]\nlisten = 127.0.0.1:25 0.0.0.0:25\n"));
+	assert_null(load("[listener a]\nlisten = 127.0.0.1:26 0.0.0.0:25\n"));
 	expect_error("f:2: clients must be written in [listener a]");
 	assert_null(load("[listener a]\nlisten = [::]:25\n"));
 	expect_error("f:2: clients must be written in [listener a]");
