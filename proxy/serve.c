@@ -10,6 +10,7 @@
 #include "proxy/machine.h"
 #include "proxy/service/certificates.h"
 #include "proxy/service/supervisor.h"
+#include "tls/ctx.h"
 
 #include <ev.h>
 #include <stdio.h>
@@ -23,6 +24,21 @@ static const char serve_usage[] =
     "Serves in the foreground until SIGTERM or SIGINT; a second one ends it at once.\n"
     "SIGHUP reloads the settings, SIGUSR2 the program. -t tests the configuration instead.\n"
     "Settings: see danelaw --help.\n";
+
+/* No reason not to start (F-10): it may come, and DANE does without. */
+static void warn_of_ca_file(const struct conf *conf)
+{
+	char *error = NULL;
+	struct tls_contexts *contexts = tls_contexts_new(conf->tls.ca_file, &error);
+
+	if (contexts && tls_contexts_ca_error(contexts)[0])
+		fprintf(stderr,
+		    "danelaw: warning: %s: until it is there no MTA-STS policy can be fetched, and "
+		    "level secure refuses\n",
+		    tls_contexts_ca_error(contexts));
+	free(error);
+	tls_contexts_free(&contexts);
+}
 
 /* -t: everything that a start would refuse before it opens a socket; nothing is written. */
 static int test(const struct command_line *line, struct conf *conf)
@@ -43,6 +59,7 @@ static int test(const struct command_line *line, struct conf *conf)
 		      ": the built-in defaults were tested\n",
 		    stderr);
 	}
+	warn_of_ca_file(conf);
 	certificates = certificates_load(conf, NULL, &error);
 	if (!certificates) {
 		machine_complain("", &error);

@@ -109,6 +109,8 @@ static const char *sender_text(const struct spool_message *m)
 
 /* ---- for people ---- */
 
+enum { REPLY_SHOWN = 200 }; /* of a reply, in the list */
+
 static void print_recipient_line(
     const struct page *page, const struct spool_recipient *r, time_t now)
 {
@@ -117,8 +119,11 @@ static void print_recipient_line(
 	plan(next, r, now);
 	page_text(page, 2, 6, PAGE_PLAIN, "to <%s>: %s", r->address, next);
 	reply_text(reply, sizeof reply, &r->last);
-	if (reply[0])
-		page_text(page, 6, 6, PAGE_DIM, "%.200s", reply);
+	if (strlen(reply) > REPLY_SHOWN)
+		page_text(page, 6, 6, PAGE_DIM, "%.*s... (`queue show` has all of it)", REPLY_SHOWN,
+		    reply);
+	else if (reply[0])
+		page_text(page, 6, 6, PAGE_DIM, "%s", reply);
 }
 
 void queue_print_entry(const struct page *page, const struct spool_message *m, time_t now)

@@ -102,7 +102,8 @@ static int mistake(const char *option, const char *value, const char *wanted)
 	char text[200];
 
 	escape(text, sizeof text, ESCAPE_TEXT, value, strlen(value), NULL);
-	fprintf(stderr, "danelaw: --%s %s: %s\ntry: danelaw tlsa --help\n", option, text, wanted);
+	fprintf(
+	    stderr, "danelaw tlsa: --%s %s: %s\ntry: danelaw tlsa --help\n", option, text, wanted);
 	return EX_USAGE;
 }
 
@@ -258,7 +259,7 @@ static int add_file(struct request *r, const char *path)
 
 	if (!source) {
 		escape(label, sizeof label, ESCAPE_TEXT, error, strlen(error), NULL);
-		fprintf(stderr, "danelaw: %s\n", label);
+		fprintf(stderr, "danelaw tlsa: %s\n", label);
 		free(error);
 		return EX_UNAVAILABLE;
 	}
@@ -276,7 +277,7 @@ static int make_records(struct tlsa_job *job)
 
 		if (tlsa_source_make(input->source, job->kind, &input->records, &why))
 			continue;
-		fprintf(stderr, "danelaw: %s: %s\n", input->label, why);
+		fprintf(stderr, "danelaw tlsa: %s: %s\n", input->label, why);
 		return EX_USAGE;
 	}
 	return EX_OK;
@@ -288,7 +289,7 @@ static int print(const struct tlsa_job *job)
 	tlsa_print_warnings(job);
 	tlsa_print_records(job);
 	if (fflush(stdout) != 0) {
-		fprintf(stderr, "danelaw: cannot write: %s\n", strerrordesc_np(errno));
+		fprintf(stderr, "danelaw tlsa: cannot write: %s\n", strerrordesc_np(errno));
 		return EX_UNAVAILABLE;
 	}
 	tlsa_print_steps(job);
@@ -344,7 +345,7 @@ int tlsa_command(struct command_line *line)
 	complete(&r);
 	missing = what_is_missing(&r, line->argc - optind);
 	if (missing) {
-		fprintf(stderr, "danelaw: %s\ntry: danelaw tlsa --help\n", missing);
+		fprintf(stderr, "danelaw tlsa: %s\ntry: danelaw tlsa --help\n", missing);
 		return EX_USAGE;
 	}
 	code = configure_and_work(&r, line);

@@ -54,7 +54,7 @@ static void complain(const char *who, const char *what)
 	char text[640];
 
 	escape(text, sizeof text, ESCAPE_TEXT, what, strlen(what), NULL);
-	fprintf(stderr, "danelaw: %s: %s\n", who, text);
+	fprintf(stderr, "danelaw tlsa: %s: %s\n", who, text);
 }
 
 /* ---- the handshakes ---- */

@@ -17,7 +17,8 @@ static void warn_about_usage(const struct tlsa_job *job)
 {
 	if (job->kind.usage == 0 || job->kind.usage == 1)
 		fprintf(stderr,
-		    "danelaw: warning: SMTP senders take a record of usage %d as unusable (RFC "
+		    "danelaw tlsa: warning: SMTP senders take a record of usage %d as unusable "
+		    "(RFC "
 		    "7672 "
 		    "3.1.3); publish usage %d\n",
 		    job->kind.usage, job->kind.usage + 2);
@@ -41,7 +42,8 @@ static void warn_about_size(const struct tlsa_job *job)
 {
 	if (job->kind.matching == 0)
 		fprintf(stderr,
-		    "danelaw: warning: matching type 0 puts %zu octets into DNS, and large answers "
+		    "danelaw tlsa: warning: matching type 0 puts %zu octets into DNS, and large "
+		    "answers "
 		    "do "
 		    "not reach everybody (RFC 7671 10.1); matching type 1 needs 32\n",
 		    largest_record(job));
@@ -55,7 +57,8 @@ void tlsa_print_warnings(const struct tlsa_job *job)
 		const char *doubt = tlsa_source_doubt(job->inputs[i].source, job->kind);
 
 		if (doubt)
-			fprintf(stderr, "danelaw: warning: %s: %s\n", job->inputs[i].label, doubt);
+			fprintf(
+			    stderr, "danelaw tlsa: warning: %s: %s\n", job->inputs[i].label, doubt);
 	}
 }
 

@@ -197,7 +197,7 @@ static enum tlsa_verify_code tell_failure(const struct dns_answer *answer)
 	char why[512];
 
 	escape(why, sizeof why, ESCAPE_TEXT, answer->why, strlen(answer->why), NULL);
-	fprintf(stderr, "danelaw: %s: %s: %s\n", answer->question,
+	fprintf(stderr, "danelaw tlsa: %s: %s: %s\n", answer->question,
 	    answer->bogus ? "the answer fails validation" : "the lookup failed", why);
 	return TLSA_VERIFY_UNKNOWN;
 }
@@ -253,7 +253,7 @@ int tlsa_verify(const struct tlsa_job *job, const struct conf *conf)
 		ask(&v, resolver);
 		code = v.code;
 	} else {
-		fprintf(stderr, "danelaw: %s\n", error);
+		fprintf(stderr, "danelaw tlsa: %s\n", error);
 		free(error);
 	}
 	resolver_free(&resolver);

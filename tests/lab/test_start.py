@@ -381,6 +381,13 @@ def test_state_directory_not_writable(lab):
             pass
 
 
+def test_ca_file_missing_is_said_by_the_test():
+    """F-10: -t warns; it is no reason not to start."""
+    code, out, err = run("-t", "-o", "tls.ca_file=/nonexistent/ca.pem")
+    assert code == 0 and out == ""
+    assert re.search("^danelaw: warning: CA file /nonexistent/ca.pem: No such file", err, re.M)
+
+
 @pytest.mark.parametrize("content", [None, b"", b"no certificate\n"])
 def test_ca_file_unusable(lab, tmp_path, content):
     """Starts and says so; DANE needs no CA, level secure is refused with a reason."""
