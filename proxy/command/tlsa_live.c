@@ -16,6 +16,7 @@
 #include "proxy/pool.h"
 #include "proxy/shared/shared.h"
 #include "proxy/proxy.h"
+#include "proxy/shared/shared.h"
 #include "proxy/smtp/smtp_client.h"
 #include "tls/chain.h"
 #include "tls/ctx.h"
@@ -227,6 +228,7 @@ static void close_live(struct live *l)
 	tls_rule_release(&l->rule);
 	reap_now();
 	ev_loop_destroy(l->proxy.loop);
+	shared_free(&l->proxy.shared);
 }
 
 int tlsa_live_add(struct tlsa_job *job, const struct conf *conf, const char *host, uint16_t port)
