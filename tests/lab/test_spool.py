@@ -103,7 +103,7 @@ def slow_dot(c, text):
 
 
 def very_slow_dot(c, text):
-    c.stall(4)
+    c.stall(3)
     return "250 2.0.0 taken"
 
 
