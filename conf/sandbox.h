@@ -16,9 +16,11 @@
 struct sandbox;
 
 enum sandbox_role {
-	SANDBOX_WORKER, /* mail and DNS; begins children of the other two */
-	SANDBOX_LOOKUP, /* DNS questions and files */
-	SANDBOX_DISK,   /* files, and the socket that it was given */
+	SANDBOX_SUPERVISOR, /* what no program may do: it starts another one at an upgrade; no
+			       Landlock */
+	SANDBOX_WORKER,     /* mail and DNS; begins children of the other two */
+	SANDBOX_LOOKUP,     /* DNS questions and files */
+	SANDBOX_DISK,       /* files, and the socket that it was given */
 };
 
 /* One process, one owner; ends with sandbox_enter(). */

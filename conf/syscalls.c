@@ -161,6 +161,12 @@ static int allow(
 	return call < 0 ? 0 : code;
 }
 
+/* Its flags cannot be seen; libc does with clone() then. */
+static int hide_clone3(scmp_filter_ctx filter)
+{
+	return seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+}
+
 static int allow_all(scmp_filter_ctx filter, unsigned role)
 {
 	int code = 0;
@@ -172,16 +178,57 @@ static int allow_all(scmp_filter_ctx filter, unsigned role)
 		if (conditional[i].roles & role)
 			code = allow(filter, conditional[i].name, conditional[i].count,
 			    conditional[i].tests);
-	/* Its flags cannot be seen; libc does with clone() then. */
-	return code ? code : seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+	return code ? code : hide_clone3(filter);
 }
+
+/* ---- the supervisor ---- */
+
+/* The other way round, since a new program must be able to start, whatever its libc needs for that:
+ * the kernel's doors that no version of danelaw goes through. */
+static const char *const banned[] = {"ptrace", "process_vm_readv", "process_vm_writev", "kcmp",
+    "pidfd_getfd", "mount", "umount2", "pivot_root", "move_mount", "open_tree", "fsopen", "fsmount",
+    "mount_setattr", "chroot", "unshare", "setns", "bpf", "perf_event_open", "userfaultfd",
+    "io_uring_setup", "io_uring_enter", "io_uring_register", "add_key", "request_key", "keyctl",
+    "init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load", "reboot",
+    "swapon", "swapoff", "acct", "quotactl", "settimeofday", "clock_settime", "clock_adjtime",
+    "adjtimex", "iopl", "ioperm", "open_by_handle_at", "mknod", "mknodat", "syslog", NULL};
+
+static int ban(scmp_filter_ctx filter, const char *name)
+{
+	int call = seccomp_syscall_resolve_name(name);
+
+	return call < 0 ? 0 : seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, call, 0);
+}
+
+static int ban_namespace(scmp_filter_ctx filter, unsigned flag)
+{
+	return seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, SCMP_SYS(clone), 1,
+	    SCMP_A0(SCMP_CMP_MASKED_EQ, flag, flag));
+}
+
+static int ban_all(scmp_filter_ctx filter)
+{
+	int code = 0;
+
+	for (size_t i = 0; banned[i] && !code; i++)
+		code = ban(filter, banned[i]);
+	for (unsigned bit = 0; bit < 32 && !code; bit++)
+		if (NEW_NAMESPACES & 1U << bit)
+			code = ban_namespace(filter, 1U << bit);
+	return code ? code : hide_clone3(filter);
+}
+
+/* ---- loading ---- */
 
 /* A tree of comparisons, not a list: some calls come with each message. */
 static int build_and_load(enum sandbox_role role)
 {
-	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
-	int code = filter ? allow_all(filter, 1U << role) : -ENOMEM;
+	bool is_open = role == SANDBOX_SUPERVISOR;
+	scmp_filter_ctx filter = seccomp_init(is_open ? SCMP_ACT_ALLOW : SCMP_ACT_KILL_PROCESS);
+	int code = -ENOMEM;
 
+	if (filter)
+		code = is_open ? ban_all(filter) : allow_all(filter, 1U << role);
 	if (!code)
 		code = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	if (!code)

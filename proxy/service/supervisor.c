@@ -9,6 +9,7 @@
 #include "conf/conf.h"
 #include "conf/log.h"
 #include "conf/mem.h"
+#include "conf/sandbox.h"
 #include "proxy/admin.h"
 #include "proxy/intercept/intercept.h"
 #include "proxy/machine.h"
@@ -425,6 +426,17 @@ static void settle_down(struct supervisor *s)
 	    .arg = s};
 }
 
+/* A program that was upgraded still is in the sandbox of the one before. */
+static bool shut_in(const struct supervisor *s, char **error)
+{
+	struct sandbox *sandbox;
+
+	if (s->current)
+		return true;
+	sandbox = sandbox_new(SANDBOX_SUPERVISOR);
+	return sandbox_enter(&sandbox, error);
+}
+
 static int prepare(struct supervisor *s, struct conf *conf)
 {
 	struct certificates *certificates = NULL;
@@ -435,6 +447,8 @@ static int prepare(struct supervisor *s, struct conf *conf)
 	setenv("STATE_DIRECTORY", conf->server.state_dir, 1); /* the default, whoever we become */
 	code = take_privileges(s, conf, &certificates, &error);
 	s->health = (struct health){.shared = s->shared, .conf = conf};
+	if (code == EX_OK && !shut_in(s, &error))
+		code = EX_UNAVAILABLE;
 	if (code == EX_OK && !admin_start(s->admin, s->loop, &s->health, &error))
 		code = EX_UNAVAILABLE;
 	if (code == EX_OK) {

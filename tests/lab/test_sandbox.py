@@ -44,6 +44,10 @@ def status(pid):
     return dict(line.split(":\t", 1) for line in read("/proc/%d/status" % pid).splitlines())
 
 
+def filters(pid):
+    return int(status(pid)["Seccomp_filters"])
+
+
 def has_filter():
     """A sanitizer's build has none."""
     with open(PROGRAM, "rb") as f:
@@ -70,18 +74,31 @@ def test_every_process(lab):
                 for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
                     assert int(s[kind], 16) == 0, (name, kind)
                 assert (s["NoNewPrivs"], s["Threads"]) == ("1", "1"), name
-                if pid != d.child.pid:  # the supervisor has no mail, and may become a newer program
-                    assert s["Seccomp"] == ("2" if has_filter() else "0"), name
+                assert s["Seccomp"] == ("2" if has_filter() else "0"), name
 
 
 def test_a_later_disk_process(lab):
     """Begun by a process in its sandbox, it enters a smaller one, and works as the first did."""
     with Danelaw(lab, {"listener smarthost": {"delivery": "queue"}}) as d:
         first = pid_of(d, DISK)
+        of_first = filters(first)
         assert send("b@sandbox.lab", server=d.server).code == 250
         os.kill(first, signal.SIGKILL)
         wait(lambda: first not in family(d.child.pid), 5, "its end")
-        filters = "2" if has_filter() else "0"
-        assert status(pid_of(d, DISK))["Seccomp_filters"] == filters
+        assert filters(pid_of(d, DISK)) == of_first + (1 if has_filter() else 0)
         assert send("b@sandbox.lab", server=d.server).code == 250
         wait(lambda: len(lab["sandbox.lab"].receiver.messages) == 2, 5, "both")
+
+
+def test_a_death_by_the_sandbox_is_called_so(lab):
+    """The kernel's log has the rest; whoever dies of it is replaced."""
+    with Danelaw(lab) as d:
+        os.kill(pid_of(d, DISK), signal.SIGSYS)
+        wait(lambda: re.search(r"error spool: the disk process was killed by the sandbox", d.log), 5,
+             "the worker says it")
+        worker = d.worker
+        os.kill(worker, signal.SIGSYS)
+        wait(lambda: re.search(r"%d.* was killed by the sandbox .*journalctl -k" % worker, d.log), 5,
+             "the supervisor says it")
+        wait(lambda: d.workers and d.workers != [worker], 9, "another one")
+        wait(lambda: d._greets(), 9, "it serves")

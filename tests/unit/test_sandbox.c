@@ -360,10 +360,20 @@ static int hand_text_to_libunbound(void)
 enum { KILLED = -1, ALLOWED = 0 }; /* else the errno that stops it */
 enum { BY_FILTER, BY_LANDLOCK_FILES, BY_LANDLOCK_PORTS, BY_LANDLOCK_SIGNALS };
 
+static void enter_as_supervisor(void)
+{
+	struct sandbox *sandbox = sandbox_new(SANDBOX_SUPERVISOR);
+	char *error = NULL;
+
+	if (!sandbox_enter(&sandbox, &error))
+		_exit(255);
+}
+
 static void enter_as_worker(void)
 {
 	char *error = NULL;
 
+	enter_as_supervisor();
 	if (!worker_sandbox_enter(conf, &error))
 		_exit(255);
 }
@@ -445,24 +455,12 @@ static bool is_in_force(const struct scene *scene)
 
 /* clang-format off */
 static const struct scene banned_everywhere[] = {
-	{ "execve", start_a_program, KILLED, 0 },
-	{ "execveat", start_a_program_by_descriptor, KILLED, 0 },
-	{ "mmap of code", map_code, KILLED, 0 },
-	{ "mprotect to code", make_code, KILLED, 0 },
-	{ "personality", change_our_image, KILLED, 0 },
 	{ "ptrace", trace, KILLED, 0 },
 	{ "process_vm_readv", read_another_process, KILLED, 0 },
-	{ "listen", begin_to_listen, KILLED, 0 },
-	{ "AF_UNIX", open_unix_socket, KILLED, 0 },
-	{ "AF_PACKET", open_packet_socket, KILLED, 0 },
-	{ "SOCK_RAW", open_raw_socket, KILLED, 0 },
-	{ "AF_VSOCK", open_vsock, KILLED, 0 },
-	{ "netfilter", open_netfilter_socket, KILLED, 0 },
 	{ "mount", mount_something, KILLED, 0 },
 	{ "unshare", new_user_namespace, KILLED, 0 },
 	{ "setns", enter_namespace, KILLED, 0 },
 	{ "clone into a namespace", fork_into_namespace, KILLED, 0 },
-	{ "thread", start_a_thread, KILLED, 0 },
 	{ "clone3", clone_with_hidden_flags, ENOSYS, 0 },
 	{ "bpf", load_bpf, KILLED, 0 },
 	{ "perf", count_events, KILLED, 0 },
@@ -470,11 +468,26 @@ static const struct scene banned_everywhere[] = {
 	{ "io_uring", set_up_io_uring, KILLED, 0 },
 	{ "keyctl", use_a_key, KILLED, 0 },
 	{ "module", load_a_module, KILLED, 0 },
+	{ "mknod", make_a_device, KILLED, 0 },
+	{ "chroot", change_root, KILLED, 0 },
+};
+
+static const struct scene banned_while_serving[] = {
+	{ "execve", start_a_program, KILLED, 0 },
+	{ "execveat", start_a_program_by_descriptor, KILLED, 0 },
+	{ "mmap of code", map_code, KILLED, 0 },
+	{ "mprotect to code", make_code, KILLED, 0 },
+	{ "personality", change_our_image, KILLED, 0 },
+	{ "listen", begin_to_listen, KILLED, 0 },
+	{ "AF_UNIX", open_unix_socket, KILLED, 0 },
+	{ "AF_PACKET", open_packet_socket, KILLED, 0 },
+	{ "SOCK_RAW", open_raw_socket, KILLED, 0 },
+	{ "AF_VSOCK", open_vsock, KILLED, 0 },
+	{ "netfilter", open_netfilter_socket, KILLED, 0 },
+	{ "thread", start_a_thread, KILLED, 0 },
 	{ "setuid", become_root, KILLED, 0 },
 	{ "chmod", change_a_mode, KILLED, 0 },
 	{ "symlink", make_a_link, KILLED, 0 },
-	{ "mknod", make_a_device, KILLED, 0 },
-	{ "chroot", change_root, KILLED, 0 },
 	{ "PR_SET_DUMPABLE", forget_mark_of_parent, KILLED, 0 },
 	{ "TIOCSTI", type_into_terminal, KILLED, 0 },
 	{ "setrlimit", raise_limits, KILLED, 0 },
@@ -495,6 +508,16 @@ static const struct scene allowed_everywhere[] = {
 	{ "/dev/null", open_null, ALLOWED, 0 },
 	{ "/dev/urandom", read_randomness, ALLOWED, 0 },
 	{ "local time", tell_local_time, ALLOWED, 0 },
+};
+
+/* A new program must be able to start. */
+static const struct scene of_supervisor[] = {
+	{ "execve", start_a_program, ALLOWED, 0 },
+	{ "mmap of code", map_code, ALLOWED, 0 },
+	{ "listen", begin_to_listen, ALLOWED, 0 },
+	{ "AF_UNIX", open_unix_socket, ALLOWED, 0 },
+	{ "accounts", read_accounts, ALLOWED, 0 },
+	{ "fork", fork_a_child, ALLOWED, 0 },
 };
 
 static const struct scene of_worker[] = {
@@ -553,13 +576,24 @@ static void expect(const struct scene *scenes, size_t count, int (*outcome)(atte
 	assert_int_equal(wrong, 0);
 }
 
+static int in_supervisor(attempt_fn *attempt) { return outcome_in(enter_as_supervisor, attempt); }
 static int in_worker(attempt_fn *attempt) { return outcome_in(enter_as_worker, attempt); }
 static int in_lookup(attempt_fn *attempt) { return outcome_in(enter_as_lookup, attempt); }
 
+static void r_net_14_supervisor(void **unused)
+{
+	(void)unused;
+	expect(banned_everywhere, COUNT(banned_everywhere), in_supervisor);
+	expect(allowed_everywhere, COUNT(allowed_everywhere), in_supervisor);
+	expect(of_supervisor, COUNT(of_supervisor), in_supervisor);
+}
+
+/* As it is begun: from the supervisor's. */
 static void r_net_14_worker(void **unused)
 {
 	(void)unused;
 	expect(banned_everywhere, COUNT(banned_everywhere), in_worker);
+	expect(banned_while_serving, COUNT(banned_while_serving), in_worker);
 	expect(allowed_everywhere, COUNT(allowed_everywhere), in_worker);
 	expect(of_worker, COUNT(of_worker), in_worker);
 }
@@ -568,6 +602,7 @@ static void r_net_14_anchor_keeper(void **unused)
 {
 	(void)unused;
 	expect(banned_everywhere, COUNT(banned_everywhere), in_lookup);
+	expect(banned_while_serving, COUNT(banned_while_serving), in_lookup);
 	expect(allowed_everywhere, COUNT(allowed_everywhere), in_lookup);
 	expect(of_lookup, COUNT(of_lookup), in_lookup);
 }
@@ -576,6 +611,7 @@ static void r_net_14_disk_processes(void **unused)
 {
 	(void)unused;
 	expect(banned_everywhere, COUNT(banned_everywhere), outcome_in_disk_process);
+	expect(banned_while_serving, COUNT(banned_while_serving), outcome_in_disk_process);
 	expect(allowed_everywhere, COUNT(allowed_everywhere), outcome_in_disk_process);
 	expect(of_disk, COUNT(of_disk), outcome_in_disk_process);
 }
@@ -682,6 +718,7 @@ static void end_is_told(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(r_net_14_supervisor),
 	    cmocka_unit_test(r_net_14_worker),
 	    cmocka_unit_test(r_net_14_anchor_keeper),
 	    cmocka_unit_test(r_net_14_disk_processes),
