@@ -131,7 +131,7 @@ class Subject:
 
 class Danelaw(Subject):
     name = "danelaw"
-    limits = ""             # lines of [limits]
+    limits = "connection_messages = 100000"    # as many as Postfix may send; the default is 100
     workers = None          # None: the default
 
     def start(self):
