@@ -104,7 +104,7 @@ static bool needs_tls(const struct smtp_client *c) { return c->need > TLS_MAY; }
 /* A refusal of EHLO itself counts: something that speaks for the host knows no extensions. */
 static void note_starttls(struct smtp_client *c, const struct smtp_reply *reply)
 {
-	char host[sizeof c->name];
+	char host[DOMAIN_SIZE + ADDR_TEXT];
 	int len = (int)strcspn(c->name, "[");
 
 	if (!c->proxy->middlebox || (reply->code != 250 && reply->code / 100 != 5))
