@@ -16,6 +16,7 @@
 #include "proxy/proxy.h"
 #include "proxy/shared/shared.h"
 #include "proxy/smtp/smtp_client.h"
+#include "tls/ctx.h"
 
 #include <ev.h>
 #include <limits.h>
@@ -407,11 +408,14 @@ bool pool_has_room(struct pool *pool, const struct addr *address, enum pool_want
 	return false;
 }
 
-/* Usage 2 and PKIX prove something only as long as the chain is valid. */
-static bool is_proof_current(const struct smtp_client *client)
+/* Usage 2 and PKIX prove something only as long as the chain is valid; PKIX, for as long as the CA
+ * file is the same. */
+static bool is_proof_current(const struct pool *pool, const struct smtp_client *client)
 {
 	const struct tls_proof *proof = smtp_client_proof(client);
 
+	if (proof && proof->ca_store && proof->ca_store != tls_contexts_ca_store(pool->proxy->tls))
+		return false;
 	return !proof || !proof->not_after || time(NULL) < proof->not_after;
 }
 
@@ -426,7 +430,7 @@ struct smtp_client *pool_take(
 	{
 		if (!is_same(&entry->key, &key))
 			continue;
-		if (is_proof_current(entry->client))
+		if (is_proof_current(pool, entry->client))
 			return pick(entry);
 		drop(entry);
 	}
@@ -441,7 +445,7 @@ void pool_give(struct pool *pool, const char *next_hop, const struct tls_rule *r
 	struct idle *entry;
 
 	if (smtp_client_messages(*client) >= conf->limits.connection_messages ||
-	    !is_proof_current(*client) || pool->proxy->shutting_down ||
+	    !is_proof_current(pool, *client) || pool->proxy->shutting_down ||
 	    conf->limits.connection_idle <= 0 || must_yield(pool, *client) ||
 	    !smtp_client_park(*client)) {
 		smtp_client_close(client);

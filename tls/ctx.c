@@ -57,6 +57,7 @@ struct tls_contexts {
 	struct stat ca_seen; /* the file when it was last read; zeroed: it was not there */
 	char *ca_error;      /* "": a CA file is in use, ... */
 	char *ca_trouble;    /* ... though this may be wrong with the one that is there now */
+	unsigned ca_store;
 	struct resumption *resumption;
 };
 
@@ -152,6 +153,7 @@ static X509_STORE *read_ca_file(const char *ca_file, char **why)
 static void use_ca_store(struct tls_contexts *contexts, X509_STORE *store)
 {
 	SSL_CTX_set_cert_store(contexts->of[PKIX], store);
+	contexts->ca_store++;
 	resumption_renew(contexts->resumption);
 	free(contexts->ca_error);
 	contexts->ca_error = mem_strdup("");
@@ -205,6 +207,7 @@ struct tls_contexts *tls_contexts_new(const char *ca_file, char **error)
 		}
 		SSL_CTX_set_app_data(contexts->of[trust], contexts);
 	}
+	contexts->ca_store = 1;
 	contexts->resumption = resumption_new();
 	contexts->ca_file = mem_strdup(ca_file ? ca_file : "");
 	stat(contexts->ca_file, &contexts->ca_seen);
@@ -224,6 +227,13 @@ void tls_contexts_free(struct tls_contexts **contexts)
 	free((*contexts)->ca_trouble);
 	free(*contexts);
 	*contexts = NULL;
+}
+
+unsigned tls_contexts_ca_store(const struct tls_contexts *contexts) { return contexts->ca_store; }
+
+unsigned tls_handle_ca_store(const SSL *ssl)
+{
+	return tls_contexts_ca_store(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)));
 }
 
 struct resumption *tls_contexts_resumption(const struct tls_contexts *contexts)

@@ -25,6 +25,10 @@ void tls_library_init(void);
 struct tls_contexts *tls_contexts_new(const char *ca_file, char **error);
 void tls_contexts_free(struct tls_contexts **contexts);
 
+/* Another number after each refresh that took the file; never 0. What an earlier store has proven
+ * is proven no more. */
+unsigned tls_contexts_ca_store(const struct tls_contexts *contexts);
+
 /* The sessions of their connections. */
 struct resumption *tls_contexts_resumption(const struct tls_contexts *contexts);
 
@@ -46,6 +50,7 @@ SSL *tls_contexts_handle(struct tls_contexts *contexts, enum tls_need need);
 
 /* The same as tls_contexts_ca_error(), of the contexts that the handle came from. */
 const char *tls_handle_ca_error(const SSL *ssl);
+unsigned tls_handle_ca_store(const SSL *ssl);
 
 /*
  * Lets an unproven handle (TLS_MAY, TLS_ENCRYPT) judge certificates as a TLS_PKIX one does: by the

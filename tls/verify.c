@@ -189,6 +189,8 @@ bool tls_rule_apply(const struct tls_rule *rule, SSL *ssl, struct tls_proof *pro
 	char reason[128];
 
 	*proof = (struct tls_proof){.depth = -1};
+	if (rule->need == TLS_PKIX)
+		proof->ca_store = tls_handle_ca_store(ssl);
 	ERR_clear_error();
 	if (SSL_set_app_data(ssl, proof) && set_version(rule, ssl) && set_key_choice(rule, ssl) &&
 	    set_sni(rule, ssl) && set_demand(rule, ssl))

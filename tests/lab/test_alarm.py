@@ -84,6 +84,22 @@ def test_ca_file_comes_and_goes(lab):
         assert len(await_alarm(d, "ca-missing", False)) == 4
 
 
+def test_another_ca_file_proves_anew(lab):
+    """R-SMTP-81: a kept connection is one under the key of R-TLSSEC-06, which has the CA store."""
+    ca = lab.new_folder("ca") + ".pem"
+    shutil.copy(lab.ca.pem, ca)
+    kept = {"domain " + SECURE[0]: {"level": "secure"}, "limits": {"connection_idle": "30s"}}
+    with Danelaw(lab, {**ADMIN, **kept, "tls": {"ca_file": ca}}) as d:
+        def is_reused(user):
+            assert send("%s@%s" % (user, SECURE[0]), server=d.server).code == 250
+            return d.delivery_to("%s@%s" % (user, SECURE[0]))["reused"] == "yes"
+        assert [is_reused("k%d" % n) for n in range(3)] == [False, True, True]
+        with open(ca, "a") as f:
+            f.write("another\n")
+        users = iter(range(80))  # below [limits] connection_messages
+        wait(lambda: not is_reused("l%d" % next(users)), 5, "the connection is another")
+
+
 def test_middlebox(lab):
     """Several destinations that are known to offer STARTTLS do not any more: told with their names,
     and over when they do again."""
