@@ -10,7 +10,9 @@
 #include "proxy/shared/lock.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 enum { ROWS = 2048, ENTRIES = 32 };
 
@@ -32,13 +34,19 @@ struct row {
 
 struct counts {
 	pthread_mutex_t lock;
+	uint32_t seed;
 	unsigned calls;
 	struct row rows[ROWS];
 };
 
 size_t counts_size(void) { return sizeof(struct counts); }
 
-void counts_init(struct counts *counts) { lock_init(&counts->lock); }
+void counts_init(struct counts *counts)
+{
+	lock_init(&counts->lock);
+	if (getrandom(&counts->seed, sizeof counts->seed, 0) != sizeof counts->seed)
+		abort();
+}
 
 static void take_end(struct count_end *end, const struct addr *address)
 {
@@ -66,11 +74,11 @@ struct count_key count_key(uint32_t kind, const struct addr *address, const stru
 
 /* ---- the table ---- */
 
-/* FNV-1a: clients choose their addresses, but a row that is full costs them alone. */
+/* FNV-1a from a secret start: who chooses his address must not choose whose row he fills. */
 static struct row *row_of(struct counts *counts, const struct count_key *key)
 {
 	const unsigned char *octets = (const unsigned char *)key;
-	uint32_t hash = 2166136261U;
+	uint32_t hash = counts->seed;
 
 	for (size_t i = 0; i < sizeof *key; i++)
 		hash = (hash ^ octets[i]) * 16777619U;
