@@ -580,7 +580,7 @@ static int in_supervisor(attempt_fn *attempt) { return outcome_in(enter_as_super
 static int in_worker(attempt_fn *attempt) { return outcome_in(enter_as_worker, attempt); }
 static int in_lookup(attempt_fn *attempt) { return outcome_in(enter_as_lookup, attempt); }
 
-static void r_net_14_supervisor(void **unused)
+static void supervisor(void **unused)
 {
 	(void)unused;
 	expect(banned_everywhere, COUNT(banned_everywhere), in_supervisor);
@@ -589,7 +589,7 @@ static void r_net_14_supervisor(void **unused)
 }
 
 /* As it is begun: from the supervisor's. */
-static void r_net_14_worker(void **unused)
+static void worker(void **unused)
 {
 	(void)unused;
 	expect(banned_everywhere, COUNT(banned_everywhere), in_worker);
@@ -598,7 +598,7 @@ static void r_net_14_worker(void **unused)
 	expect(of_worker, COUNT(of_worker), in_worker);
 }
 
-static void r_net_14_anchor_keeper(void **unused)
+static void anchor_keeper(void **unused)
 {
 	(void)unused;
 	expect(banned_everywhere, COUNT(banned_everywhere), in_lookup);
@@ -607,7 +607,7 @@ static void r_net_14_anchor_keeper(void **unused)
 	expect(of_lookup, COUNT(of_lookup), in_lookup);
 }
 
-static void r_net_14_disk_processes(void **unused)
+static void disk_process(void **unused)
 {
 	(void)unused;
 	expect(banned_everywhere, COUNT(banned_everywhere), outcome_in_disk_process);
@@ -718,13 +718,14 @@ static void end_is_told(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(r_net_14_supervisor),
-	    cmocka_unit_test(r_net_14_worker),
-	    cmocka_unit_test(r_net_14_anchor_keeper),
-	    cmocka_unit_test(r_net_14_disk_processes),
-	    cmocka_unit_test(replaced_ca_file_is_read),
-	    cmocka_unit_test(disk_that_is_back_is_used),
-	    cmocka_unit_test(end_is_told),
+	    {"R-NET-14: the supervisor", supervisor, NULL, NULL, NULL},
+	    {"R-NET-14: a worker", worker, NULL, NULL, NULL},
+	    {"R-NET-14: the keeper of the root anchor", anchor_keeper, NULL, NULL, NULL},
+	    {"R-NET-14: a process that waits for a disk", disk_process, NULL, NULL, NULL},
+	    {"R-NET-14 F-10: a CA file that is replaced", replaced_ca_file_is_read, NULL, NULL,
+		NULL},
+	    {"R-NET-14: a disk that is back", disk_that_is_back_is_used, NULL, NULL, NULL},
+	    {"how a process ended, in words", end_is_told, NULL, NULL, NULL},
 	};
 
 	return cmocka_run_group_tests(tests, set_stage, clear_stage);
