@@ -203,6 +203,18 @@ def test_reload(machine):
     assert machine.run("systemctl", "show", "-P", "MainPID", "danelaw") == first
 
 
+def test_an_upgrade_in_place(machine):
+    """SIGUSR2 within the unit's limits: another image, the same process for systemd, no right more."""
+    first = machine.run("systemctl", "show", "-P", "MainPID", "danelaw")
+    before = machine.journal().count(" starts\n")
+    machine.run("systemctl", "kill", "--kill-whom=main", "-s", "SIGUSR2", "danelaw")
+    wait(lambda: machine.journal().count(" starts\n") > before, 10, "the new image starts")
+    wait(greets, 5, "it serves")
+    assert machine.run("systemctl", "show", "-P", "MainPID", "danelaw") == first
+    assert machine.run("systemctl", "is-active", "danelaw") == "active\n"
+    assert rights(machine) == 0
+
+
 def test_a_socket_of_systemd(machine):
     """packaging/examples/danelaw.socket: nobody is refused while danelaw does not run."""
     with open(HERE + "/../../../packaging/examples/danelaw.socket") as f:
