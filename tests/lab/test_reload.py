@@ -79,6 +79,12 @@ def name(d, port=2525):
         return c.reply(220).split()[1]
 
 
+def becomes(d, wanted):
+    """For a moment workers of before may still accept."""
+    wait(lambda: name(d) == wanted, 5, d.tail())
+    return True
+
+
 def in_data(d, to="b@reload.lab"):
     c = Smtp(d.server)
     c("MAIL FROM:<a@client.lab>", 250)
@@ -95,7 +101,7 @@ def test_new_sessions_get_new_settings(served):
     before = served.workers
     with in_data(served) as c:
         assert served.reload(server={"greeting_name": "second.lab"})
-        assert name(served) == "second.lab"
+        assert becomes(served, "second.lab")
         c.raw(stuff(MESSAGE))
         c.reply(250)
         assert c("EHLO client.lab", 250).lines[0].startswith("danelaw.danelaw.lab")
@@ -173,8 +179,9 @@ def test_a_certificate_of_root(lab):
     with Reloading(lab, {"smarthost": paths}) as d:
         assert d.reload(smarthost=paths, server={"greeting_name": "second.lab"})
         assert "the certificate that was loaded before stays in use" in d.log
+        becomes(d, "second.lab")
         with Smtp(d.server) as c:
-            assert "STARTTLS" in c.extensions and c.transcript[0].startswith("S: 220 second.lab")
+            assert "STARTTLS" in c.extensions
         other = {**paths, "tls_key": folder + "/other.pem"}
         assert not d.reload(smarthost=other)
 
@@ -200,8 +207,8 @@ def test_upgrade(served):
     assert len(served.workers) == WORKERS and counted() >= total + 2
     assert comm(served.child.pid) == "danelaw"
     assert "taking over from the program that ran before" in served.log
-    assert served.reload(server={"greeting_name": "after.lab"}) and name(served) == "after.lab"
-    assert served.upgrade() and name(served) == "after.lab"
+    assert served.reload(server={"greeting_name": "after.lab"}) and becomes(served, "after.lab")
+    assert served.upgrade() and becomes(served, "after.lab")
 
 
 def test_upgrade_refused(served):
@@ -296,8 +303,8 @@ def test_sockets_of_the_manager(lab):
         try:
             d.wait_for_workers(1)
             assert name(d) == "danelaw.danelaw.lab"
-            assert d.reload(server={"greeting_name": "second.lab"}) and name(d) == "second.lab"
-            assert d.upgrade() and name(d) == "second.lab"
+            assert d.reload(server={"greeting_name": "second.lab"}) and becomes(d, "second.lab")
+            assert d.upgrade() and becomes(d, "second.lab")
             for _ in range(6):
                 assert send("b@reload.lab", server=d.server).code == 250
         finally:
