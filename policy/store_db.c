@@ -271,17 +271,13 @@ enum store_result store_db_open(struct store_db **db, const char *path, char why
 	return result;
 }
 
-/* Without the right to make the files beside it, WAL cannot be read but by promising that nobody
- * writes. */
-enum store_result store_db_open_reader(struct store_db **db, const char *path, char why[STORE_WHY])
+static enum store_result open_to_read(
+    struct store_db **db, const char *name, int flags, char why[STORE_WHY])
 {
-	char *uri = mem_printf("file:%s?immutable=1", path);
 	bool is_new;
 
-	*db = store_db_new(uri);
-	free(uri);
-	enum store_result result =
-	    store_db_connect(*db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, why);
+	*db = store_db_new(name);
+	enum store_result result = store_db_connect(*db, SQLITE_OPEN_READONLY | flags, why);
 
 	if (result == STORE_DONE)
 		result = verify_table(*db, &is_new, why);
@@ -289,6 +285,32 @@ enum store_result store_db_open_reader(struct store_db **db, const char *path, c
 		result = refuse(STORE_FAILED, "it is empty", why);
 	if (result != STORE_DONE)
 		store_db_close(db);
+	return result;
+}
+
+/* A danelaw that serves has what is new in the log beside the file. */
+static bool has_log(const char *path)
+{
+	char *log = mem_printf("%s-wal", path);
+	bool is_there = access(log, F_OK) == 0;
+
+	free(log);
+	return is_there;
+}
+
+/* Where there is no log, or no right to the files beside it, the file is read as if nobody wrote:
+ * then nothing is made there. */
+enum store_result store_db_open_reader(struct store_db **db, const char *path, char why[STORE_WHY])
+{
+	char *uri;
+
+	if (has_log(path) && open_to_read(db, path, 0, why) == STORE_DONE)
+		return STORE_DONE;
+	uri = mem_printf("file:%s?immutable=1", path);
+
+	enum store_result result = open_to_read(db, uri, SQLITE_OPEN_URI, why);
+
+	free(uri);
 	return result;
 }
 

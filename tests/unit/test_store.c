@@ -860,6 +860,34 @@ static void newest_wins(void **state)
 	}
 }
 
+static size_t look(void)
+{
+	struct store *reader = store_open_reader(loop, &conf);
+	size_t count = load(reader);
+
+	store_close(&reader);
+	return count;
+}
+
+/* What only looks sees what the log has, and makes nothing where there is none. */
+static void reader_beside_writer(void **state)
+{
+	struct store *store = open_store();
+
+	(void)state;
+	load(store);
+	put(store, 1, clock_wall());
+	run_for(0.2);
+	assert_int_equal(look(), 1);
+	put(store, 2, clock_wall());
+	run_for(0.2);
+	assert_int_equal(look(), 2);
+	store_close(&store);
+	assert_int_equal(count_files("-wal") + count_files("-shm"), 0);
+	assert_int_equal(look(), 2);
+	assert_int_equal(count_files("-wal") + count_files("-shm"), 0);
+}
+
 #define TEST(name, function)                                                                       \
 	(struct CMUnitTest) { name, function, set_up, tear_down, NULL }
 
@@ -889,6 +917,7 @@ int main(void)
 	    TEST("R-STS-22 several processes make it", company_at_birth),
 	    TEST("R-STS-22 several processes write", company),
 	    TEST("R-STS-22 the newest policy wins", newest_wins),
+	    TEST("R-STS-22 a reader beside the writer", reader_beside_writer),
 	};
 
 	return cmocka_run_group_tests_name("store", tests, NULL, NULL);
