@@ -104,6 +104,9 @@ static const struct dsn_reason reasons[REASON_COUNT] = {
 	[REASON_STS_FETCH] = {
 		"The recipient's domain announces a security policy (MTA-STS) that could not be fetched.",
 		RECIPIENT_MENDS },
+	[REASON_MIDDLEBOX] = {
+		"Something between this relay and other servers takes the encryption out of what they offer.",
+		OWN_ADMINISTRATOR },
 	[REASON_ONE_DOMAIN] = {
 		"The message had recipients in several domains, which this relay takes one by one.", OWN_ADMINISTRATOR },
 	[REASON_TOO_MANY_RECIPIENTS] = {
