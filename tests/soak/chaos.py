@@ -131,6 +131,26 @@ class Killer(threading.Thread):
                 return
 
 
+class Culler(threading.Thread):
+    """Kills workers of one that goes on, and has it read its settings again."""
+
+    def __init__(self, danelaw, stopping):
+        super().__init__(daemon=True)
+        self.danelaw, self.stopping = danelaw, stopping
+        self.deaths, self.trouble, self.reloads = [], [], 0
+
+    def run(self):
+        while not self.stopping.wait(random.uniform(2, 6)):
+            if random.random() < 0.3:
+                self.danelaw.child.send_signal(signal.SIGHUP)
+                self.reloads += 1
+                continue
+            workers = self.danelaw.workers
+            if workers:
+                os.kill(random.choice(workers), signal.SIGKILL)
+                self.deaths.append(time.time())
+
+
 # ---- what a process has ----
 
 def family(pid):
@@ -163,7 +183,3 @@ def holdings(danelaw):
         with open("/proc/%d/status" % pid) as f:
             have.memory += sum(int(x.split()[1]) for x in f if x.startswith("VmRSS:"))
     return have
-
-
-def hang_up(danelaw):
-    danelaw.child.send_signal(signal.SIGHUP)

@@ -1,7 +1,8 @@
 """soak.py MINUTES: an hour of a hostile world, and the books afterwards. Inside the lab: see run.
 
-Two danelaws take mail of clients that speak to them by fan-out, through a queue and by LMTP. One is
-killed -9 again and again, the other lives through it all, and must not have grown. At the end every
+Three danelaws take mail of clients that speak to them by fan-out, through a queue and by LMTP. One is
+killed -9 again and again, one loses a worker now and then and reads its settings again, one lives
+through it all, and must not have grown. At the end every
 recipient that was confirmed has the message once, or its sender a notice; a second copy has its
 reason: a next hop's reply was lost, which the log says, or danelaw died before it could write down
 what it had heard.
@@ -26,7 +27,8 @@ from zones import wait  # noqa: E402
 
 CLIENTS = 2  # of each listener
 WARM_UP, QUIET = 0.3, 6  # share of the time; seconds until idle connections are gone
-DIGESTION, LAG = 3.0, 0.3  # from a next hop's last word to the disk, where it is slow to say it
+DIGESTION = 3.0  # from a next hop's last word to the disk, on a busy machine
+LAG = 2.8  # a slow next hop has thought about a message for so long when it looks at its clock
 FLAGGED = re.compile(r"outcome-unknown|status=unknown|possible duplicate|closed before|vanished")
 
 SETTINGS = {
@@ -42,12 +44,12 @@ SETTINGS = {
 class Subject:
     """One danelaw with its clients. The first listener's section is the lab's own."""
 
-    def __init__(self, lab, name, port, stopping):
+    def __init__(self, lab, name, port, stopping, workers=1):
         listeners = (("fanout", "smarthost", {"delivery": "fanout"}),
                      ("queue", "queue", {"delivery": "queue"}),
                      ("lmtp", "lmtp", {"protocol": "lmtp"}))
         changes = {section: dict(keys) for section, keys in SETTINGS.items()}
-        changes["server"] = {"state_dir": lab.new_folder("state")}
+        changes["server"] = {"state_dir": lab.new_folder("state"), "workers": str(workers)}
         self.senders = []
         for i, (mode, section, keys) in enumerate(listeners):
             changes["listener " + section] = {"listen": "127.0.0.1:%d" % (port + i),
@@ -106,12 +108,13 @@ def rest(subject, senders):
 
 
 def storm(lab, subjects, books, seconds, stopping):
-    steady, mortal = subjects
+    steady, mortal, herd = subjects
     end = time.monotonic() + seconds
     lab.storm.set()
     flipper = chaos.Flipper(lab, stopping)
     mortal.killer = chaos.Killer(mortal.danelaw, stopping)
-    threads = [flipper, mortal.killer] + [s for x in subjects for s in x.senders]
+    herd.killer = chaos.Culler(herd.danelaw, stopping)
+    threads = [flipper, mortal.killer, herd.killer] + [s for x in subjects for s in x.senders]
     for t in threads:
         t.start()
     warm = None
@@ -226,8 +229,10 @@ def figures(subjects, books, flipper, warm, now):
         print("%s: %d tries, %d recipients confirmed, %d refused, %d still with their client, %d twice"
               % (s.name, tries, len(recipients(s, CONFIRMED)), len(recipients(s, REFUSED)),
                  len(recipients(s, OURS)), twice))
-    print("%d kills -9, %d flips of DNS, %d notices" % (len(subjects[1].killer.deaths), flipper.flips,
-                                                       len(books.notices)))
+    _, mortal, herd = subjects
+    print("%d kills -9, %d workers killed, %d reloads, %d flips of DNS, %d notices"
+          % (len(mortal.killer.deaths), len(herd.killer.deaths), herd.killer.reloads, flipper.flips,
+             len(books.notices)))
     print("steady danelaw: %d descriptors, %d sockets, %d KiB after warming up; %d, %d, %d at the end"
           % (warm.descriptors, warm.sockets, warm.memory, now.descriptors, now.sockets, now.memory))
 
@@ -238,7 +243,8 @@ def main(minutes):
     chaos.declare(lab)
     lab.start()
     try:
-        subjects = [Subject(lab, "steady", 2600, stopping), Subject(lab, "mortal", 2610, stopping)]
+        subjects = [Subject(lab, "steady", 2600, stopping), Subject(lab, "mortal", 2610, stopping),
+                    Subject(lab, "herd", 2620, stopping, workers=2)]
         for s in subjects:
             s.danelaw.start()
         books = Books(lab)
