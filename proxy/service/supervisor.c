@@ -15,6 +15,7 @@
 #include "proxy/machine.h"
 #include "proxy/privileges.h"
 #include "proxy/service/certificates.h"
+#include "proxy/service/descriptors.h"
 #include "proxy/service/manager.h"
 #include "proxy/service/reload.h"
 #include "proxy/service/supervisor_internal.h"
@@ -253,31 +254,10 @@ static void watch_signals(struct supervisor *s)
 
 /* ---- a worker's first steps ---- */
 
-static int compare(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
-
 static void keep(int fd, const struct addr *address, void *arg)
 {
-	struct kept *kept = arg;
-
 	(void)address;
-	if (fd < 0)
-		return;
-	kept->fds = mem_resize(kept->fds, kept->count + 1, sizeof *kept->fds);
-	kept->fds[kept->count++] = fd;
-}
-
-static void close_all_but(struct kept *kept)
-{
-	unsigned from = STDERR_FILENO + 1;
-
-	qsort(kept->fds, kept->count, sizeof *kept->fds, compare);
-	for (size_t i = 0; i < kept->count; i++) {
-		if ((unsigned)kept->fds[i] > from)
-			close_range(from, (unsigned)kept->fds[i] - 1, 0);
-		from = (unsigned)kept->fds[i] + 1;
-	}
-	close_range(from, ~0U, 0);
-	free(kept->fds);
+	descriptors_add(arg, fd);
 }
 
 /* Our loop is never touched again; its descriptors, and those of whoever asks for /metrics, must
@@ -285,14 +265,14 @@ static void close_all_but(struct kept *kept)
 static void leave_home(void *arg)
 {
 	struct supervisor *s = arg;
-	struct kept kept = {0};
+	struct descriptors kept = {0};
 
 	for (size_t i = 0; i < WATCHED; i++)
 		ev_signal_stop(s->loop, &s->signals[i]);
 	log_close();
-	keep(s->bell, NULL, &kept);
+	descriptors_add(&kept, s->bell);
 	sockets_every(s->sockets, keep, &kept);
-	close_all_but(&kept);
+	descriptors_close_others(&kept);
 }
 
 /* ---- the beginning ---- */

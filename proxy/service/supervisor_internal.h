@@ -19,12 +19,6 @@ struct command_line;
 
 enum watched { WATCH_TERM, WATCH_INT, WATCH_HUP, WATCH_USR2, WATCH_CHLD, WATCHED };
 
-/* Descriptors that a worker keeps. */
-struct kept {
-	size_t count;
-	int *fds;
-};
-
 /* Workers that were told to end. */
 struct leaving {
 	struct crew *crew;
