@@ -113,6 +113,7 @@ static void answer_from_cache(struct sts_lookup *lookup, struct sts_answer *answ
 		note_use(mtasts, cached);
 		apply(answer, &cached->entry.policy);
 		answer->is_cached = true;
+		memcpy(answer->id, cached->entry.id, sizeof answer->id);
 		give_notice(answer, &lookup->notice, "the cached policy applies");
 	} else if (lookup->txt_failure.reason != REASON_NONE) {
 		answer->state = STS_DEFER;

@@ -31,7 +31,8 @@ enum sts_state {
 struct sts_answer {
 	enum sts_state state;
 	struct sts_policy policy; /* STS_POLICY */
-	bool is_cached;           /* STS_POLICY: fetched before, not for this answer */
+	bool is_cached;           /* STS_POLICY: fetched before, not for this answer, ... */
+	char id[STS_ID_SIZE];     /* ... under this id of the record */
 	struct refusal refusal;   /* STS_DEFER */
 	/* Worth a warning though it refuses nothing: sts-fetch, sts-policy-invalid; else
 	 * REASON_NONE */

@@ -5,6 +5,8 @@
 
 #include "proxy/command/check_keys.h"
 
+#include <string.h>
+
 static void find_sts_certificate(
     const struct check_host *host, enum check_severity severity, struct check_findings *findings)
 {
@@ -71,6 +73,20 @@ static void find_sts_out_of_step(
 		}
 }
 
+/* A new id asks for the policy to be fetched; it could not be, and the old one goes on. */
+static void find_sts_old_id(
+    const struct check *check, const struct sts_answer *answer, struct check_findings *findings)
+{
+	if (!answer->is_cached || check->sts.record != STS_RECORD_VALID ||
+	    strcmp(answer->id, check->sts.id) == 0)
+		return;
+	check_add_finding(findings, "sts-out-of-step", CHECK_WARNING, NULL,
+	    "The _mta-sts record has the id %s, but the policy that is known is still that of id "
+	    "%s. Policy and DNS are out of step: senders go on with the old policy until the new "
+	    "one can be fetched.",
+	    check->sts.id, answer->id);
+}
+
 void check_find_sts(const struct check *check, struct check_findings *findings)
 {
 	const struct sts_answer *answer = check->sts.answer;
@@ -86,6 +102,7 @@ void check_find_sts(const struct check *check, struct check_findings *findings)
 		return;
 	find_sts_hosts(check, &answer->policy, findings);
 	find_sts_out_of_step(check, &answer->policy, findings);
+	find_sts_old_id(check, answer, findings);
 	if (answer->policy.mode == STS_MODE_TESTING)
 		check_add_finding(findings, "sts-testing", CHECK_HINT, NULL,
 		    "The MTA-STS policy is in mode testing: it reports, and protects nobody. Once "

@@ -311,6 +311,23 @@ static void sts_out_of_step(struct scene *s)
 	give_policy(s, STS_MODE_ENFORCE, "mx.example.org", "*.old.example.org");
 }
 
+/* Of one policy that was kept and of one that was kept under another id. */
+static void sts_same_id(struct scene *s)
+{
+	nothing_signed(s);
+	give_policy(s, STS_MODE_ENFORCE, "mx.example.org", NULL);
+	s->sts.is_cached = true;
+	s->check.sts.record = STS_RECORD_VALID;
+	strcpy(s->check.sts.id, "20261101");
+	strcpy(s->sts.id, "20261101");
+}
+
+static void sts_old_id(struct scene *s)
+{
+	sts_same_id(s);
+	strcpy(s->check.sts.id, "20261128");
+}
+
 static void sts_certificate(struct scene *s)
 {
 	sts_good(s);
@@ -371,6 +388,8 @@ static const struct row rows[] = {
 	{ "a wildcard", sts_wildcard, "", 0, 0 },
 	{ "host not listed, and a listed one is no host", sts_unlisted, "sts-mx sts-out-of-step", 0, 0 },
 	{ "an old pattern", sts_out_of_step, "sts-out-of-step", 0, 0 },
+	{ "a policy of this id", sts_same_id, "", 0, 0 },
+	{ "a policy of an old id", sts_old_id, "sts-out-of-step", 0, 0 },
 	{ "certificate not of the policy's kind", sts_certificate, "sts-certificate", 0, 0 },
 	{ "mode testing", sts_testing, "sts-testing", 0, 0 },
 	{ "announced, not to be had", sts_unfetched, "sts-fetch", 0, 0 },
