@@ -26,6 +26,10 @@ class Figure:
         self.values = [x for x in values if x is not None]
         self.unit, self.more, self.close = unit, more, close
 
+    def plain(self):
+        return {"row": [self.name, self.must, self.aim], "values": self.values,
+                "how": {"unit": self.unit, "more": self.more, "close": self.close}}
+
     @property
     def median(self):
         return statistics.median(self.values)
