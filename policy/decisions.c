@@ -165,6 +165,7 @@ void decisions_keep_route(struct decisions *d, const struct destination *destina
 	if (until <= clock_steady() || route->verdict != POLICY_CONNECT)
 		return;
 	place->route = copy_route(route);
+	tls_rule_seal(&place->route->rule);
 	place->until = until;
 }
 

@@ -24,11 +24,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <uthash.h>
 #include <utlist.h>
 
 enum {
 	IDLE_LEAST = 8,
-	IDLE_MOST = 1000,
+	IDLE_MOST = 4000,
 	QUEUE_MAX = 1000,
 	SPOOL_QUEUE_MAX = 8,
 	FAIR_SHARE = 10 /* messages over one connection while another worker waits */
@@ -36,25 +37,28 @@ enum {
 
 static const double look_pause = 0.05, listen_pause = 0.1;
 
-/* Plain octets, cleared first: it is compared as such. */
-struct key {
-	struct addr address, source;
-	char ehlo[DOMAIN_SIZE];
-	unsigned char rule[TLS_KEY_SIZE];
-	char next_hop[DOMAIN_SIZE];
-};
-
 struct idle {
 	struct pool *pool;
+	struct shelf *shelf;
 	struct smtp_client *client;
-	struct key key;
-	ev_timer timer;
-	struct idle *prev, *next;
+	char next_hop[DOMAIN_SIZE];
+	unsigned char rule[TLS_KEY_SIZE];     /* of what it has proven */
+	double since;                         /* of the steady clock */
+	struct idle *prev, *next;             /* of all: the one used last first ... */
+	struct idle *shelf_prev, *shelf_next; /* ... and of its shelf */
+};
+
+/* Those of one address; never empty. */
+struct shelf {
+	struct addr address; /* compared as plain octets */
+	struct idle *idle;
+	UT_hash_handle hh;
 };
 
 struct pool {
 	struct proxy *proxy;
-	struct idle *idle; /* the one used last stands first */
+	struct idle *idle;     /* the one used last stands first */
+	struct shelf *shelves; /* the same by address */
 	size_t idle_count, idle_max;
 	size_t further, further_max; /* next hops that are not the first of their message */
 	struct pool_place *queue;    /* for all addresses */
@@ -62,6 +66,7 @@ struct pool {
 	bool has_claimed;
 	ev_timer look;   /* while somebody waits: another worker may have made room */
 	ev_timer listen; /* while there are idle ones: another worker may wait for room */
+	ev_timer sweep;  /* fires before any of them is idle for too long */
 	unsigned calls_heard;
 };
 
@@ -79,6 +84,7 @@ static size_t most_idle(void)
 
 static void on_look(struct ev_loop *loop, ev_timer *w, int revents);
 static void on_listen(struct ev_loop *loop, ev_timer *w, int revents);
+static void on_sweep(struct ev_loop *loop, ev_timer *w, int revents);
 
 struct pool *pool_new(struct proxy *proxy)
 {
@@ -89,7 +95,8 @@ struct pool *pool_new(struct proxy *proxy)
 	pool->further_max = privileges_further_next_hops();
 	ev_timer_init(&pool->look, on_look, look_pause, look_pause);
 	ev_timer_init(&pool->listen, on_listen, listen_pause, listen_pause);
-	pool->look.data = pool->listen.data = pool;
+	ev_init(&pool->sweep, on_sweep);
+	pool->look.data = pool->listen.data = pool->sweep.data = pool;
 	return pool;
 }
 
@@ -293,22 +300,53 @@ void pool_return_further(struct pool *pool) { pool->further--; }
 
 /* ---- idle connections ---- */
 
-static void make_key(struct key *key, const char *next_hop, const struct smtp_client_target *target)
+static struct shelf *find_shelf(const struct pool *pool, const struct addr *address)
 {
-	memset(key, 0, sizeof *key);
-	key->address = *target->address;
-	if (target->source)
-		key->source = *target->source;
-	snprintf(key->ehlo, sizeof key->ehlo, "%s", target->ehlo ? target->ehlo : "");
-	tls_rule_key(target->rule, key->rule);
-	snprintf(key->next_hop, sizeof key->next_hop, "%s", next_hop);
+	struct shelf *shelf;
+
+	HASH_FIND(hh, pool->shelves, address, sizeof *address, shelf);
+	return shelf;
 }
 
-static bool is_same(const struct key *a, const struct key *b)
+static void put_on_shelf(struct pool *pool, struct idle *entry)
 {
-	return addr_equal(&a->address, &b->address) && !memcmp(a->rule, b->rule, sizeof a->rule) &&
-	       !strcmp(a->next_hop, b->next_hop) &&
-	       !memcmp(&a->source, &b->source, sizeof a->source) && !strcmp(a->ehlo, b->ehlo);
+	const struct addr *address = smtp_client_address(entry->client);
+	struct shelf *shelf = find_shelf(pool, address);
+
+	if (!shelf) {
+		shelf = mem_zero(1, sizeof *shelf);
+		shelf->address = *address;
+		HASH_ADD(hh, pool->shelves, address, sizeof shelf->address, shelf);
+	}
+	entry->shelf = shelf;
+	DL_PREPEND2(shelf->idle, entry, shelf_prev, shelf_next);
+}
+
+static void take_off_shelf(struct pool *pool, struct idle *entry)
+{
+	struct shelf *shelf = entry->shelf;
+
+	DL_DELETE2(shelf->idle, entry, shelf_prev, shelf_next);
+	if (shelf->idle)
+		return;
+	HASH_DEL(pool->shelves, shelf);
+	free(shelf);
+}
+
+static bool is_from(const struct smtp_client *client, const struct addr *source)
+{
+	const struct addr *own = smtp_client_source(client);
+
+	return own && source ? !memcmp(own, source, sizeof *own) : own == source;
+}
+
+/* The key of R-TLSSEC-06 and R-SMTP-81; the address is the shelf's. */
+static bool fits(const struct idle *entry, const char *next_hop,
+    const unsigned char rule[TLS_KEY_SIZE], const struct smtp_client_target *target)
+{
+	return !strcmp(entry->next_hop, next_hop) && !memcmp(entry->rule, rule, TLS_KEY_SIZE) &&
+	       is_from(entry->client, target->source) &&
+	       !strcmp(smtp_client_ehlo(entry->client), target->ehlo ? target->ehlo : "");
 }
 
 /* Unlinks it; the connection is the caller's again. */
@@ -316,7 +354,7 @@ static struct smtp_client *pick(struct idle *entry)
 {
 	struct smtp_client *client = entry->client;
 
-	ev_timer_stop(entry->pool->proxy->loop, &entry->timer);
+	take_off_shelf(entry->pool, entry);
 	DL_DELETE(entry->pool->idle, entry);
 	entry->pool->idle_count--;
 	free(entry);
@@ -349,10 +387,29 @@ static bool must_yield(const struct pool *pool, const struct smtp_client *client
 	       (!pool_is_awaited(pool, address) || smtp_client_messages(client) >= FAIR_SHARE);
 }
 
-static void on_idle(struct ev_loop *loop, ev_timer *w, int revents)
+/* One timer for all, which is not touched while connections come and go: it looks whose time is
+ * over, and waits for the next. */
+static void watch_idle(struct pool *pool)
 {
+	double left;
+
+	if (ev_is_active(&pool->sweep) || !pool->idle)
+		return;
+	left = pool->idle->prev->since + pool->proxy->conf->limits.connection_idle - clock_steady();
+	ev_now_update(pool->proxy->loop);
+	ev_timer_set(&pool->sweep, left > 0 ? left : 0., 0.);
+	ev_timer_start(pool->proxy->loop, &pool->sweep);
+}
+
+static void on_sweep(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	struct pool *pool = w->data;
+	double over = clock_steady() - pool->proxy->conf->limits.connection_idle;
+
 	(void)loop, (void)revents;
-	drop(w->data);
+	while (pool->idle && pool->idle->prev->since <= over)
+		drop(pool->idle->prev);
+	watch_idle(pool);
 }
 
 /* One at a time: whoever still waits calls again. */
@@ -370,7 +427,7 @@ static void on_listen(struct ev_loop *loop, ev_timer *w, int revents)
 	pool->calls_heard = calls;
 	DL_FOREACH_SAFE(pool->idle, entry, next)
 	{
-		if (is_called(pool, &entry->key.address)) {
+		if (is_called(pool, &entry->shelf->address)) {
 			drop(entry);
 			return;
 		}
@@ -394,18 +451,15 @@ static bool take_room(struct pool *pool, const struct addr *address, enum pool_w
 
 bool pool_has_room(struct pool *pool, const struct addr *address, enum pool_want want)
 {
-	struct idle *entry, *next;
+	struct shelf *shelf;
 
 	if (take_room(pool, address, want))
 		return true;
-	DL_FOREACH_SAFE(pool->idle, entry, next)
-	{
-		if (addr_equal(&entry->key.address, address)) {
-			drop(entry);
-			return take_room(pool, address, want);
-		}
-	}
-	return false;
+	shelf = find_shelf(pool, address);
+	if (!shelf)
+		return false;
+	drop(shelf->idle->shelf_prev); /* the longest unused of them */
+	return take_room(pool, address, want);
 }
 
 /* Usage 2 and PKIX prove something only as long as the chain is valid; PKIX, for as long as the CA
@@ -422,13 +476,15 @@ static bool is_proof_current(const struct pool *pool, const struct smtp_client *
 struct smtp_client *pool_take(
     struct pool *pool, const char *next_hop, const struct smtp_client_target *target)
 {
-	struct idle *entry, *next;
-	struct key key;
+	struct shelf *shelf = find_shelf(pool, target->address);
+	struct idle *entry = shelf ? shelf->idle : NULL, *next;
+	unsigned char rule[TLS_KEY_SIZE];
 
-	make_key(&key, next_hop, target);
-	DL_FOREACH_SAFE(pool->idle, entry, next)
-	{
-		if (!is_same(&entry->key, &key))
+	if (entry)
+		tls_rule_key(target->rule, rule);
+	for (; entry; entry = next) { /* the shelf goes with its last one */
+		next = entry->shelf_next;
+		if (!fits(entry, next_hop, rule, target))
 			continue;
 		if (is_proof_current(pool, entry->client))
 			return pick(entry);
@@ -441,7 +497,6 @@ void pool_give(struct pool *pool, const char *next_hop, const struct tls_rule *r
     struct smtp_client **client)
 {
 	const struct conf *conf = pool->proxy->conf;
-	struct smtp_client_target target = {.rule = rule};
 	struct idle *entry;
 
 	if (smtp_client_messages(*client) >= conf->limits.connection_messages ||
@@ -451,23 +506,20 @@ void pool_give(struct pool *pool, const char *next_hop, const struct tls_rule *r
 		smtp_client_close(client);
 		return;
 	}
-	entry = mem_zero(1, sizeof *entry);
+	entry = mem_alloc(sizeof *entry);
 	entry->pool = pool;
 	entry->client = *client;
 	*client = NULL;
-	target.address = smtp_client_address(entry->client);
-	target.source = smtp_client_source(entry->client);
-	target.ehlo = smtp_client_ehlo(entry->client);
-	make_key(&entry->key, next_hop, &target);
+	snprintf(entry->next_hop, sizeof entry->next_hop, "%s", next_hop);
+	tls_rule_key(rule, entry->rule);
+	entry->since = clock_steady();
 	smtp_client_set_owner(entry->client, on_client, entry);
-	ev_timer_init(&entry->timer, on_idle, conf->limits.connection_idle, 0.);
-	entry->timer.data = entry;
-	ev_now_update(pool->proxy->loop);
-	ev_timer_start(pool->proxy->loop, &entry->timer);
 	DL_PREPEND(pool->idle, entry);
+	put_on_shelf(pool, entry);
+	watch_idle(pool);
 	if (!ev_is_active(&pool->listen))
 		ev_timer_again(pool->proxy->loop, &pool->listen);
-	call_next(pool, target.address);
+	call_next(pool, smtp_client_address(entry->client));
 	if (++pool->idle_count > pool->idle_max)
 		drop(pool->idle->prev); /* the list's last: the longest unused */
 }
@@ -478,6 +530,7 @@ void pool_drain(struct pool *pool)
 
 	DL_FOREACH_SAFE(pool->idle, entry, next)
 	drop(entry);
+	ev_timer_stop(pool->proxy->loop, &pool->sweep);
 }
 
 void pool_free(struct pool **pool)

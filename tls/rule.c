@@ -72,7 +72,7 @@ static void hash_records(EVP_MD_CTX *md, const struct tls_rule *rule)
 	tlsa_set_release(&sorted);
 }
 
-void tls_rule_key(const struct tls_rule *rule, unsigned char key[TLS_KEY_SIZE])
+static void compute_key(const struct tls_rule *rule, unsigned char key[TLS_KEY_SIZE])
 {
 	EVP_MD_CTX *md = EVP_MD_CTX_new();
 	int done = md && EVP_DigestInit_ex(md, EVP_sha256(), NULL);
@@ -91,6 +91,21 @@ void tls_rule_key(const struct tls_rule *rule, unsigned char key[TLS_KEY_SIZE])
 	done = EVP_DigestFinal_ex(md, key, NULL);
 	assert(done);
 	EVP_MD_CTX_free(md);
+}
+
+void tls_rule_seal(struct tls_rule *rule)
+{
+	rule->is_sealed = false;
+	tls_rule_key(rule, rule->key);
+	rule->is_sealed = true;
+}
+
+void tls_rule_key(const struct tls_rule *rule, unsigned char key[TLS_KEY_SIZE])
+{
+	if (rule->is_sealed)
+		memcpy(key, rule->key, TLS_KEY_SIZE);
+	else
+		compute_key(rule, key);
 }
 
 bool tls_rule_is_met(const struct tls_rule *rule, const struct tls_proof *proof)

@@ -28,7 +28,7 @@ enum tls_need {
 /* A server with several certificates chooses by what the client can verify. */
 enum tls_key_choice { TLS_ANY_KEY, TLS_ONLY_RSA, TLS_ONLY_ECDSA };
 
-enum { TLS_NAMES_MAX = 4 };
+enum { TLS_NAMES_MAX = 4, TLS_KEY_SIZE = 32 };
 
 struct tls_rule {
 	enum tls_need need;
@@ -42,6 +42,8 @@ struct tls_rule {
 	 * have said (RFC 8461 5, mode testing); "": do not */
 	char report_name[DOMAIN_SIZE];
 	enum tls_key_choice key_choice; /* for who looks at all certificates of a server */
+	bool is_sealed;                 /* changes no more: its key is this */
+	unsigned char key[TLS_KEY_SIZE];
 };
 
 void tls_rule_copy(struct tls_rule *to, const struct tls_rule *from); /* `to` holds nothing yet */
@@ -53,8 +55,9 @@ void tls_rule_release(struct tls_rule *rule);
  * connection proven under one rule is proven under the other, and its proof tells what the other
  * asks to be told.
  */
-enum { TLS_KEY_SIZE = 32 };
 void tls_rule_key(const struct tls_rule *rule, unsigned char key[TLS_KEY_SIZE]);
+/* A rule that is used many times keeps its key, and so do its copies. */
+void tls_rule_seal(struct tls_rule *rule);
 
 enum tls_failure {
 	TLS_FINE,

@@ -154,6 +154,25 @@ static void key_tells_demands_apart(void **state)
 	}
 }
 
+static void sealed_key_is_kept(void **state)
+{
+	struct tls_rule rule = basic(), copy;
+	unsigned char before[TLS_KEY_SIZE], after[TLS_KEY_SIZE];
+
+	(void)state;
+	tls_rule_key(&rule, before);
+	tls_rule_seal(&rule);
+	tls_rule_copy(&copy, &rule);
+	tls_rule_key(&copy, after);
+	assert_memory_equal(before, after, TLS_KEY_SIZE);
+	other_data(&copy);
+	tls_rule_seal(&copy);
+	tls_rule_key(&copy, after);
+	assert_memory_not_equal(before, after, TLS_KEY_SIZE);
+	tls_rule_release(&copy);
+	tls_rule_release(&rule);
+}
+
 static void copies_are_owned(void **state)
 {
 	struct tls_rule rule = basic(), copy;
@@ -217,6 +236,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    {"R-TLSSEC-06: key", key_tells_demands_apart, NULL, NULL, NULL},
+	    {"a sealed key is kept, and goes with copies", sealed_key_is_kept, NULL, NULL, NULL},
 	    {"R-DANE-30: copies are owned", copies_are_owned, NULL, NULL, NULL},
 	    {"R-TLSSEC-05, -17: the gate before MAIL", gate, NULL, NULL, NULL},
 	};
