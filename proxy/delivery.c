@@ -256,7 +256,8 @@ static void on_mail_refused(struct delivery *d, const struct smtp_reply *reply)
 {
 	struct outcome outcome;
 
-	if (reply->code == 421 && replace(d))
+	/* It is leaving; or that was no answer to MAIL but a late word about something else. */
+	if ((reply->code == 421 || reply->code / 100 < 4) && replace(d))
 		return;
 	outcome_of_mail(&outcome, reply, hop_name(d));
 	end(d, &outcome);

@@ -200,22 +200,16 @@ static void count(const struct delivery_record *d, const struct outcome *outcome
 		metrics_observe_delivery(d->total_seconds);
 }
 
-void delivery_record_write(const struct delivery_record *d)
+static void write_line(
+    const struct delivery_record *d, const struct outcome *outcome, enum log_level level)
 {
-	const struct outcome *outcome;
 	const struct recipient *more;
 	char from[SMTP_PATH_MAX + 3], to[TO_SIZE];
 	struct log_line line;
 
-	outcome = line_outcome(d);
-	if (!outcome)
-		return;
-	count(d, outcome);
-	exception_log_use(d->session, d->domain,
-	    d->hop->destination ? d->hop->destination->exception : NULL, d->defaults);
 	snprintf(from, sizeof from, "<%s>", d->envelope->sender.address);
 	more = recipients_text(d, d->recipients, outcome, to, sizeof to);
-	log_begin(&line, line_level(d, outcome), "delivery");
+	log_begin(&line, level, "delivery");
 	log_value(&line, "session", d->session);
 	log_value(&line, "client", d->client);
 	log_value(&line, "from", from);
@@ -227,7 +221,20 @@ void delivery_record_write(const struct delivery_record *d)
 	log_result(&line, d, outcome);
 	log_spool(&line, d);
 	log_end(&line);
-	log_more_recipients(d, more, outcome, line_level(d, outcome));
+	log_more_recipients(d, more, outcome, level);
+}
+
+void delivery_record_write(const struct delivery_record *d)
+{
+	const struct outcome *outcome = line_outcome(d);
+
+	if (!outcome)
+		return;
+	count(d, outcome);
+	exception_log_use(d->session, d->domain,
+	    d->hop->destination ? d->hop->destination->exception : NULL, d->defaults);
+	if (log_wants(line_level(d, outcome)))
+		write_line(d, outcome, line_level(d, outcome));
 	if (d->is_client_gone)
 		log_warning("session=%s the client left before it heard of this outcome; if it "
 			    "tries again, expect a duplicate",

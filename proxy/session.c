@@ -216,7 +216,8 @@ void session_begin_transaction(struct session *s, const struct smtp_command *mai
 	    .interception = session_interception(s),
 	};
 
-	stream_local(s->stream, &local);
+	if (!s->proxy->conf->server.hostname[0]) /* else nobody asks for our address */
+		stream_local(s->stream, &local);
 	if (s->interception)
 		intercept_take_name(s->interception, s->helo);
 	s->transaction = transaction_new(s->proxy, &origin, mail, on_transaction, s);

@@ -96,8 +96,11 @@ const struct refusal *setbacks_find(struct setbacks *s, const struct addr *addre
     const struct addr *source, const struct tls_rule *rule)
 {
 	struct key key;
-	const struct refusal *refusal = if_recent(find(s, address, source, NULL, &key));
+	const struct refusal *refusal;
 
+	if (!s->table)
+		return NULL;
+	refusal = if_recent(find(s, address, source, NULL, &key));
 	return refusal ? refusal : if_recent(find(s, address, source, rule, &key));
 }
 
@@ -105,5 +108,5 @@ bool setbacks_is_dead(struct setbacks *s, const struct addr *address, const stru
 {
 	struct key key;
 
-	return find(s, address, source, NULL, &key) != NULL;
+	return s->table && find(s, address, source, NULL, &key) != NULL;
 }

@@ -58,7 +58,17 @@ static size_t choose(struct spool_message *message, const struct spool_recipient
 	return count;
 }
 
-void relayed_tell(struct proxy *proxy, const struct delivery_record *record)
+/* Hardly ever. */
+static bool is_asked(const struct recipient *first)
+{
+	for (const struct recipient *r = first; r; r = r->next) {
+		if (r->dsn.notify & SMTP_NOTIFY_SUCCESS)
+			return true;
+	}
+	return false;
+}
+
+static void tell(struct proxy *proxy, const struct delivery_record *record)
 {
 	struct spool_message message = {
 	    .arrived = clock_wall(),
@@ -68,9 +78,6 @@ void relayed_tell(struct proxy *proxy, const struct delivery_record *record)
 	const struct spool_recipient **owed;
 	size_t total = count_recipients(record->recipients), count;
 
-	if (!proxy->spool || !outcome_is_good(record->outcome) ||
-	    record->outcome->reason == REASON_DUPLICATE)
-		return;
 	snprintf(message.client, sizeof message.client, "%s", record->client);
 	message.recipients = mem_zero(total, sizeof *message.recipients);
 	owed = mem_zero(total, sizeof(struct spool_recipient *));
@@ -79,4 +86,11 @@ void relayed_tell(struct proxy *proxy, const struct delivery_record *record)
 		notice_send(proxy, DSN_RELAYED, &message, owed, count, NULL, NULL);
 	free(owed);
 	free(message.recipients);
+}
+
+void relayed_tell(struct proxy *proxy, const struct delivery_record *record)
+{
+	if (proxy->spool && outcome_is_good(record->outcome) &&
+	    record->outcome->reason != REASON_DUPLICATE && is_asked(record->recipients))
+		tell(proxy, record);
 }

@@ -567,7 +567,7 @@ def test_r_smtp_81_other_client_other_sender(kept, hop):
 
 
 @pytest.mark.parametrize("how", ["closed", "RSET 421", "RSET 500", "RSET lost", "MAIL 421",
-                                 "MAIL lost", "RCPT lost", "DATA lost"])
+                                 "MAIL lost", "MAIL 354", "RCPT lost", "DATA lost"])
 def test_r_smtp_81_dead_kept_connection_is_replaced_in_silence(kept, hop, how):
     """RSET: a recipient was refused, and the envelope ended with it."""
     verb, _, what = how.partition(" ")
