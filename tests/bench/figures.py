@@ -36,9 +36,9 @@ class Figure:
 
     def reaches(self, wanted):
         low, high = interval(self.values)
-        if self.more:
-            return (high if self.close else self.median) >= wanted
-        return (low if self.close else self.median) <= wanted
+        if not self.close or high > 1.3 * low:      # too wide to tell: the median does
+            low = high = self.median
+        return high >= wanted if self.more else low <= wanted
 
     def row(self):
         if not self.values:
