@@ -65,6 +65,7 @@ static bool is_label(const char *label, size_t len)
 	if (len < 4 || memcmp(label, "xn--", 4) != 0)
 		return true;
 	memcpy(text, label, len);
+	/* cppcheck-suppress arrayIndexOutOfBoundsCond ; len is LABEL_MAX at most, text is larger */
 	text[len] = '\0';
 	return is_a_label(text);
 }

@@ -144,6 +144,7 @@ static const char *take_records(struct reader *r, struct rdata_store *store)
 	struct dns_answer *answer = r->answer;
 	const struct rdata_kind *kind = rdata_kind(answer->type);
 	const char *wrong = NULL;
+	struct rdata rdata;
 	ns_rr rr;
 
 	if (kind->max > 0)
@@ -153,14 +154,13 @@ static const char *take_records(struct reader *r, struct rdata_store *store)
 			return "the answer cannot be parsed";
 		if (!is_wanted(r, &rr, (int)answer->type))
 			continue;
-		struct rdata rdata = rdata_of(r, &rr);
-
+		rdata = rdata_of(r, &rr);
 		lower_ttl(r, ns_rr_ttl(rr));
 		wrong = kind->add(store, &rdata);
 	}
 	if (!wrong && answer->type == DNS_MX)
 		rdata_finish_mx(answer);
-	return wrong;
+	return wrong; /* cppcheck-suppress returnDanglingLifetime ; the words are constants */
 }
 
 /* How long nothing stays nothing (RFC 2308 section 5): the SOA record's TTL, or its last field. */

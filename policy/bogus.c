@@ -67,18 +67,19 @@ static bool repeats(const char *out, size_t len, const char *word, size_t word_l
 
 char *bogus_brief(const char *why, char *out, size_t size)
 {
-	static const char and[] = " and ", tail[] = " while building chain of trust";
+	static const char more[] = " and ", tail[] = " while building chain of trust";
 	const char *start = strstr(why, ">: ");
 	size_t len = 0;
 
 	for (why = start ? start + 3 : why; *why && len + 1 < size;) {
-		size_t word =
-		    strncmp(why, and, sizeof and-1) == 0 ? strcspn(why + sizeof and-1, " )") : 0;
+		size_t word = strncmp(why, more, sizeof more - 1) == 0
+				  ? strcspn(why + sizeof more - 1, " )")
+				  : 0;
 
 		if (strncmp(why, tail, sizeof tail - 1) == 0)
 			why += sizeof tail - 1;
-		else if (word && repeats(out, len, why + sizeof and-1, word))
-			why += sizeof and-1 + word;
+		else if (word && repeats(out, len, why + sizeof more - 1, word))
+			why += sizeof more - 1 + word;
 		else
 			out[len++] = *why++;
 	}

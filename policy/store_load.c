@@ -42,7 +42,7 @@ static void load_row(const struct store_row *row, bool is_sound, void *arg)
 /* Nothing is served yet, and another process is done within moments. */
 static enum store_result open_patiently(const char *path, struct store_db **db, char why[STORE_WHY])
 {
-	static const struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
+	static const struct timespec pause = {.tv_nsec = 20L * 1000 * 1000};
 	double deadline = clock_steady() + PATIENCE;
 	enum store_result result;
 

@@ -79,7 +79,7 @@ struct copy {
 /* Another process may write into the new file already. */
 static void flush(struct copy *copy)
 {
-	static const struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
+	static const struct timespec pause = {.tv_nsec = 10L * 1000 * 1000};
 	char why[STORE_WHY];
 
 	for (int tries = 0; copy->size > 0 && tries < BUSY_TRIES; tries++) {
