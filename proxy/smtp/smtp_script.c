@@ -483,12 +483,21 @@ bool script_is_envelope_answered(const struct smtp_client *c)
 	return !c->mail_outstanding && !c->rcpt_outstanding && !c->waiting;
 }
 
+/* A DATA that is on its way to accepted recipients cannot be taken back: its reply may be 354. */
+static void give_up_envelope(struct smtp_client *c)
+{
+	if (!c->data_asked)
+		client_enter(c, RESET);
+	else if (!c->rcpt_accepted)
+		client_enter(c, NOBODY);
+}
+
 bool smtp_client_park(struct smtp_client *c)
 {
 	if (c->is_leaving || client_has_input(c) || stream_at_eof(c->stream))
 		return false;
 	if (c->state == ENVELOPE && script_is_envelope_answered(c))
-		client_enter(c, RESET);
+		give_up_envelope(c);
 	return c->state == READY || c->state == RESET || c->state == NOBODY || c->state == LONE_DOT;
 }
 

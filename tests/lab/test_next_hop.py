@@ -421,6 +421,24 @@ def test_r_smtp_31_all_refused_and_data_was_sent(danelaw, hop, data):
     assert len(h.mx.connections) == 1 and len(h.mx.messages) == 1
 
 
+@pytest.mark.parametrize("data", ["354 go on", "554 5.3.0 no", "250 2.0.0 what"])
+def test_a_client_leaves_while_data_is_under_way(danelaw, hop, data):
+    """Nothing but its reply may follow a DATA: RSET would be taken for the message, or answered
+    with DATA's own reply."""
+    def late(reply):
+        return lambda c, line: time.sleep(0.3) or reply
+    h = hop(replies={"RCPT": late("250 2.1.5 ok"), "DATA": late(data)})
+    with Smtp() as c:
+        group(c, h.domain)
+        time.sleep(0.1)
+        c.raw(b"NOOP\r\n")
+        c.reply(250)
+        c.reply(250)
+        c.reply(503)
+    wait(lambda: "Gone" in h.mx.connections[0].log[-1], 5, "the end of the connection")
+    assert verbs(h.mx)[-1] == "DATA"
+
+
 def test_r_smtp_31_mail_refused_and_data_was_sent(danelaw, hop):
     h = hop(replies={"MAIL": "550 5.7.1 not you", "RCPT": "503 5.5.1 MAIL first",
                      "DATA": "503 5.5.1 MAIL first"})
