@@ -146,6 +146,26 @@ static struct kept_route *find_place(
 	return NULL;
 }
 
+/* Name servers rotate their answers so that addresses share the load: what is kept must, too. */
+static void rotate_addresses(struct route *route, sa_family_t family)
+{
+	struct addr first, *last = NULL;
+
+	for (size_t i = 0; i < route->address_count; i++) {
+		struct addr *address = &route->addresses[i];
+
+		if (address->sa.sa_family != family)
+			continue;
+		if (last)
+			*last = *address;
+		else
+			first = *address;
+		last = address;
+	}
+	if (last)
+		*last = first;
+}
+
 static struct route *copy_route(const struct route *from)
 {
 	struct route *copy = mem_copy(from, sizeof *from);
@@ -173,7 +193,7 @@ struct route *decisions_find_route(
     struct decisions *d, const struct destination *destination, size_t index)
 {
 	const struct destination_host *host = &destination->hosts[index];
-	const struct kept_route *place = find_place(d, destination, host->name);
+	struct kept_route *place = find_place(d, destination, host->name);
 	struct route *route;
 
 	if (!place || !place->route || clock_steady() >= place->until)
@@ -181,6 +201,8 @@ struct route *decisions_find_route(
 	/* No more are tried for one destination, over all its hosts (R-DNS-30). */
 	if (place->route->address_count > ROUTE_ADDR_MAX - destination->address_count)
 		return NULL;
+	rotate_addresses(place->route, AF_INET);
+	rotate_addresses(place->route, AF_INET6);
 	route = copy_route(place->route);
 	route->preference = host->preference; /* a host may be named twice */
 	return route;

@@ -312,6 +312,25 @@ static void test_r_dns_25_order_of_equal_hosts(void **state)
 	assert_in_range(first[0], 50, 150);
 }
 
+static void test_addresses_take_turns(void **state)
+{
+	struct addr first[4];
+
+	(void)state;
+	add_address(a, "198.41.0.5");
+	add_address(a, "198.41.0.6");
+	add_address(aaaa, "2001:500:2::c");
+	for (size_t i = 0; i < 4; i++) {
+		route_to("example.org");
+		assert_int_equal(stage.route->address_count, 4);
+		first[i] =
+		    stage.route->addresses[stage.route->addresses[0].sa.sa_family == AF_INET6];
+	}
+	assert_true(addr_equal(&first[0], &first[3]));
+	assert_false(addr_equal(&first[0], &first[1]));
+	assert_false(addr_equal(&first[1], &first[2]));
+}
+
 /* ---- bounded ---- */
 
 static void keep(struct decisions *decisions, size_t n)
@@ -384,6 +403,7 @@ int main(void)
 	    TEST(test_without_mta_sts_record),
 	    TEST(test_with_mta_sts_policy),
 	    TEST(test_r_dns_25_order_of_equal_hosts),
+	    TEST(test_addresses_take_turns),
 	    TEST(test_the_longest_unused_makes_room),
 	    TEST(test_other_settings),
 	};
