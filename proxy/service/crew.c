@@ -182,6 +182,7 @@ static void start(struct place *place)
 {
 	struct shared *shared = place->crew->home->shared;
 
+	assert(!place->pid);
 	place->has_served = place->has_left = false;
 	place->started = clock_steady();
 	if (!shared_take_seat(shared, &place->seat)) {
@@ -255,6 +256,21 @@ static void look_for_end(struct crew *crew)
 		tell(crew, CREW_GONE);
 }
 
+/* Nobody is there, nor about to come back. */
+static bool is_vacant(const struct place *place)
+{
+	return !place->pid && !ev_is_active(&place->revival);
+}
+
+/* The first one may serve a second time, replaced before all did. */
+static void start_others(struct crew *crew)
+{
+	for (unsigned slot = 1; slot < crew->size; slot++) {
+		if (is_vacant(&crew->places[slot]))
+			start(&crew->places[slot]);
+	}
+}
+
 void crew_look(struct crew *crew)
 {
 	bool is_begun = false;
@@ -269,8 +285,8 @@ void crew_look(struct crew *crew)
 		look_for_end(crew);
 		return;
 	}
-	for (unsigned slot = 1; is_begun && slot < crew->size; slot++)
-		start(&crew->places[slot]);
+	if (is_begun)
+		start_others(crew);
 	if (!crew->has_served && do_all(crew, serves)) {
 		crew->has_served = true;
 		tell(crew, CREW_SERVES);

@@ -225,6 +225,27 @@ def test_duplicates(crew, lab):
     assert len([m for m in mx.messages if b"crew@client.lab" in m.data]) == 1
 
 
+class Unawaited(Danelaw):
+    def _greets(self):
+        return True
+
+
+def test_first_dies_before_all_serve(lab):
+    """F-04: it is replaced while others still start: no place gets a second worker."""
+    changes = {"server": {"workers": str(WORKERS)}, "listener smarthost": {"listen": "127.0.0.25:2525"}}
+    with Unawaited(lab, changes) as d:
+        wait(lambda: len(d.workers) > 1, 10, d.tail())
+        first, second = d.workers[:2]
+        os.kill(second, signal.SIGSTOP)
+        wait(lambda: len(d.workers) == WORKERS, 5, d.tail())
+        kill(d, first)
+        time.sleep(1.5)  # it serves again
+        assert len(d.workers) == WORKERS and second in d.workers, d.tail()
+        os.kill(second, signal.SIGCONT)
+        wait(lambda: d.log.count("trust-anchor keys=") == WORKERS + 1, 5, d.tail())
+        assert len(d.workers) == WORKERS
+
+
 def test_supervisor_killed(lab):
     """Its workers hold the ports no longer than it: a new one can start at once."""
     changes = {"server": {"workers": str(WORKERS)}, "listener smarthost": {"listen": "127.0.0.23:2525"}}
