@@ -3,7 +3,8 @@
  *
  * A table of rows: a row holds the keys that hash to it, each with a share for every seat. A key
  * whose shares are all 0 is free for another. Every change is one store of one word, so that a
- * worker may die between any two; what it leaves is its own share.
+ * worker may die between any two; what it leaves is its own share. A worker that somebody has taken
+ * over may write anything: the supervisor believes no number here, and waits for no lock.
  */
 #include "proxy/shared/counts.h"
 
@@ -85,9 +86,16 @@ static struct row *row_of(struct counts *counts, const struct count_key *key)
 	return &counts->rows[(hash ^ hash >> 16) % ROWS];
 }
 
+static uint32_t used(const struct row *row)
+{
+	uint32_t count = __atomic_load_n(&row->used, __ATOMIC_RELAXED);
+
+	return count < ENTRIES ? count : ENTRIES;
+}
+
 static struct entry *find(struct row *row, const struct count_key *key)
 {
-	for (uint32_t i = 0; i < row->used; i++) {
+	for (uint32_t i = 0; i < used(row); i++) {
 		if (memcmp(&row->entries[i].key, key, sizeof *key) == 0)
 			return &row->entries[i];
 	}
@@ -105,11 +113,11 @@ static unsigned sum(const struct entry *entry)
 
 static struct entry *find_free(struct row *row)
 {
-	for (uint32_t i = 0; i < row->used; i++) {
+	for (uint32_t i = 0; i < used(row); i++) {
 		if (sum(&row->entries[i]) == 0)
 			return &row->entries[i];
 	}
-	return row->used < ENTRIES ? &row->entries[row->used] : NULL;
+	return used(row) < ENTRIES ? &row->entries[used(row)] : NULL;
 }
 
 /* The key is whole before the entry counts as used; one that is half written has no shares yet. */
@@ -124,8 +132,8 @@ static struct entry *find_or_make(struct row *row, const struct count_key *key)
 		return NULL;
 	entry->key = *key;
 	entry->called = 0;
-	if (entry == &row->entries[row->used])
-		row->used++;
+	if (entry == &row->entries[used(row)])
+		row->used = used(row) + 1;
 	return entry;
 }
 
@@ -168,14 +176,13 @@ unsigned counts_get(struct counts *counts, const struct count_key *key)
 	return total;
 }
 
+/* Nobody but its owner, who is gone, writes a share: that needs no lock. */
 void counts_clear_seat(struct counts *counts, unsigned seat)
 {
-	lock_take(&counts->lock);
 	for (struct row *row = counts->rows; row < counts->rows + ROWS; row++) {
-		for (uint32_t i = 0; i < row->used; i++)
-			row->entries[i].shares[seat] = 0;
+		for (uint32_t i = 0; i < used(row); i++)
+			__atomic_store_n(&row->entries[i].shares[seat], 0, __ATOMIC_RELAXED);
 	}
-	lock_release(&counts->lock);
 }
 
 /* ---- calls ---- */

@@ -46,7 +46,8 @@ bool counts_claim(struct counts *counts, unsigned seat, const struct count_key *
 void counts_return(struct counts *counts, unsigned seat, const struct count_key *key);
 unsigned counts_get(struct counts *counts, const struct count_key *key);
 
-/* Whoever had the seat is gone. */
+/* For the supervisor: whoever had the seat is gone. Takes no lock, and copes with damaged memory.
+ */
 void counts_clear_seat(struct counts *counts, unsigned seat);
 
 /*

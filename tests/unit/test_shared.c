@@ -176,6 +176,21 @@ static void killed(void **state)
 	}
 }
 
+/* A worker that somebody has taken over may write anything: the supervisor stays inside, and does
+ * not wait for the lock. */
+static void damaged(void **state)
+{
+	struct counts *counts = shared_counts(shared);
+	struct count_key key = key_of("192.0.2.1");
+
+	(void)state;
+	memset(counts, 0xff, counts_size());
+	counts_clear_seat(counts, 3);
+	counts_init(counts); /* a lock that works: the rows stay full */
+	assert_false(counts_claim(counts, 3, &key, 5));
+	assert_int_equal(counts_get(counts, &key), 0);
+}
+
 /* ---- seats ---- */
 
 static void seats(void **state)
@@ -260,6 +275,7 @@ int main(void)
 		{ "a table that is full refuses, and recovers",      bounded,     set_up, tear_down, NULL },
 		{ "whoever waits calls",                             calls,       set_up, tear_down, NULL },
 		{ "F-04: killed while counting",                     killed,      set_up, tear_down, NULL },
+		{ "damaged memory leads nobody out of it",           damaged,     set_up, tear_down, NULL },
 		{ "seats are taken and free again",                  seats,       set_up, tear_down, NULL },
 		{ "another image finds what there was, or nothing",  handed_over, set_up, tear_down, NULL },
 		{ "R-SMTP-64: what one worker tells all others",     journal,     set_up, tear_down, NULL },
