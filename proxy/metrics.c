@@ -342,7 +342,7 @@ static void write_exceptions(FILE *out, const struct conf *conf, time_t now)
 	static const char name[] = "danelaw_exception_expires_seconds";
 
 	write_head(out, name, "gauge", "Until a [domain] section ends that has an `until`.");
-	for (size_t i = 0; i < conf->domain_count; i++) {
+	for (size_t i = 0; conf && i < conf->domain_count; i++) {
 		const struct conf_domain *d = &conf->domains[i];
 
 		if (d->until)

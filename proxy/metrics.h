@@ -80,7 +80,8 @@ void metrics_add(void *sum, const void *area);
  * Clears the area. */
 void metrics_retire(void *sum, void *area);
 
-/* The page as Prometheus reads it; malloc'd. conf: for the exceptions that end. */
+/* The page as Prometheus reads it; malloc'd. conf: for the exceptions that end; NULL:
+ * without them. */
 char *metrics_render(const struct conf *conf, time_t now, size_t *len);
 
 #endif

@@ -13,7 +13,7 @@ struct shared;
 
 struct health {
 	struct shared *shared;
-	const struct conf *conf; /* what is in force */
+	const struct conf *conf; /* what is in force; NULL: nothing any more */
 	bool is_draining;
 };
 

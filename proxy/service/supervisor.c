@@ -111,6 +111,7 @@ static void tell_all(struct supervisor *s, int signal)
 static void stop(struct supervisor *s)
 {
 	s->is_stopping = s->health.is_draining = true;
+	s->health.conf = NULL; /* its workers may be the first to be gone */
 	manager_tell_stopping();
 	sockets_free(&s->sockets);
 	tell_all(s, WORKER_STOP);

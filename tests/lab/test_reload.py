@@ -160,6 +160,22 @@ def is_refused(port):
         return True
 
 
+def test_metrics_while_stopping(lab):
+    """Workers of before may be the last to end: the settings in force are gone then."""
+    ends = {"domain ends.lab": {"level": "may", "until": "2099-01-01"}}
+    with Reloading(lab, ends, env={"MALLOC_PERTURB_": "165"}) as d:  # what is freed cannot be read
+        assert "ends.lab" in get("/metrics", host=ADDRESS)[1]
+        before = d.workers
+        with in_data(d) as c:
+            assert d.reload(**ends, server={"greeting_name": "second.lab"})
+            d.child.send_signal(signal.SIGTERM)
+            wait(lambda: d.workers and set(d.workers) < set(before), 5, d.tail())
+            status, page = get("/metrics", host=ADDRESS)
+            assert status == 200 and "ends.lab" not in page and "danelaw_sessions 1\n" in page
+            c.raw(stuff(MESSAGE))
+            c.reply(250)
+
+
 def test_more_and_fewer_workers(served):
     for count in (3, 1, 2):
         assert served.reload(server={"workers": str(count)})
