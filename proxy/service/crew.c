@@ -30,6 +30,7 @@ static const double sound_life = 5;
 static const double pause_least = 0.25, pause_most = 5;
 /* Beyond [timeouts] shutdown. */
 static const double grace = 10;
+static const double unknown_wait = 90; /* what a program that did not say it has by default */
 
 struct place {
 	struct crew *crew;
@@ -51,6 +52,7 @@ struct crew {
 	bool is_first;        /* of the service */
 	bool has_served, is_leaving, has_left;
 	int code;
+	double wait; /* for sessions to end: [timeouts] shutdown */
 	ev_timer patience;
 };
 
@@ -78,6 +80,7 @@ struct crew *crew_new(
 	crew->conf = conf;
 	crew->certificates = certificates;
 	crew->size = conf ? conf->server.workers : 0;
+	crew->wait = conf ? conf->timeouts.shutdown : unknown_wait;
 	crew->places = mem_zero(conf ? crew->size : SHARED_SEATS, sizeof *crew->places);
 	for (unsigned slot = 0; slot < crew->size; slot++)
 		init_place(crew, slot);
@@ -112,6 +115,9 @@ void crew_adopt(struct crew *crew, pid_t pid, unsigned seat)
 	place->seat = seat;
 	place->has_served = crew->has_served = true;
 }
+
+void crew_set_wait(struct crew *crew, double seconds) { crew->wait = seconds; }
+double crew_wait(const struct crew *crew) { return crew->wait; }
 
 static void tell(struct crew *crew, enum crew_event event)
 {
@@ -400,13 +406,11 @@ static void on_patience_over(struct ev_loop *loop, ev_timer *timer, int revents)
 
 void crew_tell(struct crew *crew, int number)
 {
-	double wait = crew->conf ? crew->conf->timeouts.shutdown : 90;
-
 	crew->is_leaving = true;
 	for (unsigned slot = 0; slot < crew->size; slot++)
 		ev_timer_stop(crew->home->loop, &crew->places[slot].revival);
 	if (!ev_is_active(&crew->patience)) {
-		ev_timer_set(&crew->patience, wait + grace, 0.);
+		ev_timer_set(&crew->patience, crew->wait + grace, 0.);
 		ev_timer_start(crew->home->loop, &crew->patience);
 	}
 	signal_all(crew, number);

@@ -51,6 +51,10 @@ void crew_start(struct crew *crew, bool is_first);
  * seat SHARED_SEATS: nor what it says. */
 void crew_adopt(struct crew *crew, pid_t pid, unsigned seat);
 
+/* How long their sessions may take to end, once they are told to: [timeouts] shutdown of theirs. */
+void crew_set_wait(struct crew *crew, double seconds);
+double crew_wait(const struct crew *crew);
+
 /* The bell rang: some worker has changed its state. */
 void crew_look(struct crew *crew);
 /* Whether the dead process was one of the crew. */

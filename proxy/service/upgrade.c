@@ -1,8 +1,8 @@
 /*
  * upgrade.c - see upgrade.h.
  *
- * The variable: "PID shared=FD bell=FD socket=FD ... worker=PID:SEAT ...". Everything in it is
- * checked: descriptors are what they are said to be, workers are our children.
+ * The variable: "PID shared=FD bell=FD shutdown=SECONDS socket=FD ... worker=PID:SEAT ...".
+ * Everything in it is checked: descriptors are what they are said to be, workers are our children.
  */
 #include "proxy/service/upgrade.h"
 
@@ -152,6 +152,18 @@ static void write_worker(pid_t pid, unsigned seat, void *arg)
 	fprintf(arg, " worker=%d:%u", (int)pid, seat);
 }
 
+static double longest_wait(const struct supervisor *s)
+{
+	const struct leaving *leaving;
+	double longest = crew_wait(s->current);
+
+	for (leaving = s->leaving; leaving; leaving = leaving->next) {
+		if (crew_wait(leaving->crew) > longest)
+			longest = crew_wait(leaving->crew);
+	}
+	return longest;
+}
+
 static char *describe(const struct supervisor *s)
 {
 	const struct leaving *leaving;
@@ -162,6 +174,7 @@ static char *describe(const struct supervisor *s)
 	if (!out)
 		abort(); /* as conf/mem.h does without memory */
 	fprintf(out, "%d shared=%d bell=%d", (int)getpid(), shared_file(s->shared), s->bell);
+	fprintf(out, " shutdown=%d", (int)longest_wait(s)); /* parts of a second are not missed */
 	sockets_every(s->sockets, write_socket, out);
 	admin_each_socket(s->admin, write_socket, out);
 	crew_each(s->current, write_worker, out);
@@ -286,6 +299,10 @@ static bool take_word(struct supervisor *s, const char *word)
 		return false;
 	if (!strncmp(word, "worker=", 7))
 		return take_worker(s, number, rest);
+	if (!strncmp(word, "shutdown=", 9) && !*rest) {
+		crew_set_wait(s->current, number);
+		return true;
+	}
 	if (*rest || number <= STDERR_FILENO || fcntl(number, F_GETFD) < 0)
 		return false;
 	if (!strncmp(word, "shared=", 7))
