@@ -206,3 +206,14 @@ void privileges_keep_over_exec(const struct conf *conf)
 	    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_RAW, 0, 0))
 		log_error("CAP_NET_RAW cannot be kept: %s", strerror(errno));
 }
+
+void privileges_keep_no_more(const struct conf *conf)
+{
+	if (!intercept_marks(conf))
+		return;
+	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	capng_get_caps_process();
+	capng_update(CAPNG_DROP, CAPNG_INHERITABLE, CAP_NET_RAW);
+	if (capng_apply(CAPNG_SELECT_CAPS))
+		log_error("CAP_NET_RAW stays inheritable: %s", strerror(errno));
+}

@@ -26,5 +26,7 @@ bool privileges_drop(const struct conf *conf, char **error);
 
 /* Before this process becomes another program: what it was left stays its own. */
 void privileges_keep_over_exec(const struct conf *conf);
+/* It has not: no other program inherits anything. */
+void privileges_keep_no_more(const struct conf *conf);
 
 #endif

@@ -72,18 +72,19 @@ static bool bind_admin(struct supervisor *s, const struct conf *conf, char **err
 
 /* ---- the steps ---- */
 
-static void clean_up(struct supervisor *s)
+void reload_clean_up(struct supervisor *s)
 {
 	admin_free(&s->next_admin);
 	supervisor_trim_sockets(s);
 }
 
-static bool prepare(
-    struct supervisor *s, const struct conf *conf, struct certificates **certificates, char **error)
+/* kept: certificates that may stay where the new ones cannot be read; NULL: none. */
+static bool prepare(struct supervisor *s, const struct conf *conf, struct certificates *kept,
+    struct certificates **certificates, char **error)
 {
 	if (!is_same_place(crew_conf(s->current), conf, error) || !supervisor_may_mark(conf, error))
 		return false;
-	*certificates = certificates_load(conf, crew_certificates(s->current), error);
+	*certificates = certificates_load(conf, kept, error);
 	return *certificates && sockets_bind(s->sockets, conf, conf->server.workers, error) &&
 	       bind_admin(s, conf, error);
 }
@@ -94,15 +95,28 @@ static void begin(struct supervisor *s)
 	struct conf *conf = load(s);
 	char *error = NULL;
 
-	if (conf && prepare(s, conf, &certificates, &error)) {
+	if (conf && prepare(s, conf, crew_certificates(s->current), &certificates, &error)) {
 		s->next = crew_new(&s->home, conf, certificates);
 		crew_start(s->next, false);
 		return;
 	}
 	certificates_free(&certificates);
 	conf_free(&conf);
-	clean_up(s);
+	reload_clean_up(s);
 	refuse(s, &error);
+}
+
+bool reload_rehearse(struct supervisor *s, char **error)
+{
+	struct certificates *certificates = NULL;
+	struct conf *conf = load(s);
+	bool good = conf && prepare(s, conf, NULL, &certificates, error);
+
+	certificates_free(&certificates);
+	conf_free(&conf);
+	if (!good)
+		reload_clean_up(s);
+	return good;
 }
 
 /* One at a time: the last word counts. */
@@ -158,7 +172,7 @@ void reload_take_back(struct supervisor *s)
 
 	s->next = NULL;
 	supervisor_let_go(s, failed, WORKER_STOP);
-	clean_up(s);
+	reload_clean_up(s);
 	refuse(s, NULL);
 	begin_again(s);
 }

@@ -7,6 +7,8 @@
 #ifndef PROXY_SERVICE_RELOAD_H
 #define PROXY_SERVICE_RELOAD_H
 
+#include <stdbool.h>
+
 struct supervisor;
 
 /* SIGHUP. */
@@ -16,5 +18,12 @@ void reload_begin(struct supervisor *supervisor);
 void reload_commit(struct supervisor *supervisor);
 /* One of them could not start. */
 void reload_take_back(struct supervisor *supervisor);
+
+/* Whether another image of the program could put the settings on disk in force, with nothing kept
+ * but sockets. What they name is bound then, in next_admin too. false: nothing has changed; *error
+ * (malloc'd) says why, or NULL where the log has told it. */
+bool reload_rehearse(struct supervisor *supervisor, char **error);
+/* Closes what was bound for settings that do not come into force. */
+void reload_clean_up(struct supervisor *supervisor);
 
 #endif

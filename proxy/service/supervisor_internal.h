@@ -29,6 +29,7 @@ struct leaving {
 struct trial {
 	pid_t pid; /* 0: none */
 	ev_io output;
+	ev_timer patience;
 	char words[4096];
 	size_t len;
 };

@@ -12,6 +12,7 @@
 #include "proxy/admin.h"
 #include "proxy/command_line.h"
 #include "proxy/privileges.h"
+#include "proxy/service/reload.h"
 #include "proxy/service/supervisor_internal.h"
 #include "proxy/shared/shared.h"
 
@@ -22,10 +23,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define VARIABLE "DANELAW_HANDOVER"
+
+static const double trial_patience = 30; /* a usual one takes less than a second */
 
 void upgrade_note_program(struct supervisor *s)
 {
@@ -34,10 +38,7 @@ void upgrade_note_program(struct supervisor *s)
 	s->program[len > 0 ? len : 0] = '\0';
 }
 
-static void refuse(const char *why)
-{
-	log_error("the upgrade is refused, this program goes on: %s", why);
-}
+static void refuse(const char *why) { log_error("the upgrade is refused: %s", why); }
 
 /* ---- the test of the new program ---- */
 
@@ -64,6 +65,16 @@ static void on_words(struct ev_loop *loop, ev_io *w, int revents)
 		ev_io_stop(loop, w);
 }
 
+/* It is buried as any other that is not content. */
+static void on_patience_over(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	struct supervisor *s = timer->data;
+
+	(void)loop, (void)revents;
+	log_error("%s: its test takes longer than %g s and is ended", s->program, trial_patience);
+	kill(s->trial.pid, SIGKILL);
+}
+
 /* argv as it was given, with -t before it. */
 static char **trial_arguments(const struct supervisor *s)
 {
@@ -80,6 +91,7 @@ static void be_trial(const struct supervisor *s, int output)
 {
 	sigset_t none;
 
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	dup2(output, STDOUT_FILENO);
 	dup2(output, STDERR_FILENO);
 	close_range(STDERR_FILENO + 1, ~0U, 0);
@@ -107,15 +119,37 @@ static pid_t fork_trial(const struct supervisor *s, int output)
 	return pid;
 }
 
+static void watch_trial(struct supervisor *s, int output)
+{
+	struct trial *trial = &s->trial;
+
+	trial->len = 0;
+	ev_io_init(&trial->output, on_words, output, EV_READ);
+	ev_timer_init(&trial->patience, on_patience_over, trial_patience, 0.);
+	trial->output.data = trial->patience.data = s;
+	ev_io_start(s->loop, &trial->output);
+	ev_timer_start(s->loop, &trial->patience);
+}
+
+/* Why there can be no upgrade now. NULL: there can. */
+static const char *obstacle(const struct supervisor *s)
+{
+	if (s->is_stopping)
+		return "the service is being stopped";
+	if (s->trial.pid)
+		return "one that was asked for before is being tested";
+	if (!s->current || s->next)
+		return "new workers are being started; try again when they serve";
+	return NULL;
+}
+
 void upgrade_begin(struct supervisor *s)
 {
 	struct trial *trial = &s->trial;
 	int ends[2];
 
-	if (s->is_stopping || trial->pid)
-		return;
-	if (!s->current || s->next) {
-		refuse("new workers are being started; try again when they serve");
+	if (obstacle(s)) {
+		refuse(obstacle(s));
 		return;
 	}
 	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK)) {
@@ -131,10 +165,7 @@ void upgrade_begin(struct supervisor *s)
 		refuse(strerror(errno));
 		return;
 	}
-	trial->len = 0;
-	ev_io_init(&trial->output, on_words, ends[0], EV_READ);
-	trial->output.data = s;
-	ev_io_start(s->loop, &trial->output);
+	watch_trial(s, ends[0]);
 }
 
 /* ---- handing over ---- */
@@ -177,6 +208,8 @@ static char *describe(const struct supervisor *s)
 	fprintf(out, " shutdown=%d", (int)longest_wait(s)); /* parts of a second are not missed */
 	sockets_every(s->sockets, write_socket, out);
 	admin_each_socket(s->admin, write_socket, out);
+	if (s->next_admin)
+		admin_each_socket(s->next_admin, write_socket, out);
 	crew_each(s->current, write_worker, out);
 	for (leaving = s->leaving; leaving; leaving = leaving->next)
 		crew_each(leaving->crew, write_worker, out);
@@ -197,6 +230,8 @@ static void keep_all_open(const struct supervisor *s, bool open)
 	keep_open(s->bell, open);
 	sockets_every(s->sockets, set_socket, &open);
 	admin_each_socket(s->admin, set_socket, &open);
+	if (s->next_admin)
+		admin_each_socket(s->next_admin, set_socket, &open);
 }
 
 /* Signals that come meanwhile wait for the new image: it would die of them. */
@@ -214,9 +249,23 @@ static void hand_over(struct supervisor *s)
 	execv(s->program, s->line->whole_argv);
 	refuse(strerror(errno));
 	keep_all_open(s, false);
+	privileges_keep_no_more(crew_conf(s->current));
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	unsetenv(VARIABLE);
 	free(text);
+	reload_clean_up(s);
+}
+
+/* The test binds nothing: what else a start needs is tried while this program can still go on. */
+static bool can_start(struct supervisor *s)
+{
+	char *error = NULL;
+	bool can = reload_rehearse(s, &error);
+
+	if (!can)
+		refuse(error ? error : "its settings cannot be put in force");
+	free(error);
+	return can;
 }
 
 static void tell_words(struct trial *trial)
@@ -229,6 +278,18 @@ static void tell_words(struct trial *trial)
 	}
 }
 
+static void judge(struct supervisor *s, int status)
+{
+	if (!WIFEXITED(status) || WEXITSTATUS(status)) {
+		tell_words(&s->trial);
+		refuse("the new program does not accept that it should run");
+	} else if (obstacle(s)) {
+		refuse(obstacle(s));
+	} else if (can_start(s)) {
+		hand_over(s);
+	}
+}
+
 bool upgrade_bury(struct supervisor *s, pid_t pid, int status)
 {
 	struct trial *trial = &s->trial;
@@ -238,14 +299,9 @@ bool upgrade_bury(struct supervisor *s, pid_t pid, int status)
 	trial->pid = 0;
 	hear(s);
 	ev_io_stop(s->loop, &trial->output);
+	ev_timer_stop(s->loop, &trial->patience);
 	close(trial->output.fd);
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
-		if (!s->is_stopping && !s->next)
-			hand_over(s);
-	} else {
-		tell_words(trial);
-		refuse("the new program does not accept that it should run");
-	}
+	judge(s, status);
 	return true;
 }
 

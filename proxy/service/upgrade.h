@@ -2,10 +2,10 @@
  * upgrade.h - the program on disk takes the place of the running one, without a refused connection.
  *
  * The new one is run with -t first, with the same arguments; what it says against that is logged,
- * and that is all. Then this process becomes it, under the same process id, and hands over by an
- * environment variable: the listening sockets, the shared memory, and the workers, which leave when
- * the new ones serve (reload.h). A new image has no more rights than the old one had: it reads its
- * files as the user that danelaw has become.
+ * and that is all. So it is with what a reload would refuse. Then this process becomes it, under
+ * the same process id, and hands over by an environment variable: the listening sockets, the shared
+ * memory, and the workers, which leave when the new ones serve (reload.h). A new image has no more
+ * rights than the old one had: it reads its files as the user that danelaw has become.
  */
 #ifndef PROXY_SERVICE_UPGRADE_H
 #define PROXY_SERVICE_UPGRADE_H
