@@ -21,6 +21,15 @@
 #define IP6T_SO_ORIGINAL_DST 80
 #endif
 
+bool intercept_is_used(const struct conf *conf)
+{
+	for (size_t i = 0; i < conf->listener_count; i++) {
+		if (conf->listeners[i].intercept != INTERCEPT_OFF)
+			return true;
+	}
+	return false;
+}
+
 bool intercept_marks(const struct conf *conf)
 {
 	for (size_t i = 0; i < conf->listener_count; i++) {
@@ -32,11 +41,7 @@ bool intercept_marks(const struct conf *conf)
 
 uint32_t intercept_mark_beside(const struct conf *conf)
 {
-	bool intercepts = false;
-
-	for (size_t i = 0; i < conf->listener_count; i++)
-		intercepts |= conf->listeners[i].intercept != INTERCEPT_OFF;
-	return intercepts && socket_may_mark(INTERCEPT_MARK) ? INTERCEPT_MARK : 0;
+	return intercept_is_used(conf) && socket_may_mark(INTERCEPT_MARK) ? INTERCEPT_MARK : 0;
 }
 
 bool intercept_make_transparent(int fd, int family)

@@ -28,6 +28,9 @@ struct interception {
 	char ehlo[DOMAIN_SIZE];               /* ... and name, with which its mail goes on */
 };
 
+/* Whether any listener does. */
+bool intercept_is_used(const struct conf *conf);
+
 /* Whether mail has to leave with marked sockets, for which CAP_NET_RAW is kept. */
 bool intercept_marks(const struct conf *conf);
 

@@ -384,7 +384,10 @@ static void start_crew(struct supervisor *s, struct conf *conf, struct certifica
 	s->on_bell.data = s;
 	ev_io_start(s->loop, &s->on_bell);
 	s->next = crew_new(&s->home, conf, certificates);
-	crew_start(s->next, true);
+	if (s->current && intercept_is_used(conf))
+		log_info("no loop self-test: the program before has passed it, and its workers, "
+			 "which still accept, would take the probe");
+	crew_start(s->next, !s->current);
 }
 
 /* What there is without any setting, or what the image before us has left. */

@@ -191,11 +191,8 @@ static void on_proven(struct ev_loop *loop, ev_timer *timer, int revents)
 static void begin_to_serve(struct worker *w)
 {
 	struct proxy *proxy = &w->machine.proxy;
-	bool intercepts = false;
 
-	for (size_t i = 0; i < w->order->conf->listener_count; i++)
-		intercepts |= w->order->conf->listeners[i].intercept != INTERCEPT_OFF;
-	if (!w->order->is_first || !intercepts) {
+	if (!w->order->is_first || !intercept_is_used(w->order->conf)) {
 		say(w, WORKER_SERVES);
 		return;
 	}
