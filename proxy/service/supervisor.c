@@ -378,11 +378,15 @@ static void start_watchdog(struct supervisor *s)
 		ev_timer_start(s->loop, &s->watchdog);
 }
 
-static void start_crew(struct supervisor *s, struct conf *conf, struct certificates *certificates)
+static void listen_to_bell(struct supervisor *s)
 {
 	ev_io_init(&s->on_bell, on_bell, s->bell, EV_READ);
 	s->on_bell.data = s;
 	ev_io_start(s->loop, &s->on_bell);
+}
+
+static void start_crew(struct supervisor *s, struct conf *conf, struct certificates *certificates)
+{
 	s->next = crew_new(&s->home, conf, certificates);
 	if (s->current && intercept_is_used(conf))
 		log_info("no loop self-test: the program before has passed it, and its workers, "
@@ -437,6 +441,7 @@ static int prepare(struct supervisor *s, struct conf *conf)
 		code = EX_UNAVAILABLE;
 	if (code == EX_OK) {
 		watch_signals(s);
+		listen_to_bell(s);
 		start_watchdog(s);
 		start_crew(s, conf, certificates);
 		return code;
@@ -451,7 +456,6 @@ static void tear_down(struct supervisor *s)
 {
 	admin_free(&s->admin);
 	admin_free(&s->next_admin);
-	crew_free(&s->current); /* one that was taken over, and could not be replaced */
 	sockets_free(&s->sockets);
 	for (size_t i = 0; i < WATCHED; i++)
 		ev_signal_stop(s->loop, &s->signals[i]);
@@ -461,6 +465,16 @@ static void tear_down(struct supervisor *s)
 	log_close();
 }
 
+/* What could not take over does not cut whom the program before serves: its workers would die with
+ * this process. */
+static void see_off(struct supervisor *s)
+{
+	log_warning("the workers of the program before finish their sessions; then this ends");
+	watch_signals(s);
+	listen_to_bell(s);
+	stop(s);
+}
+
 int supervisor_run(struct command_line *line, struct conf *conf)
 {
 	struct supervisor s = {.line = line};
@@ -468,7 +482,9 @@ int supervisor_run(struct command_line *line, struct conf *conf)
 	log_open(conf->log.target, conf->log.format, conf->log.level);
 	log_info("danelaw %s (%s) starts", danelaw_version, danelaw_commit);
 	s.code = prepare(&s, conf);
-	if (s.code == EX_OK) {
+	if (s.code != EX_OK && s.current)
+		see_off(&s);
+	if (s.code == EX_OK || s.leaving) {
 		ev_run(s.loop, 0);
 		log_info("stopped");
 	}
