@@ -56,7 +56,8 @@ class Reloading(Danelaw):
         return self.signal(signal.SIGHUP, "new workers with the present settings serve|"
                                           "reload is refused")
 
-    def upgrade(self):
+    def upgrade(self, **sections):
+        write(self.conf, ini(settings(self.lab, changed(**sections))))
         return self.signal(signal.SIGUSR2, "new workers with the present settings serve|"
                                            "upgrade is refused")
 
@@ -224,7 +225,7 @@ def test_upgrade(served):
     assert comm(served.child.pid) == "danelaw"
     assert "taking over from the program that ran before" in served.log
     assert served.reload(server={"greeting_name": "after.lab"}) and becomes(served, "after.lab")
-    assert served.upgrade() and becomes(served, "after.lab")
+    assert served.upgrade(server={"greeting_name": "after.lab"}) and becomes(served, "after.lab")
 
 
 def test_upgrade_refused(served):
@@ -240,6 +241,78 @@ def test_upgrade_refused(served):
         assert not served.upgrade()
         assert re.search(complaint, served.log), served.tail()
         assert name(served) == "danelaw.danelaw.lab" and served.workers == before
+
+
+def test_upgrade_refuses_what_a_reload_would(served):
+    """The test of the new program binds nothing: a start that would fail is refused all the same."""
+    before = served.workers
+    with socket.create_server((ADDRESS, 2527)), in_data(served) as c:
+        for sections, complaint in (
+                ({"smarthost": {"listen": ADDRESS + ":2525 " + ADDRESS + ":2527"}}, "cannot bind .*2527"),
+                ({"smarthost": {"listen": ADDRESS + ":2525 " + ADDRESS + ":26"}}, "below 1024 need root"),
+                ({"admin": {"listen": ADDRESS + ":2527"}}, "cannot bind .*2527"),
+                ({"server": {"state_dir": "/var/lab/elsewhere"}}, "state_dir takes a restart")):
+            assert not served.upgrade(**sections)
+            assert re.search("the upgrade is refused: .*" + complaint, served.log), served.tail()
+            assert name(served) == "danelaw.danelaw.lab" and served.workers == before
+        c.raw(stuff(MESSAGE))
+        c.reply(250)
+    assert served.upgrade()
+
+
+def test_upgrade_with_new_addresses(served):
+    """What was bound for the new program goes along with it; what it does not need is closed."""
+    both = ADDRESS + ":2525 " + ADDRESS + ":2526"
+    assert served.upgrade(smarthost={"listen": both}, admin={"listen": ADDRESS + ":9126"})
+    assert name(served, 2526) == "danelaw.danelaw.lab"
+    assert get("/healthz", host=ADDRESS, port=9126)[0] == 200
+    wait(lambda: is_refused(9125), 5, "the admin port of before is closed")
+    assert served.upgrade()
+    wait(lambda: is_refused(2526) and is_refused(9126), 5, "they are closed again")
+
+
+SETTLED = "#!/bin/sh\ncase \"$*\" in *-t*) exit 0;; esac\n"
+
+
+def replace(d, program):
+    os.remove(d.program)
+    write(d.program, program)
+    os.chmod(d.program, 0o755)
+
+
+def test_upgrade_that_cannot_take_over(lab):
+    """Sessions end well, and only then the service does, with the reason and code of the failure."""
+    for wrong in ({"smarthost": {"listen": "192.0.2.7:2525"}}, {"unbound": {"no-such-thing": "yes"}}):
+        with Reloading(lab) as d:
+            write(d.folder + "/wrong.conf", ini(settings(lab, changed(**wrong))))
+            replace(d, SETTLED + "exec %s serve -c %s/wrong.conf\n" % (PROGRAM, d.folder))
+            with in_data(d) as c:
+                d.child.send_signal(signal.SIGUSR2)
+                wait(lambda: "taking over" in d.log, 5, d.tail())
+                time.sleep(1)
+                c.raw(stuff(MESSAGE))
+                assert "421" not in c.reply(250)
+            assert d.child.wait(5) in (69, 78), d.tail()
+            d.child = None
+            assert "cannot bind" in d.log or "no-such-thing" in d.log
+
+
+def test_upgrade_that_is_dropped(served):
+    """Each request is answered, also while another one is tested."""
+    replace(served, "#!/bin/sh\ncase \"$*\" in *-t*) sleep 1; exit;; esac\nexec %s \"$@\"\n" % PROGRAM)
+    served.child.send_signal(signal.SIGUSR2)
+    wait(lambda: "is tested" in served.log, 5, served.tail())
+    assert not served.upgrade()
+    assert "the upgrade is refused: one that was asked for before is being tested" in served.log
+    wait(lambda: "new workers with the present settings serve" in served.log, 5, served.tail())
+
+
+def test_workers_of_before_are_given_their_time(lab):
+    """What [timeouts] shutdown gave them goes with the program."""
+    with Reloading(lab, {"timeouts": {"shutdown": "7s"}}) as d:
+        replace(d, SETTLED + "echo handed over: $DANELAW_HANDOVER >&2\nexec %s \"$@\"\n" % PROGRAM)
+        assert d.upgrade(timeouts={"shutdown": "3s"})
+        assert re.search("handed over: .* shutdown=7 ", d.log), d.tail()
 
 
 @pytest.mark.parametrize("text", ["", "1 shared=0 bell=1 socket=2", "%d shared=0 socket=0 worker=1:1",
@@ -320,7 +393,7 @@ def test_sockets_of_the_manager(lab):
             d.wait_for_workers(1)
             assert name(d) == "danelaw.danelaw.lab"
             assert d.reload(server={"greeting_name": "second.lab"}) and becomes(d, "second.lab")
-            assert d.upgrade() and becomes(d, "second.lab")
+            assert d.upgrade(server={"greeting_name": "second.lab"}) and becomes(d, "second.lab")
             for _ in range(6):
                 assert send("b@reload.lab", server=d.server).code == 250
         finally:
