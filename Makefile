@@ -86,7 +86,7 @@ help:
 	@echo "make demo       a small signed internet in a namespace, and what danelaw does with it"
 	@echo "make demo-transparent   a mail server behind danelaw as its router, no setting of it changed"
 	@echo "make bench      CPU per message and messages/s beside Postfix and Exim, under a minute"
-	@echo "make bench-full the whole table of figures and a plot, 25 minutes"
+	@echo "make bench-full the whole table of figures and a plot; takes long"
 	@echo "make fuzz       all fuzzers, FUZZ_SECONDS=$(FUZZ_SECONDS) each"
 	@echo "make deb        a package for Debian, in build/deb"
 	@echo "make soak       mixed mail, dying next hops, flipping DNS, kill -9, for MINUTES=$(MINUTES)"
