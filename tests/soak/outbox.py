@@ -34,11 +34,12 @@ class Message:
 
 
 class Sender(threading.Thread):
-    """`vanishes`: leaves after some final dots without hearing the reply."""
+    """`vanishes`: leaves after some final dots without hearing the reply. While `full` is set it has
+    nothing to send."""
 
-    def __init__(self, name, server, stopping, lmtp=False, vanishes=0.03):
+    def __init__(self, name, server, stopping, full, lmtp=False, vanishes=0.03):
         super().__init__(daemon=True)
-        self.prefix, self.server, self.stopping = name, server, stopping
+        self.prefix, self.server, self.stopping, self.full = name, server, stopping, full
         self.lmtp, self.vanishes = lmtp, vanishes
         self.messages, self.waiting, self.surprises = [], [], []
         self.tries = 0
@@ -52,7 +53,10 @@ class Sender(threading.Thread):
                     c.reply(220)
                     c("%s client.lab" % ("LHLO" if self.lmtp else "EHLO"), 250)
                     while not self.stopping.is_set() and not self.pause.is_set():
-                        self.try_one(c)
+                        if self.full.is_set():
+                            time.sleep(0.05)
+                        else:
+                            self.try_one(c)
                     c("QUIT", 221)
             except (OSError, AssertionError) as e:
                 if "wanted" in str(e) and "421" not in str(e):
