@@ -28,6 +28,7 @@ from zones import wait  # noqa: E402
 CLIENTS = 2  # of each listener
 BACKLOG = 200  # messages in a spool with which its clients wait: it must be worked off at the end
 WARM_UP, QUIET = 0.3, 6  # share of the time; seconds until idle connections are gone
+SPOOL_EMPTY = 100  # seconds; libunbound believes for 60 that a zone is bogus (val-bogus-ttl)
 DIGESTION = 3.0  # from a next hop's last word to the disk, on a busy machine
 LAG = 2.8  # a slow next hop has thought about a message for so long when it looks at its clock
 FLAGGED = re.compile(r"outcome-unknown|status=unknown|possible duplicate|closed before|vanished")
@@ -142,7 +143,7 @@ def storm(lab, subjects, books, seconds, stopping):
 def calm_down(subjects, books):
     """What was confirmed and has not arrived is in the spools; they are worked off."""
     for s in subjects:
-        wait(lambda: not s.spooled(), 60, "%s: the spool is worked off" % s.name)
+        wait(lambda: not s.spooled(), SPOOL_EMPTY, "%s: the spool is worked off" % s.name)
     time.sleep(QUIET)
     books.enter()
 
