@@ -274,9 +274,11 @@ def test_upgrade_with_new_addresses(served):
 SETTLED = "#!/bin/sh\ncase \"$*\" in *-t*) exit 0;; esac\n"
 
 
-def replace(d, program):
-    os.remove(d.program)
-    write(d.program, program)
+def replace(d, script):
+    """By a script in which PROGRAM is the program of before, where the user danelaw can reach it."""
+    before = d.program + ".before"
+    os.rename(d.program, before)
+    write(d.program, script.replace("PROGRAM", before))
     os.chmod(d.program, 0o755)
 
 
@@ -285,7 +287,7 @@ def test_upgrade_that_cannot_take_over(lab):
     for wrong in ({"smarthost": {"listen": "192.0.2.7:2525"}}, {"unbound": {"no-such-thing": "yes"}}):
         with Reloading(lab) as d:
             write(d.folder + "/wrong.conf", ini(settings(lab, changed(**wrong))))
-            replace(d, SETTLED + "exec %s serve -c %s/wrong.conf\n" % (PROGRAM, d.folder))
+            replace(d, SETTLED + "exec PROGRAM serve -c %s/wrong.conf\n" % d.folder)
             with in_data(d) as c:
                 d.child.send_signal(signal.SIGUSR2)
                 wait(lambda: "taking over" in d.log, 5, d.tail())
@@ -299,7 +301,7 @@ def test_upgrade_that_cannot_take_over(lab):
 
 def test_upgrade_that_is_dropped(served):
     """Each request is answered, also while another one is tested."""
-    replace(served, "#!/bin/sh\ncase \"$*\" in *-t*) sleep 1; exit;; esac\nexec %s \"$@\"\n" % PROGRAM)
+    replace(served, "#!/bin/sh\ncase \"$*\" in *-t*) sleep 1; exit;; esac\nexec PROGRAM \"$@\"\n")
     served.child.send_signal(signal.SIGUSR2)
     wait(lambda: "is tested" in served.log, 5, served.tail())
     assert not served.upgrade()
@@ -310,7 +312,7 @@ def test_upgrade_that_is_dropped(served):
 def test_workers_of_before_are_given_their_time(lab):
     """What [timeouts] shutdown gave them goes with the program."""
     with Reloading(lab, {"timeouts": {"shutdown": "7s"}}) as d:
-        replace(d, SETTLED + "echo handed over: $DANELAW_HANDOVER >&2\nexec %s \"$@\"\n" % PROGRAM)
+        replace(d, SETTLED + "echo handed over: $DANELAW_HANDOVER >&2\nexec PROGRAM \"$@\"\n")
         assert d.upgrade(timeouts={"shutdown": "3s"})
         assert re.search("handed over: .* shutdown=7 ", d.log), d.tail()
 
