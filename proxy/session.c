@@ -1,17 +1,14 @@
 /*
- * session.c - the client's connection: lines in, replies out, the body through, and its time
- * limits.
+ * session.c - the client's connection: lines in, replies out, the body through.
  *
  * A pipelined group is worked off in order. Only a further RCPT may overtake an unanswered one (its
  * reply still comes in order); every other command waits until all answers are given (RFC 2920).
  */
-#include "proxy/session.h"
+#include "proxy/session_internal.h"
 
 #include "conf/log.h"
 #include "conf/mem.h"
-#include "conf/reap.h"
 #include "proxy/listener.h"
-#include "proxy/metrics.h"
 #include "proxy/proxy.h"
 #include "proxy/shared/shared.h"
 #include "proxy/smtp/smtp_server.h"
@@ -23,164 +20,9 @@
 #include <string.h>
 #include <time.h>
 
-/* How long a last reply may take to leave. */
-#define LAST_REPLY_LINGER 10.0
-/* An idle client's patience where sessions run short (R-SMTP-38). */
-#define IDLE_UNDER_LOAD 60.0
-
-enum { REPLY_ROOM = 8192, HELD_ROOM = 512, HELO_MAX = DOMAIN_SIZE + 63 };
+enum { HELO_MAX = DOMAIN_SIZE + 63 };
 
 static void advance(struct session *s);
-
-/* ---- replies ---- */
-
-static void say(struct session *s, const char *reply, size_t len)
-{
-	log_debug("session=%s > %.*s", s->id, (int)strcspn(reply, "\r"), reply);
-	stream_write(s->stream, reply, len);
-}
-
-static void say_held(struct session *s)
-{
-	const char *reply = s->held_reply;
-
-	s->held_reply = NULL;
-	if (reply)
-		say(s, reply, strlen(reply));
-}
-
-void session_reply(struct session *s, int code, const char *status, const char *text)
-{
-	char reply[REPLY_ROOM];
-	bool utf8 = s->transaction && transaction_is_utf8(s->transaction);
-	size_t len = smtp_reply_format(reply, sizeof reply, code, status, text, utf8);
-
-	if (s->mode == SESSION_CLOSED)
-		return;
-	say_held(s);
-	say(s, reply, len);
-}
-
-void session_reply_with_next(struct session *s, const char *line)
-{
-	say_held(s);
-	s->held_reply = line;
-}
-
-void session_reply_outcome(struct session *s, const struct outcome *outcome)
-{
-	if (!outcome_is_good(outcome))
-		metrics_count_refusal(outcome->reason);
-	session_reply(s, outcome->code, NULL, outcome->text);
-}
-
-/* A client that does not read its replies is answered when it does; and only then heard again. */
-static bool has_reply_room(const struct session *s)
-{
-	return s->mode != SESSION_CLOSED && stream_room(s->stream) >= HELD_ROOM + REPLY_ROOM;
-}
-
-/* One of the replies to the final dot, or to DATA; the transaction ends with the last. */
-static bool tell_final(struct session *s)
-{
-	const struct outcome *outcome = transaction_next_final(s->transaction);
-
-	if (!outcome)
-		return false;
-	if (transaction_is_told(s->transaction))
-		transaction_note_told(s->transaction, &s->unheard);
-	smtp_server_final(s, outcome);
-	return true;
-}
-
-static void settle(struct session *s, bool is_heard)
-{
-	duplicates_settle(s->proxy->duplicates, &s->unheard, is_heard);
-}
-
-/* A client that has closed its side may have left, or wait for our reply: its kernel tells. */
-static void settle_if_heard(struct session *s)
-{
-	if (s->unheard.count && stream_is_heard(s->stream))
-		settle(s, true);
-}
-
-/* ---- the end ---- */
-
-static void release(void *object)
-{
-	struct session *s = object;
-
-	free(s->helo);
-	free(s->interception);
-	free(s);
-}
-
-/* The descriptor is free again. */
-static void on_gone(bool is_heard, void *arg)
-{
-	struct session *s = arg;
-
-	settle(s, is_heard);
-	listener_free_seat(s->listener, &s->client);
-	reap_later(s->proxy->loop, s, release);
-}
-
-static void end_session(struct session *s, const char *why)
-{
-	log_debug("session=%s closed: %s", s->id, why);
-	s->mode = SESSION_CLOSED;
-	ev_timer_stop(s->proxy->loop, &s->idle);
-	transaction_leave(&s->transaction, why);
-	listener_forget(s->listener, s);
-}
-
-static void close_session(struct session *s, const char *why)
-{
-	bool is_heard = stream_is_heard(s->stream);
-
-	stream_close(&s->stream);
-	end_session(s, why);
-	on_gone(is_heard, s);
-}
-
-void session_close_after_reply(struct session *s)
-{
-	bool is_heard;
-
-	if (s->mode == SESSION_CLOSED)
-		return;
-	end_session(s, "after the reply");
-	is_heard = stream_is_heard(s->stream);
-	if (!stream_finish(&s->stream, LAST_REPLY_LINGER, on_gone, s))
-		on_gone(is_heard, s);
-}
-
-static void close_with(struct session *s, enum reason reason, const char *text)
-{
-	struct outcome outcome;
-
-	outcome_refuse_text(&outcome, reason, "%s", text);
-	session_reply_outcome(s, &outcome);
-	session_close_after_reply(s);
-}
-
-void session_shut_down(struct session *s)
-{
-	if (s->mode == SESSION_COMMANDS || s->mode == SESSION_SKIP_LINE)
-		close_with(s, REASON_SHUTDOWN, "this service is stopping; try again soon");
-}
-
-void session_cut(struct session *s)
-{
-	/* Past the final dot the client hears that the outcome is unknown, not "try again". */
-	while (s->mode == SESSION_BODY && has_reply_room(s) && tell_final(s))
-		;
-	if (s->mode == SESSION_COMMANDS)
-		session_close_after_reply(s);
-	else if (s->mode != SESSION_CLOSED)
-		close_with(s, REASON_SHUTDOWN, "this service is stopping; try again soon");
-}
 
 /* ---- who the client is ---- */
 
@@ -236,23 +78,7 @@ bool session_has_input(const struct session *s)
 	return len > 0;
 }
 
-static bool owes_answers(const struct session *s)
-{
-	return s->transaction && transaction_owes_answers(s->transaction);
-}
-
-static void tell_answers(struct session *s)
-{
-	const struct outcome *outcome;
-
-	while (has_reply_room(s) && s->transaction &&
-	       (outcome = transaction_next_answer(s->transaction)))
-		smtp_server_recipient(s, outcome);
-}
-
 /* ---- commands ---- */
-
-static void restart_idle(struct session *s);
 
 /* Each step says whether another may follow at once. */
 
@@ -287,13 +113,13 @@ static bool run_line(struct session *s, const char *line, size_t len, size_t con
 	bool may_run;
 
 	error = smtp_parse_command(line, len, agreed, &command);
-	may_run = !owes_answers(s) || (command.verb == SMTP_RCPT && !error.code);
+	may_run = !session_owes_answers(s) || (command.verb == SMTP_RCPT && !error.code);
 	if (!may_run && command.verb == SMTP_DATA && !error.code && is_last(s, consumed))
 		transaction_foresee_data(s->transaction);
 	if (may_run) {
 		log_debug("session=%s < %.*s", s->id, (int)len, line);
 		stream_consume(s->stream, consumed);
-		restart_idle(s);
+		session_restart_idle(s);
 		smtp_server_command(s, &command, &error);
 	}
 	smtp_command_release(&command);
@@ -302,7 +128,7 @@ static bool run_line(struct session *s, const char *line, size_t len, size_t con
 
 static bool refuse_line(struct session *s, const char *text)
 {
-	if (owes_answers(s))
+	if (session_owes_answers(s))
 		return false;
 	session_reply(s, 500, "5.5.2", text);
 	return true;
@@ -355,7 +181,7 @@ static bool await_data(struct session *s)
 		session_reply(s, 354, NULL, "go ahead; end with a dot on a line of its own");
 		return true;
 	case TRANSACTION_DATA_REFUSED:
-		return tell_final(s);
+		return session_tell_final(s);
 	}
 	return false;
 }
@@ -370,7 +196,7 @@ static void consume(void *arg, size_t len)
 	struct session *s = arg;
 
 	stream_consume(s->stream, len);
-	restart_idle(s);
+	session_restart_idle(s);
 }
 
 /* The end of a broken stream is told after what came before it. */
@@ -382,7 +208,7 @@ static bool pass_body(struct session *s)
 	    .peek = peek, .consume = consume, .is_broken = is_broken, .arg = s};
 
 	transaction_pump(s->transaction, &source);
-	return tell_final(s);
+	return session_tell_final(s);
 }
 
 /* ---- TLS ---- */
@@ -396,14 +222,14 @@ static bool start_tls(struct session *s)
 	if (session_has_input(s)) {
 		log_warning(
 		    "session=%s sent commands behind STARTTLS, before the handshake", s->id);
-		close_session(s, "commands behind STARTTLS");
+		session_close(s, "commands behind STARTTLS");
 		return false;
 	}
 	if (stream_unsent(s->stream))
 		return false;
 	s->mode = SESSION_HANDSHAKE;
 	stream_accept_tls(s->stream, listener_tls(s->listener));
-	restart_idle(s);
+	session_restart_idle(s);
 	return false;
 }
 
@@ -417,15 +243,15 @@ static void on_secured(struct session *s)
 	s->is_tls = true;
 	s->is_esmtp = s->offers_dsn = false;
 	session_take_helo(s, NULL);
-	restart_idle(s);
+	session_restart_idle(s);
 }
 
 /* ---- one entry for all that happens ---- */
 
 static bool step(struct session *s)
 {
-	tell_answers(s);
-	if (!has_reply_room(s))
+	session_tell_answers(s);
+	if (!session_has_reply_room(s))
 		return false;
 	switch (s->mode) {
 	case SESSION_COMMANDS:
@@ -445,42 +271,14 @@ static bool step(struct session *s)
 	return false;
 }
 
-/* The client's turn: only then may it be too slow. */
-static bool is_waiting_for_client(const struct session *s)
-{
-	if (!has_reply_room(s))
-		return s->mode != SESSION_CLOSED;
-	switch (s->mode) {
-	case SESSION_COMMANDS:
-		return !owes_answers(s);
-	case SESSION_SKIP_LINE:
-	case SESSION_STARTTLS:
-	case SESSION_HANDSHAKE:
-		return true;
-	case SESSION_BODY: /* input that waits, waits for the next hop */
-		return !transaction_has_ended_body(s->transaction) && !session_has_input(s);
-	case SESSION_AWAIT_DATA:
-	case SESSION_CLOSED:
-		break;
-	}
-	return false;
-}
-
-static void set_idle(struct session *s)
-{
-	if (!is_waiting_for_client(s))
-		ev_timer_stop(s->proxy->loop, &s->idle);
-	else if (!ev_is_active(&s->idle))
-		restart_idle(s);
-}
-
 static void end_of_input(struct session *s)
 {
 	/* A client that only closed its sending side still gets what it asked for (R-SMTP-71). */
-	if (s->mode == SESSION_CLOSED || !stream_at_eof(s->stream) || !is_waiting_for_client(s))
+	if (s->mode == SESSION_CLOSED || !stream_at_eof(s->stream) ||
+	    !session_is_waiting_for_client(s))
 		return;
 	if (s->mode == SESSION_BODY)
-		close_session(s, "the client left before its final dot");
+		session_close(s, "the client left before its final dot");
 	else
 		session_close_after_reply(s);
 }
@@ -494,8 +292,8 @@ static void advance(struct session *s)
 	if (s->mode == SESSION_CLOSED)
 		return;
 	if (!session_has_input(s)) /* it may be waiting for this */
-		say_held(s);
-	set_idle(s);
+		session_say_held(s);
+	session_set_idle(s);
 	end_of_input(s);
 }
 
@@ -507,50 +305,14 @@ static void on_stream(struct stream *stream, enum stream_event event, void *arg)
 		if (s->mode == SESSION_HANDSHAKE)
 			log_warning("session=%s TLS with the client failed: %s", s->id,
 			    stream_error(stream));
-		close_session(
+		session_close(
 		    s, stream_error(stream)[0] ? stream_error(stream) : "the client left");
 		return;
 	}
 	if (event == STREAM_SECURED)
 		on_secured(s);
-	settle_if_heard(s);
+	session_settle_if_heard(s);
 	advance(s);
-}
-
-/* ---- time ---- */
-
-/* From now on; looked at again after each IDLE_UNDER_LOAD, in case seats have become scarce. What
- * is left of the patience after that is kept where libev keeps a repetition. */
-static void start_idle(struct session *s, double patience)
-{
-	double first =
-	    s->mode == SESSION_COMMANDS && patience > IDLE_UNDER_LOAD ? IDLE_UNDER_LOAD : patience;
-
-	ev_timer_stop(s->proxy->loop, &s->idle);
-	ev_now_update(s->proxy->loop);
-	ev_timer_set(&s->idle, first, patience - first);
-	ev_timer_start(s->proxy->loop, &s->idle);
-}
-
-static void on_idle(struct ev_loop *loop, ev_timer *w, int revents)
-{
-	struct session *s = w->data;
-
-	(void)revents;
-	if (w->repeat > 0 && !listener_is_crowded(s->listener)) {
-		start_idle(s, w->repeat);
-		return;
-	}
-	ev_timer_stop(loop, w);
-	if (s->mode == SESSION_BODY)
-		session_end_transaction(s, "the client fell silent before its final dot");
-	close_with(s, REASON_IDLE, "nothing heard for too long");
-}
-
-static void restart_idle(struct session *s)
-{
-	start_idle(s, s->mode == SESSION_HANDSHAKE ? s->proxy->conf->timeouts.handshake
-						   : s->proxy->conf->timeouts.idle_client);
 }
 
 /* ---- the beginning ---- */
@@ -591,11 +353,10 @@ struct session *session_new(struct proxy *proxy, struct listener *listener,
 	if (interception->listener)
 		s->interception = mem_copy(interception, sizeof *interception);
 	make_id(proxy->seat, s->id, sizeof s->id);
-	ev_init(&s->idle, on_idle);
-	s->idle.data = s;
+	session_init_idle(s);
 	s->stream = stream_adopt(proxy->loop, fd, on_stream, s);
 	log_debug("session=%s from %s", s->id, addr_bracketed(client, text));
 	smtp_server_greet(s);
-	restart_idle(s);
+	session_restart_idle(s);
 	return s;
 }

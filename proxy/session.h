@@ -1,8 +1,8 @@
 /*
  * session.h - one client connection: owns the server half of the conversation and its transaction.
  *
- * One function, session_advance(), looks at what there is (input, answers, room, outcome) and does
- * what can be done; every event of the loop ends there. Owner: its listener.
+ * One function, advance(), looks at what there is (input, answers, room, outcome) and does what can
+ * be done; every event of the loop ends there. Owner: its listener.
  */
 #ifndef PROXY_SESSION_H
 #define PROXY_SESSION_H
