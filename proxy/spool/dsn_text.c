@@ -91,12 +91,13 @@ static void who_said_what(FILE *out, const struct dsn *dsn, const struct spool_r
 	if (!outcome_is_known(&recipient->last))
 		return;
 	smtp_text_filter(hop, recipient->last_hop, len, false);
-	if (dsn_is_next_hop(recipient))
-		snprintf(text, sizeof text, "%.*s said%s:", (int)len, hop,
-		    len ? "" : "The next mail server said");
-	else
+	if (!dsn_is_next_hop(recipient))
 		snprintf(text, sizeof text, "This relay found%s%.*s:", len ? " with " : "",
 		    (int)len, hop);
+	else if (len)
+		snprintf(text, sizeof text, "%.*s said:", (int)len, hop);
+	else
+		snprintf(text, sizeof text, "The next mail server said:");
 	words(out, 4, text);
 	reply(out, &recipient->last);
 }

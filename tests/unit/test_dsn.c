@@ -260,6 +260,9 @@ static void no_hop_no_headers(void **state)
 	expect("This relay found:");
 	expect("It was tried again and again since Sun, 17 Mar 2030");
 	assert_int_equal(occurrences("\r\n--=_danelaw_"), 3);
+	fail_with(0, 550, REASON_NEXT_HOP, "5.1.1 no such user");
+	compose();
+	expect("\r\n    The next mail server said:\r\n");
 }
 
 /* ---- what strangers said ---- */
