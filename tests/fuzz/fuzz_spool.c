@@ -1,6 +1,6 @@
 /*
  * fuzz_spool.c - what the spool reads back: a message file's first line and header, the text of a
- * message, a frame of the socket. What is accepted is written again, and is the same.
+ * message, a frame of the socket, an id. What is accepted is written again, and is the same.
  */
 #include "proxy/spool/spool_file.h"
 #include "proxy/spool/spool_text.h"
@@ -65,6 +65,17 @@ static void check_file(const char *data, size_t size)
 	spool_message_free(&message);
 }
 
+/* What is an id names a file of the spool and no other. */
+static void check_id(const char *data, size_t size)
+{
+	char *text = strndup(data, size);
+
+	assert(text);
+	if (spool_is_id(text))
+		assert(strlen(text) == SPOOL_ID_LEN && !strpbrk(text, "/. \n"));
+	free(text);
+}
+
 static void check_frames(const char *data, size_t size)
 {
 	struct spool_frame frame;
@@ -87,6 +98,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_text(text, size);
 	check_file(text, size);
 	check_frames(text, size);
+	check_id(text, size);
 	assert(
 	    !spool_wire_has_id(text, size, "0641c3b5d2a91f-5f0c2d7e91aa") || size >= SPOOL_ID_LEN);
 	return 0;

@@ -1,12 +1,13 @@
 /*
  * replay.c - runs seeds through a fuzzer's entry without libFuzzer: any compiler, any sanitizer.
  *
- * PROG SEED_DIR...: each file as it is, each prefix of a small one (a peer that stops in the
- * middle), and a fixed sequence of single changed octets. Not a search, but the same inputs every
- * time. Each input lies in a block of its own size, so that a sanitizer sees one octet read too
- * far.
+ * PROG SEED_DIR... [-- CORPUS_DIR...]: each seed as it is, each prefix of a small one (a peer that
+ * stops in the middle), and a fixed sequence of single changed octets; of a corpus, which has grown
+ * by such changes, each file as it is. Not a search, but the same inputs every time. Each input
+ * lies in a block of its own size, so that a sanitizer sees one octet read too far.
  */
 #include <dirent.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,11 +42,10 @@ static uint32_t next_random(uint32_t *state)
 	return *state >> 8;
 }
 
-static void run_all(uint8_t *data, size_t size)
+static void run_variations(uint8_t *data, size_t size)
 {
 	uint32_t random = 4711;
 
-	run(data, size);
 	for (size_t len = 0; size <= PREFIX_LIMIT && len < size; len++)
 		run(data, len);
 	for (int i = 0; size > 0 && i < MUTATIONS; i++) {
@@ -58,21 +58,25 @@ static void run_all(uint8_t *data, size_t size)
 	}
 }
 
-static void replay_file(const char *path)
+static void replay_file(const char *path, bool is_seed)
 {
 	FILE *file = fopen(path, "rb");
 	uint8_t *data = malloc(FILE_LIMIT);
+	size_t size;
 
 	if (!file || !data) {
 		perror(path);
 		exit(1);
 	}
-	run_all(data, fread(data, 1, FILE_LIMIT, file));
+	size = fread(data, 1, FILE_LIMIT, file);
+	run(data, size);
+	if (is_seed)
+		run_variations(data, size);
 	free(data);
 	fclose(file);
 }
 
-static void replay_directory(const char *path)
+static void replay_directory(const char *path, bool is_seeds)
 {
 	struct dirent **entries;
 	int count = scandir(path, &entries, NULL, alphasort);
@@ -85,7 +89,7 @@ static void replay_directory(const char *path)
 	for (int i = 0; i < count; i++) {
 		snprintf(name, sizeof name, "%s/%s", path, entries[i]->d_name);
 		if (entries[i]->d_name[0] != '.')
-			replay_file(name);
+			replay_file(name, is_seeds);
 		free(entries[i]);
 	}
 	free(entries);
@@ -93,8 +97,14 @@ static void replay_directory(const char *path)
 
 int main(int argc, char **argv)
 {
-	for (int i = 1; i < argc; i++)
-		replay_directory(argv[i]);
+	bool is_seeds = true;
+
+	for (int i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "--"))
+			is_seeds = false;
+		else
+			replay_directory(argv[i], is_seeds);
+	}
 	printf("%lu inputs\n", runs);
 	return runs == 0;
 }
