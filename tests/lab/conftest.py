@@ -44,6 +44,14 @@ def is_of_catalogue(item):
     return CATALOGUE.search(item.function.__doc__ or "") or ROW_CASE.search(item.name)
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failure comes with the last words of each danelaw of its test: CI keeps nothing else of it."""
+    report = (yield).get_result()
+    for d in Danelaw.of_test if report.failed else []:
+        report.sections.append(("%s:%d logged last" % d.server, d.tail(30)))
+
+
 @pytest.fixture(scope="session")
 def lab(request):
     world = World()
@@ -110,3 +118,4 @@ def bounded():
     signal.alarm(TEST_SECONDS)
     yield
     signal.alarm(0)
+    Danelaw.of_test[:] = [d for d in Danelaw.of_test if d.child]

@@ -6,7 +6,7 @@ import subprocess
 
 from maildir import Maildir
 from netlab import HERE
-from zones import wait, write
+from zones import end, wait, write
 
 BASE = """
 primary_hostname = {name}
@@ -93,8 +93,7 @@ class Exim:
         wait(self._answers, 10, "Exim on %s:%d" % (self.address, self.port))
 
     def stop(self):
-        self.process.terminate()
-        self.process.wait(10)
+        end(self.process)
 
     def command(self, *words):
         return self.host.run("exim4", "-C", self.conf, *words)

@@ -39,7 +39,6 @@ class FakeMx:
         self.stopping = threading.Event()
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self.listener = socket.create_server((address, port), family=family, backlog=128)
-        self.listener.settimeout(0.1)
         self.acceptor = threading.Thread(target=self._accept, daemon=True)
         self.acceptor.start()
 
@@ -78,12 +77,10 @@ class FakeMx:
         return context
 
     def _accept(self):
-        while not self.stopping.is_set():
+        while True:
             try:
                 sock, peer = self.listener.accept()
-            except socket.timeout:
-                continue
-            except OSError:
+            except OSError:  # stop() has shut it
                 return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             c = Conversation(self, sock, peer[0])

@@ -17,7 +17,7 @@ import ssl
 import subprocess
 import threading
 
-from zones import wait, write
+from zones import end, wait, write
 
 PATH = "/.well-known/mta-sts.txt"
 
@@ -92,8 +92,7 @@ class Nginx:
         wait(self._listens, 10, "nginx serves policies")
 
     def stop(self):
-        self.process.terminate()
-        self.process.wait(10)
+        end(self.process)
 
     def fetches(self, name):
         with open(self.folder + "/access.log") as f:

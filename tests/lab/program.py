@@ -51,6 +51,8 @@ def ini(sections):
 
 
 class Danelaw:
+    of_test = []  # those that the present test has started, or found running
+
     def __init__(self, lab, changes=None, options=(), env=None, wrap=(), host=THIS_HOST):
         """`wrap`: what starts it, as ["setpriv", ...]. `host`: where (netlab.py)."""
         self.folder = lab.new_folder("danelaw")
@@ -73,6 +75,8 @@ class Danelaw:
         self.stop()
 
     def start(self):
+        if self not in self.of_test:
+            self.of_test.append(self)
         command = [*self.host.wrap, *self.wrap, self.program, "serve", "-c", self.conf, *self.options]
         with open(self.log_file, "ab") as log:
             self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -86,7 +90,7 @@ class Danelaw:
         child, self.child = self.child, None
         child.send_signal(signal.SIGTERM)
         try:
-            status = child.wait(20)
+            status = child.wait(30)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
@@ -120,7 +124,7 @@ class Danelaw:
         found = [fields(line) for line in self.log.splitlines() if " status=" in line]
         return [d for d in found if all(d.get(k) == v for k, v in wanted.items())]
 
-    def delivery_to(self, recipient, seconds=2):
+    def delivery_to(self, recipient, seconds=5):
         """The last delivery line about this recipient; it may be written after the reply."""
         def about():
             return [d for d in self.deliveries() if "<%s>" % recipient in d.get("to", "")]

@@ -73,7 +73,7 @@ class Smtp:
         self.raw(stuff(message))
         return self.reply(*codes)
 
-    def is_closed(self, seconds=5):
+    def is_closed(self, seconds=10):
         self.sock.settimeout(seconds)
         try:
             return self.sock.recv(1) == b""

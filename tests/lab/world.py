@@ -26,7 +26,7 @@ from fakemx import FakeMx
 from nginx import Nginx, policy
 from postfix import PostfixReceiver
 from striprelay import StripRelay
-from zones import SIGNED, UNSIGNED, Zones, wait, write
+from zones import SIGNED, UNSIGNED, Zones, end, wait, write
 
 FOLDER = "/var/lab"
 RESOLVER = "198.18.0.53"
@@ -211,8 +211,7 @@ class Process:
             self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=f, stderr=f)
 
     def stop(self):
-        self.child.terminate()
-        self.child.wait(10)
+        end(self.child)
 
 
 def rdata(record, cert):
