@@ -11,6 +11,7 @@ import signal
 import socket
 import struct
 import subprocess
+import threading
 import time
 
 import pytest
@@ -27,8 +28,11 @@ SECOND = {"admin": {"listen": "127.0.0.1:9126"}, "listener smarthost": {"listen"
 LINE = re.compile(r'(\w+)(\{(?:\w+="[^"\\\n]*",?)+\})? (-?[0-9.]+)')
 
 
-def slow_verdict(c, text):
-    time.sleep(1)
+VERDICT = threading.Event()
+
+
+def awaited_verdict(c, text):
+    VERDICT.wait(10)
     return "250 2.0.0 taken"
 
 
@@ -36,7 +40,7 @@ def declare(lab):
     lab.domain("counted.lab", "3 1 1", fake={})
     lab.domain("counted-stale.lab", STALE, fake={})
     lab.domain("counted-clear.plain", how=UNSIGNED, cert=None, fake={})
-    lab.domain("counted-slow.plain", how=UNSIGNED, cert=None, fake={"replies": {".": slow_verdict}})
+    lab.domain("counted-slow.plain", how=UNSIGNED, cert=None, fake={"replies": {".": awaited_verdict}})
     lab.domain("counted-picky.plain", how=UNSIGNED, cert=None,
                fake={"replies": {"RCPT": "550 5.1.1 no"}})
     lab.domain("counted-report.lab", STALE, fake={})
@@ -97,7 +101,7 @@ def counted(wanted):
         raise AssertionError("wanted %s, grew %s" % (wanted, {k: v for k, v in grown.items() if v}))
 
 
-def raw(data, host=("127.0.0.1", PORT), seconds=10):
+def raw(data, host=("127.0.0.1", PORT), seconds=20):
     """Everything that comes back until the other side closes."""
     with socket.create_connection(host, seconds) as s:
         s.sendall(data)
@@ -135,7 +139,7 @@ def test_families(served):
     assert now["danelaw_dnssec_working"] == 1
     assert now['danelaw_alarm{what="ca-missing"}'] == 0
     until = now['danelaw_exception_expires_seconds{domain="stale-until.lab"}']
-    assert abs(until - (2145916800 - time.time())) < 5
+    assert abs(until - (2145916800 - time.time())) < 60
     assert any(k.startswith('danelaw_build_info{version="') for k in now)
 
 
@@ -178,10 +182,10 @@ def test_questions(served):
 def test_gauges(served):
     """What is under way is seen while it is."""
     with Smtp() as c:
-        assert metrics()["danelaw_sessions"] == 1
+        wait(lambda: metrics()["danelaw_sessions"] == 1, 5, "those of before have left")
         c("MAIL FROM:<a@client.lab>", 250)
         c("RCPT TO:<b@counted.lab>", 250)
-        assert metrics()["danelaw_next_hop_connections"] == 1
+        wait(lambda: metrics()["danelaw_next_hop_connections"] == 1, 5, "those of before have ended")
     wait(lambda: metrics()["danelaw_next_hop_connections"] == metrics()["danelaw_sessions"] == 0, 3,
          "all is over")
 
@@ -217,8 +221,9 @@ def test_draining(lab):
         c.raw(smtp.stuff(smtp.MESSAGE))
         wait(lambda: "final dot" in d.log, 3, "the dot went on")
         d.child.send_signal(signal.SIGTERM)
-        wait(lambda: get("/readyz", port=9126) == (503, "draining\n"), 0.9, "it drains")
+        wait(lambda: get("/readyz", port=9126) == (503, "draining\n"), 3, "it drains")
         assert get("/healthz", port=9126)[0] == 200
+        VERDICT.set()
         c.reply(250)
 
 
@@ -233,7 +238,7 @@ def test_cannot_bind(lab, served):
     """69, and which setting is at fault."""
     d = Danelaw(lab, {**ADMIN, "listener smarthost": {"listen": "127.0.0.1:2599"}})
     done = subprocess.run([PROGRAM, "-c", d.conf], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True, timeout=10)
+                          text=True, timeout=30)
     assert done.returncode == 69, done.stdout
     assert "[admin] cannot bind [127.0.0.1]:9125" in done.stdout
 
@@ -279,9 +284,10 @@ def test_slow_and_silent(served):
                 s.send(b"G" if i % 2 else b"")
         sent = time.monotonic()
         assert send("b@counted.lab").code == 250
-        assert time.monotonic() - sent < 1
+        assert time.monotonic() - sent < 3
         time.sleep(0.5)
     wait(lambda: is_served(), 4, "HTTP is served again")
+    assert time.monotonic() - began < 16
     for s in held:
         s.close()
 
@@ -307,7 +313,7 @@ def test_many_at_once(served):
     assert send("b@counted.lab").code == 250
     wait(is_served, 5, "HTTP is served again")
     wait(lambda: descriptors() <= before + 2, 8, "no descriptor is lost")
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 20
 
 
 def test_idle_costs_nothing(served):

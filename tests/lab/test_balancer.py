@@ -92,7 +92,7 @@ def test_malformed_headers_close_at_once(balanced, n):
     """N-06: without a word: whoever speaks so is no load balancer."""
     before = balanced.log.count("client=127.0.0.2 refused by listener edge, whose")
     with introduce(BAD[n]) as c:
-        assert c.is_closed(2)
+        assert c.is_closed(4)
     wait(lambda: balanced.log.count("client=127.0.0.2 refused by listener edge, whose")
          == before + 1, 2, "one line tells it")
 
@@ -113,12 +113,12 @@ def test_a_balancer_that_says_nothing(balanced):
     """N-06: five seconds; and one that goes away half-way is no burden."""
     with introduce(b"PROXY TCP4 10.9") as half:
         half.sock.shutdown(socket.SHUT_WR)
-        assert half.is_closed(2)
+        assert half.is_closed(4)
+    began = time.monotonic()
     with introduce(b"PROXY TCP4 10.9") as c:
-        began = time.monotonic()
-        assert not c.is_closed(3) and c.is_closed(4)
-        assert 4.5 < time.monotonic() - began < 6
-    assert "no PROXY header came within 5 s" in balanced.log
+        assert not c.is_closed(3) and c.is_closed(6)
+        assert 4.5 < time.monotonic() - began < 9
+    wait(lambda: "no PROXY header came within 5 s" in balanced.log, 2, "the line about it")
 
 
 def test_stopping_while_one_waits(lab):
@@ -126,4 +126,4 @@ def test_stopping_while_one_waits(lab):
                        "listener edge": {**EDGE["listener edge"], "listen": "127.0.0.1:2529"}}):
         waiting = Smtp(("127.0.0.1", 2529), ehlo=None, source=("127.0.0.2", 0))
         waiting.raw(b"PROXY ")
-    assert waiting.is_closed(2)
+    assert waiting.is_closed()

@@ -20,7 +20,7 @@ from check import check, check_json, command, configure
 from program import HERE, Danelaw
 from smtp import Smtp
 from test_dane import CASES, HOSTS, domain
-from zones import UNSIGNED, write
+from zones import UNSIGNED, wait, write
 
 WIDTH = 80
 REFUSED = [name for name, c in CASES.items() if isinstance(c["expect"], str)]
@@ -48,11 +48,13 @@ class Crowd:
 
     def script(self, c):
         self.count(1)
-        c.say("220 crowd")
-        time.sleep(0.05)
-        while (verb := c.hear()[:4]) != "QUIT":
-            c.say("250 crowd" if verb == "EHLO" else "500 what?")
-        self.count(-1)
+        try:
+            c.say("220 crowd")
+            time.sleep(0.05)
+            while (verb := c.hear()[:4]) != "QUIT":
+                c.say("250 crowd" if verb == "EHLO" else "500 what?")
+        finally:
+            self.count(-1)
         c.say("221 bye")
 
 
@@ -112,7 +114,7 @@ def declare_bulk(lab):
 def changes():
     """Every case's own settings, with waits that suit hosts which never answer."""
     sections = {"domain " + domain(name): c["conf"] for name, c in CASES.items() if c["conf"]}
-    return {"timeouts": {"handshake": "1s", "greeting": "1s"}, **sections}
+    return {"timeouts": {"handshake": "3s", "greeting": "2s"}, **sections}
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +206,7 @@ def postfix_settings(lab):
 @pytest.mark.parametrize("name", SAME)
 def test_posttls_finger_agrees(postfix_settings, results, name):
     """Postfix's own tool, with the lab's validating resolver, where it knows the same rules."""
-    said = subprocess.run(["posttls-finger", "-c", "-l", "dane", "-t", "5", domain(name)],
+    said = subprocess.run(["posttls-finger", "-c", "-l", "dane", "-t", "30", domain(name)],
                           capture_output=True, text=True, timeout=60,
                           env=dict(os.environ, MAIL_CONFIG=postfix_settings)).stdout
     words = [word for word in TRUST if word + " TLS connection established" in said]
@@ -348,7 +350,7 @@ def test_list(lab, conf):
     write(path, "# all\n" + "\n".join(names) + "\n" + names[0].upper() + "\n")
     start = time.monotonic()
     done = check(lab, "-f", path, conf=conf)
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 60
     assert [line.split()[-1] for line in done.lines if line.startswith("unchanged")] == names
     assert re.search("Under level dane, of 200 domains:\n +200 get what they get today", done.out)
     assert 1 < CROWD.most <= 16  # eight, and those whose QUIT is on its way
@@ -415,7 +417,7 @@ def test_timeout(lab):
     conf = configure(lab)
     start = time.monotonic()
     done = check(lab, "--timeout", "500ms", "silent.lab", conf=conf)
-    assert time.monotonic() - start < 5 and done.code == 3 and "connect-failed" in done.lines[0]
+    assert time.monotonic() - start < 15 and done.code == 3 and "connect-failed" in done.lines[0]
 
 
 @pytest.mark.parametrize("names, code, begin", [
@@ -495,7 +497,9 @@ def test_the_policy_store_is_read_and_left_alone(lab):
 
 def test_no_mail(lab, conf):
     """The conversation ends before MAIL."""
+    fake = HOSTS["ee-tls12"].fake
+    before = fake.secret.count(b"QUIT")
     check(lab, domain("ee-tls12"), conf=conf)
     command(lab, ["explain", domain("ee-tls12")], conf=conf)
-    fake = HOSTS["ee-tls12"].fake
-    assert b"QUIT" in fake.secret and not re.search(b"MAIL|RCPT|DATA", fake.clear + fake.secret)
+    wait(lambda: fake.secret.count(b"QUIT") >= before + 2, 5, "both have left")
+    assert not re.search(b"MAIL|RCPT|DATA", fake.clear + fake.secret)

@@ -442,7 +442,7 @@ def generic(record):
 
 @pytest.fixture(scope="module")
 def danelaw(lab):
-    changes = {"timeouts": {"handshake": "1s"},
+    changes = {"timeouts": {"handshake": "2s"},
                "domain ported.lab": {"next_hop": "ported.lab:2500"},
                "domain report-many.lab": {"enforce": "no"}}
     for name, c in CASES.items():
@@ -515,7 +515,7 @@ WORDS = {
     "t10-tls11": "451 4.7.5 tls-handshake: TLS handshake with {host} failed: tlsv1 alert protocol "
                  "version",
     "t23-stall": "451 4.7.5 tls-handshake: TLS handshake with {host} failed: no reply to handshake "
-                 "within 1 s",
+                 "within 2 s",
     "only-no-tlsa": "451 4.7.5 dane-required: {mx} has no secure TLSA record ({owner}), which level "
                     "dane-only requires",
     "only-insecure-mx": "451 4.7.5 dane-required: the MX lookup of {domain} is not secured by DNSSEC, "

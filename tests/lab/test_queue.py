@@ -3,6 +3,7 @@
 What lies in the spool here is a "relayed" notice (test_dsn.py) for a sender whose own mail host is
 busy until a test lets it be.
 """
+import contextlib
 import json
 import os
 import subprocess
@@ -116,7 +117,11 @@ def test_root_leaves_nothing_behind(kept):
     owner = os.stat(spool).st_uid
     queue(kept)
     queue(kept, "retry", id)
-    assert owner and {os.stat(spool + "/" + name).st_uid for name in os.listdir(spool)} == {owner}
+    owners = set()
+    for name in os.listdir(spool):
+        with contextlib.suppress(FileNotFoundError):  # danelaw goes on
+            owners.add(os.stat(spool + "/" + name).st_uid)
+    assert owner and owners == {owner}
 
 
 def test_others_are_told_who_may(kept):

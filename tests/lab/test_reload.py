@@ -47,7 +47,7 @@ class Reloading(Danelaw):
 
     def wait_for_workers(self, starts):
         wait(lambda: self.log.count("trust-anchor keys=") >= starts * WORKERS
-             and len(self.workers) == WORKERS, 15, self.tail())
+             and len(self.workers) == WORKERS, 20, self.tail())
         wait(lambda: get("/readyz", host=ADDRESS)[0] == 200, 5, "ready")
 
     def reload(self, **sections):
@@ -65,7 +65,7 @@ class Reloading(Danelaw):
         """Whether it went well."""
         before = len(re.findall(words, self.log))
         self.child.send_signal(number)
-        wait(lambda: len(re.findall(words, self.log)) > before, 15, self.tail())
+        wait(lambda: len(re.findall(words, self.log)) > before, 20, self.tail())
         return "refused" not in re.findall(words, self.log)[-1]
 
 
@@ -195,7 +195,7 @@ def test_a_certificate_of_root(lab):
     shutil.copy(cert.key, paths["tls_key"])
     with Reloading(lab, {"smarthost": paths}) as d:
         assert d.reload(smarthost=paths, server={"greeting_name": "second.lab"})
-        assert "the certificate that was loaded before stays in use" in d.log
+        wait(lambda: "the certificate that was loaded before stays in use" in d.log, 5, d.tail())
         becomes(d, "second.lab")
         with Smtp(d.server) as c:
             assert "STARTTLS" in c.extensions
@@ -294,18 +294,21 @@ def test_upgrade_that_cannot_take_over(lab):
                 time.sleep(1)
                 c.raw(stuff(MESSAGE))
                 assert "421" not in c.reply(250)
-            assert d.child.wait(5) in (69, 78), d.tail()
+            assert d.child.wait(20) in (69, 78), d.tail()
             d.child = None
             assert "cannot bind" in d.log or "no-such-thing" in d.log
 
 
 def test_upgrade_that_is_dropped(served):
     """Each request is answered, also while another one is tested."""
-    replace(served, "#!/bin/sh\ncase \"$*\" in *-t*) sleep 1; exit;; esac\nexec PROGRAM \"$@\"\n")
+    go_on = served.folder + "/go-on"  # the test lasts until it is there
+    replace(served, "#!/bin/sh\ncase \"$*\" in *-t*) for n in $(seq 100); do [ -e %s ] && exit; "
+            "sleep 0.1; done; exit;; esac\nexec PROGRAM \"$@\"\n" % go_on)
     served.child.send_signal(signal.SIGUSR2)
     wait(lambda: "is tested" in served.log, 5, served.tail())
     assert not served.upgrade()
     assert "the upgrade is refused: one that was asked for before is being tested" in served.log
+    write(go_on, "")
     wait(lambda: "new workers with the present settings serve" in served.log, 5, served.tail())
 
 
@@ -357,7 +360,7 @@ def test_notifications(lab):
     manager = Manager(path)
     with Reloading(lab, env={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "1600000"}) as d:
         assert "STATUS=2 workers serve mail" in manager.hears("READY=1")
-        assert manager.hears("WATCHDOG=1", 3)
+        assert manager.hears("WATCHDOG=1", 5)
         assert d.reload(server={"greeting_name": "second.lab"})
         assert re.search(r"MONOTONIC_USEC=\d+", manager.hears("RELOADING=1"))
         assert manager.hears("READY=1")
@@ -365,10 +368,10 @@ def test_notifications(lab):
         assert "refused" in manager.hears("READY=1.*")
         wait(lambda: len(d.workers) == WORKERS, 5, d.tail())
         os.kill(d.workers[0], signal.SIGSTOP)
-        manager.hears("WATCHDOG=1", 1)
-        assert not manager.hears("WATCHDOG=1", 2.5), "a worker hangs"
+        # One may be on its way, or due by what the workers said last.
+        assert not all(manager.hears("WATCHDOG=1", 2.5) for _ in range(3)), "a worker hangs"
         os.kill(d.workers[0], signal.SIGCONT)
-        assert manager.hears("WATCHDOG=1", 3)
+        assert manager.hears("WATCHDOG=1", 5)
         d.stop()
         assert manager.hears("STOPPING=1")
 
@@ -406,5 +409,5 @@ def test_a_socket_that_nobody_serves(lab):
     """A start that would leave clients waiting is refused."""
     d = Reloading(lab)
     with socket.create_server((ADDRESS, 2599)) as stray:
-        assert run_with_sockets(d, [stray]).wait(10) == 78
+        assert run_with_sockets(d, [stray]).wait(20) == 78
     assert "the service manager listens on [%s]:2599, which no `listen` names" % ADDRESS in d.log
