@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -12,14 +13,33 @@ import pytest
 from program import PROGRAM, Danelaw, comm, ini, settings
 from smtp import MESSAGE, Smtp, send, stuff
 from test_admin import get
+from world import STALE
 from zones import wait, write
 
 ADDRESS = "127.0.0.31"
 WORKERS = 2
 
 
+LARGE = b"Subject: large\r\n\r\n" + b"0123456789abcde\r\n" * 4200
+
+
 def declare(lab):
     lab.domain("reload.lab", "3 1 1", fake={})
+    lab.domain("stale.reload.lab", STALE, fake={"replies": {"STARTTLS": hesitates}})
+    mx = lab["stale.reload.lab"].receiver
+    mx.is_asked, mx.goes_on = threading.Event(), threading.Event()
+
+
+def hesitates(c, line):
+    """Between the 220 and its half of the handshake."""
+    shake_hands = c.start_tls
+
+    def start_tls():
+        c.mx.is_asked.set()
+        c.mx.goes_on.wait(8)
+        shake_hands()
+    c.start_tls = start_tls
+    return "220 2.0.0 go"
 
 
 def changed(**sections):
@@ -112,6 +132,48 @@ def test_new_sessions_get_new_settings(served):
         c("QUIT", 221)
     wait(lambda: not set(before) & set(served.workers), 5, served.tail())
     assert len(served.workers) == WORKERS and send("b@reload.lab", server=served.server).code == 250
+
+
+def test_reload_in_the_middle_of_a_body(lab):
+    """F-08: half of it is sent when the settings change: that message ends as it began, and the next session
+    has the new ones."""
+    with Reloading(lab) as d:
+        with in_data(d) as c:
+            c.raw(stuff(LARGE)[:30000])
+            assert d.reload(limits={"message_size": "64K"}, smarthost={"bare_newline": "normalize"})
+            c.raw(stuff(LARGE)[30000:])
+            c.reply(250)
+            assert lab["reload.lab"].receiver.messages[-1].data.endswith(LARGE)
+            c("MAIL FROM:<a@client.lab> SIZE=70000", 250)
+            c("RCPT TO:<b@reload.lab>", 250)
+            c("DATA", 354)
+            c.raw(b"Subject: x\r\n\r\na bare\nline\r\n.\r\n")
+            assert "bare-newline" in c.reply(550)
+        wait(lambda: "SIZE 65536" in Smtp(d.server).extensions, 5, d.tail())
+        with Smtp(d.server) as c:
+            assert "too-large" in c("MAIL FROM:<a@client.lab> SIZE=70000", 552)
+            c("MAIL FROM:<a@client.lab>", 250)
+            c("RCPT TO:<b@reload.lab>", 250)
+            assert c.data(b"Subject: x\r\n\r\na bare\nline\r\n", 250)
+
+
+@pytest.mark.parametrize("old, new", [({}, {"level": "may"}), ({"level": "may"}, {})])
+def test_reload_in_the_middle_of_a_handshake(lab, old, new):
+    """F-08, R-DANE-01: what must be proven is what the settings said when the recipient was named; neither is a
+    stricter rule loosened nor the other way round, until the next session."""
+    outcomes = {True: 250, False: 451}
+    mx, to = lab["stale.reload.lab"].receiver, "b@stale.reload.lab"
+    mx.is_asked.clear(), mx.goes_on.clear()
+    with Reloading(lab, {"domain stale.reload.lab": old} if old else None) as d, Smtp(d.server) as c:
+        c("MAIL FROM:<a@client.lab>", 250)
+        c.raw(b"RCPT TO:<%s>\r\n" % to.encode())
+        assert mx.is_asked.wait(5)
+        assert d.reload(**({"domain stale.reload.lab": new} if new else {}))
+        mx.goes_on.set()
+        assert c.reply().code == outcomes[bool(old)]
+        assert new or c.data(MESSAGE).code == 250
+        c("QUIT", 221)
+        wait(lambda: send(to, server=d.server).code == outcomes[bool(new)], 5, d.tail())
 
 
 WRONG = [
