@@ -470,13 +470,15 @@ static void walk_to(size_t node)
 		take(way[--count]);
 }
 
-/* Every wait has a timeout: who is waited for is the next hop, unless it is the owner's turn. */
+/* Every wait has a timeout: who is waited for is the next hop, unless it is the owner's turn. Where
+ * nothing is waited for any more, none is left to tell of a second end. */
 static void check_has_timer(void)
 {
 	const struct smtp_client *c = owner.client;
 
 	assert_true(c->state == CLOSED || is_owners_turn(c) || has_timer(c));
 	assert_true(c->state == CLOSED || smtp_script[c->state].name);
+	assert_false(c->state == CLOSED && has_timer(c));
 }
 
 static void note(size_t from, enum step by)
