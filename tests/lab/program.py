@@ -75,12 +75,19 @@ class Danelaw:
         self.stop()
 
     def start(self):
+        self.launch()
+        self.expect_greeting()
+
+    def launch(self):
+        """Starts it, and waits for nothing."""
         if self not in self.of_test:
             self.of_test.append(self)
         command = [*self.host.wrap, *self.wrap, self.program, "serve", "-c", self.conf, *self.options]
         with open(self.log_file, "ab") as log:
             self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                           env=self.env)
+
+    def expect_greeting(self):
         wait(self._greets, 15, "danelaw serves")
 
     def stop(self):

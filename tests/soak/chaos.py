@@ -108,11 +108,11 @@ class Flipper(threading.Thread):
 
 # ---- deaths ----
 
-LIVES = ((0.02, 0.3),) * 14 + ((1.5, 3),)  # seconds; most end before the first message does
+LIVES = ((0.01, 0.3),) * 24 + ((1.5, 3),)  # seconds; most end while it starts, or before the first message does
 
 
 class Killer(threading.Thread):
-    """kill -9 at random moments, and a start at once; `deaths` are their times."""
+    """kill -9 at random moments, of its start too, and a start at once; `deaths` are their times."""
 
     def __init__(self, danelaw, stopping):
         super().__init__(daemon=True)
@@ -120,15 +120,25 @@ class Killer(threading.Thread):
         self.deaths, self.trouble = [], []
 
     def run(self):
-        while not self.stopping.wait(random.uniform(*random.choice(LIVES))):
+        while not self.stopping.is_set():
+            life = random.choice(LIVES)
+            if life[0] > 1:
+                self.expect_service()
+            self.stopping.wait(random.uniform(*life))
+            if self.danelaw.child.poll() is not None:
+                self.trouble.append("ended by itself: " + self.danelaw.tail(3))
             self.danelaw.child.kill()
             self.deaths.append(time.time())
             self.danelaw.child.wait()
-            try:
-                self.danelaw.start()
-            except Exception as e:
-                self.trouble.append(str(e)[-2000:])
-                return
+            self.danelaw.launch()
+        self.expect_service()
+
+    def expect_service(self):
+        """However often it has died: it serves within moments, and has not ended by itself."""
+        try:
+            self.danelaw.expect_greeting()
+        except Exception as e:
+            self.trouble.append(str(e)[-2000:])
 
 
 class Culler(threading.Thread):
