@@ -85,8 +85,11 @@ bool stream_write(struct stream *s, const void *data, size_t len)
 {
 	assert_false(s->is_shaking);
 	assert_false(truth.is_dead);
+	if (len > STREAM_OUTPUT_MAX - s->unsent)
+		return false;
 	check_said(data, len);
 	s->unsent += len;
+	truth.has_sent_dot |= len == 3 && memcmp(data, ".\r\n", 3) == 0;
 	return true;
 }
 

@@ -105,6 +105,7 @@ enum step {
 	ASK_FORESEE,
 	ASK_DATA,
 	ASK_WRITE,
+	ASK_FILL,
 	ASK_END,
 	ASK_PARK,
 	ASK_LATE,
@@ -113,7 +114,7 @@ enum step {
 
 static const char *const step_names[HEAR] = {"connected", "secured", "secured, unproven", "broken",
     "end of input", "flushed", "time", "ask MAIL", "ask RCPT", "foresee DATA", "ask DATA", "write",
-    "end", "park", "late"};
+    "fill", "end", "park", "late"};
 
 static const char *const replies[] = {
     "220 mx\r\n",
@@ -213,6 +214,7 @@ static void park(struct smtp_client *c)
 
 static void call(enum step step)
 {
+	static const char block[STREAM_OUTPUT_MAX];
 	struct smtp_client *c = owner.client;
 
 	truth.in_call = true;
@@ -237,9 +239,11 @@ static void call(enum step step)
 	case ASK_WRITE:
 		smtp_client_write(c, "x\r\n", 3);
 		break;
+	case ASK_FILL: /* there is no room for a dot behind it */
+		smtp_client_write(c, block, smtp_client_room(c) - 2);
+		break;
 	case ASK_END:
 		owner.has_end = true;
-		truth.has_sent_dot = true;
 		smtp_client_end(c, 100);
 		break;
 	case ASK_PARK:
@@ -277,6 +281,8 @@ static bool may_call(enum step step)
 	case ASK_WRITE:
 		return is_in_envelope() && owner.may_write && !owner.has_end &&
 		       the_stream.unsent < 8;
+	case ASK_FILL:
+		return is_in_envelope() && owner.may_write && !owner.has_end && !the_stream.unsent;
 	case ASK_END:
 		return is_in_envelope() && owner.may_write && !owner.has_end;
 	case ASK_PARK:
@@ -361,7 +367,7 @@ struct key {
 	bool timer, encrypted, proven, pipelining, mail_outstanding, mail_refused, rcpt_accepted;
 	bool foresees_data, data_asked, is_leaving, doomed, timed_out, eof, shaking, injected,
 	    broken;
-	bool dot_sent, dot_left;
+	bool dot_sent, dot_left, is_full;
 	unsigned rcpt_outstanding, waiting, unsent;
 	char in[sizeof the_stream.in];
 	unsigned char owner[sizeof owner - sizeof owner.client];
@@ -397,6 +403,7 @@ static void describe(struct key *key)
 	for (const struct waiting *w = c->waiting; w; w = w->next)
 		key->waiting++;
 	key->unsent = the_stream.unsent > 0;
+	key->is_full = the_stream.unsent > STREAM_OUTPUT_MAX / 2;
 	memcpy(key->in, the_stream.in, the_stream.in_len);
 	memcpy(key->owner, (const char *)&owner + sizeof owner.client, sizeof key->owner);
 }
