@@ -218,12 +218,31 @@ void pool_leave(struct pool *pool, struct pool_place *place)
 		call_next(pool, place->address);
 }
 
-/* Who holds connections to the address without need hears that they are wanted. */
+static unsigned count_waiting(const struct pool *pool, const struct addr *address)
+{
+	const struct pool_place *place;
+	unsigned count = 0;
+
+	DL_FOREACH(pool->queue, place) { count += addr_equal(place->address, address); }
+	return count;
+}
+
+/* Who holds connections to the address without need hears how many are wanted. */
 static void call_others(struct pool *pool, const struct addr *address)
 {
 	struct count_key key = count_key(COUNT_NEXT_HOP, address, NULL);
 
-	counts_call(shared_counts(pool->proxy->shared), pool->proxy->seat, &key, clock_steady());
+	counts_call(shared_counts(pool->proxy->shared), pool->proxy->seat, &key,
+	    count_waiting(pool, address), clock_steady());
+}
+
+/* Each call is answered so often as it asked: whoever gives up more opens them again a moment
+ * later, and calls in turn. */
+static void answer_call(struct pool *pool, const struct addr *address)
+{
+	struct count_key key = count_key(COUNT_NEXT_HOP, address, NULL);
+
+	counts_answer(shared_counts(pool->proxy->shared), &key);
 }
 
 static void on_look(struct ev_loop *loop, ev_timer *w, int revents)
@@ -378,7 +397,7 @@ static void on_client(struct smtp_client *client, enum smtp_client_event event,
 		drop(arg);
 }
 
-/* Whoever waits here may have the connection for some messages more. */
+/* To another worker; whoever waits here may have the connection for some messages more. */
 static bool must_yield(const struct pool *pool, const struct smtp_client *client)
 {
 	const struct addr *address = smtp_client_address(client);
@@ -427,8 +446,11 @@ static void on_listen(struct ev_loop *loop, ev_timer *w, int revents)
 	pool->calls_heard = calls;
 	DL_FOREACH_SAFE(pool->idle, entry, next)
 	{
-		if (is_called(pool, &entry->shelf->address)) {
+		struct addr address = entry->shelf->address;
+
+		if (is_called(pool, &address)) {
 			drop(entry);
+			answer_call(pool, &address);
 			return;
 		}
 	}
@@ -497,12 +519,17 @@ void pool_give(struct pool *pool, const char *next_hop, const struct tls_rule *r
     struct smtp_client **client)
 {
 	const struct conf *conf = pool->proxy->conf;
+	struct addr address = *smtp_client_address(*client);
 	struct idle *entry;
 
+	if (must_yield(pool, *client)) {
+		smtp_client_close(client);
+		answer_call(pool, &address);
+		return;
+	}
 	if (smtp_client_messages(*client) >= conf->limits.connection_messages ||
 	    !is_proof_current(pool, *client) || pool->proxy->shutting_down ||
-	    conf->limits.connection_idle <= 0 || must_yield(pool, *client) ||
-	    !smtp_client_park(*client)) {
+	    conf->limits.connection_idle <= 0 || !smtp_client_park(*client)) {
 		smtp_client_close(client);
 		return;
 	}

@@ -25,6 +25,7 @@ struct entry {
 	struct count_key key;
 	double called;                      /* last */
 	uint64_t callers[COUNT_SEATS / 64]; /* a bit for each seat, lately */
+	uint16_t wanted;                    /* of the last call, and not given up since */
 	uint16_t shares[COUNT_SEATS];
 };
 
@@ -201,7 +202,8 @@ static bool is_other_caller(const struct entry *entry, unsigned seat)
 	return others != 0;
 }
 
-void counts_call(struct counts *counts, unsigned seat, const struct count_key *key, double now)
+void counts_call(struct counts *counts, unsigned seat, const struct count_key *key, unsigned wanted,
+    double now)
 {
 	struct entry *entry;
 
@@ -212,6 +214,7 @@ void counts_call(struct counts *counts, unsigned seat, const struct count_key *k
 			memset(entry->callers, 0, sizeof entry->callers);
 		entry->callers[seat / 64] |= 1ULL << seat % 64;
 		entry->called = now;
+		entry->wanted = (uint16_t)(wanted < UINT16_MAX ? wanted : UINT16_MAX);
 		counts->calls++;
 	}
 	lock_release(&counts->lock);
@@ -224,9 +227,20 @@ bool counts_is_called(struct counts *counts, unsigned seat, const struct count_k
 
 	lock_take(&counts->lock);
 	entry = find(row_of(counts, key), key);
-	called = entry && is_recent(entry, now) && is_other_caller(entry, seat);
+	called = entry && entry->wanted && is_recent(entry, now) && is_other_caller(entry, seat);
 	lock_release(&counts->lock);
 	return called;
+}
+
+void counts_answer(struct counts *counts, const struct count_key *key)
+{
+	struct entry *entry;
+
+	lock_take(&counts->lock);
+	entry = find(row_of(counts, key), key);
+	if (entry && entry->wanted)
+		entry->wanted--;
+	lock_release(&counts->lock);
 }
 
 unsigned counts_calls(const struct counts *counts)

@@ -51,14 +51,17 @@ unsigned counts_get(struct counts *counts, const struct count_key *key);
 void counts_clear_seat(struct counts *counts, unsigned seat);
 
 /*
- * A worker waits for room at an address that others hold, perhaps with idle connections. The call
- * is remembered for about a second; counts_calls() changes with each, so that nobody has to look
- * for what was not called. now: clock_steady().
+ * A worker waits for room at an address that others hold, perhaps with idle connections: so many
+ * are wanted. The call is remembered for about a second; counts_calls() changes with each, so that
+ * nobody has to look for what was not called. now: clock_steady().
  */
-void counts_call(struct counts *counts, unsigned seat, const struct count_key *key, double now);
-/* By another seat than this one. */
+void counts_call(struct counts *counts, unsigned seat, const struct count_key *key, unsigned wanted,
+    double now);
+/* By another seat than this one, and not answered yet. */
 bool counts_is_called(
     struct counts *counts, unsigned seat, const struct count_key *key, double now);
+/* One that was wanted has been given up; who still waits calls again. */
+void counts_answer(struct counts *counts, const struct count_key *key);
 unsigned counts_calls(const struct counts *counts);
 
 #endif

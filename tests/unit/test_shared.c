@@ -116,19 +116,23 @@ static void calls(void **state)
 	unsigned before = counts_calls(counts);
 
 	(void)state;
-	counts_call(counts, 0, &key, 100); /* nobody has a connection there */
+	counts_call(counts, 0, &key, 1, 100); /* nobody has a connection there */
 	assert_int_equal(counts_calls(counts), before);
 	assert_true(counts_claim(counts, 0, &key, 1));
 	assert_true(counts_claim(counts, 0, &other, 1));
-	counts_call(counts, 0, &key, 100);
+	counts_call(counts, 0, &key, 2, 100);
 	assert_int_not_equal(counts_calls(counts), before);
 	assert_true(counts_is_called(counts, 1, &key, 100.5));
 	assert_false(counts_is_called(counts, 0, &key, 100.5));
 	assert_false(counts_is_called(counts, 1, &key, 101.5));
 	assert_false(counts_is_called(counts, 1, &other, 100.5));
-	counts_call(counts, 100, &key, 100.5);
+	counts_answer(counts, &key);
+	assert_true(counts_is_called(counts, 1, &key, 100.5));
+	counts_answer(counts, &key);
+	assert_false(counts_is_called(counts, 1, &key, 100.5)); /* as many as were wanted */
+	counts_call(counts, 100, &key, 1, 100.5);
 	assert_true(counts_is_called(counts, 0, &key, 101));
-	counts_call(counts, 0, &key, 102);
+	counts_call(counts, 0, &key, 1, 102);
 	assert_false(counts_is_called(counts, 0, &key, 102.5));
 }
 
