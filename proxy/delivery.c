@@ -417,6 +417,10 @@ void delivery_write(struct delivery *d, const void *data, size_t len)
 {
 	smtp_client_write(d->hop.client, data, len);
 }
+void delivery_push(struct delivery *d, const void *data, size_t len)
+{
+	smtp_client_push(d->hop.client, data, len);
+}
 
 void delivery_end(struct delivery *d, double patience)
 {

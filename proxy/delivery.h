@@ -57,6 +57,7 @@ bool delivery_is_asking(const struct delivery *delivery);  /* DATA was sent, no 
 bool delivery_is_writing(const struct delivery *delivery); /* 354 came, the message has not ended */
 size_t delivery_room(const struct delivery *delivery);
 void delivery_write(struct delivery *delivery, const void *data, size_t len);
+void delivery_push(struct delivery *delivery, const void *data, size_t len); /* stream_push() */
 /* The final dot; patience: seconds for the reply, of [timeouts] data_end. */
 void delivery_end(struct delivery *delivery, double patience);
 

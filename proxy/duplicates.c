@@ -3,8 +3,9 @@
  * workers, and through the spool over restarts.
  *
  * An entry is 32 octets: a third tells (client, sender, recipient), known at RCPT; the rest tells
- * the message, known at its end. Both come of SHA-256, so that nobody can have mail of others taken
- * for a duplicate. In doubt nothing is known: a duplicate is better than a loss.
+ * the message, too, known at its end. Both come of SHA-256, and the message of a fingerprint that
+ * nobody else can make, so that nobody can have mail of others taken for a duplicate. In doubt
+ * nothing is known: a duplicate is better than a loss.
  */
 #include "proxy/duplicates.h"
 
@@ -12,6 +13,7 @@
 #include "conf/mem.h"
 #include "proxy/shared/journal.h"
 #include "proxy/spool/spool.h"
+#include "tls/digest.h"
 
 #include <assert.h>
 #include <stdint.h>
@@ -41,12 +43,19 @@ struct who {
 	UT_hash_handle hh;
 };
 
+/* Until its client has heard of it nearly nothing is done for it: nearly all do. */
+struct acceptance {
+	unsigned char body[FINGERPRINT_SIZE];
+	char *client, *sender, *recipient; /* in one piece, the first's */
+};
+
 struct duplicates {
 	struct spool *spool;
 	struct journal *journal;
 	uint64_t place; /* how far we have read it */
 	struct entry *entries;
 	struct who *whos;
+	struct fingerprint *model;
 };
 
 /* ---- keys ---- */
@@ -66,11 +75,11 @@ static void make_digest(
 	add_text(digest, key->sender);
 	add_text(digest, key->recipient);
 	if (body)
-		digest_add(digest, body, DIGEST_SIZE);
+		digest_add(digest, body, FINGERPRINT_SIZE);
 	digest_end(&digest, out);
 }
 
-static void make_entry(const struct duplicate_key *key, const unsigned char body[DIGEST_SIZE],
+static void make_entry(const struct duplicate_key *key, const unsigned char body[FINGERPRINT_SIZE],
     unsigned char out[DIGEST_SIZE])
 {
 	unsigned char who[DIGEST_SIZE];
@@ -184,12 +193,14 @@ static void tell(struct duplicates *d, const unsigned char digest[DIGEST_SIZE], 
 
 /* ---- the interface ---- */
 
-struct duplicates *duplicates_new(struct spool *spool, struct journal *journal)
+struct duplicates *duplicates_new(
+    struct spool *spool, struct journal *journal, const unsigned char secret[FINGERPRINT_SECRET])
 {
 	struct duplicates *d = mem_zero(1, sizeof *d);
 
 	d->spool = spool;
 	d->journal = journal;
+	d->model = fingerprint_new(secret);
 	if (spool)
 		spool_recall(spool, add, d);
 	catch_up(d);
@@ -205,7 +216,13 @@ void duplicates_free(struct duplicates **duplicates)
 		return;
 	while (d->entries)
 		forget(d, d->entries);
+	fingerprint_free(&d->model);
 	free(d);
+}
+
+struct fingerprint *duplicates_fingerprint(const struct duplicates *d)
+{
+	return fingerprint_like(d->model);
 }
 
 bool duplicates_may_know(struct duplicates *d, const struct duplicate_key *key)
@@ -219,8 +236,8 @@ bool duplicates_may_know(struct duplicates *d, const struct duplicate_key *key)
 	return find_who(d, digest) != NULL;
 }
 
-time_t duplicates_find(
-    struct duplicates *d, const struct duplicate_key *key, const unsigned char body[DIGEST_SIZE])
+time_t duplicates_find(struct duplicates *d, const struct duplicate_key *key,
+    const unsigned char body[FINGERPRINT_SIZE])
 {
 	unsigned char digest[DIGEST_SIZE];
 	const struct entry *entry;
@@ -244,8 +261,8 @@ static void remember(struct duplicates *d, const unsigned char digest[DIGEST_SIZ
 	tell(d, digest, until);
 }
 
-void duplicates_remember(
-    struct duplicates *d, const struct duplicate_key *key, const unsigned char body[DIGEST_SIZE])
+void duplicates_remember(struct duplicates *d, const struct duplicate_key *key,
+    const unsigned char body[FINGERPRINT_SIZE])
 {
 	unsigned char digest[DIGEST_SIZE];
 
@@ -265,25 +282,56 @@ static void forget_digest(struct duplicates *d, const unsigned char digest[DIGES
 	tell(d, digest, clock_wall());
 }
 
-void unheard_add(
-    struct unheard *u, const struct duplicate_key *key, const unsigned char body[DIGEST_SIZE])
+/* ---- replies on their way ---- */
+
+static void put(struct acceptance *a, const struct duplicate_key *key)
 {
+	size_t client = strlen(key->client) + 1, sender = strlen(key->sender) + 1,
+	       recipient = strlen(key->recipient) + 1;
+
+	a->client = mem_alloc(client + sender + recipient);
+	a->sender = a->client + client;
+	a->recipient = a->sender + sender;
+	memcpy(a->client, key->client, client);
+	memcpy(a->sender, key->sender, sender);
+	memcpy(a->recipient, key->recipient, recipient);
+}
+
+void unheard_add(
+    struct unheard *u, const struct duplicate_key *key, const unsigned char body[FINGERPRINT_SIZE])
+{
+	struct acceptance *a;
+
 	if (u->count >= UNHEARD_MAX)
 		return;
-	u->digests = mem_resize(u->digests, u->count + 1, sizeof *u->digests);
-	make_entry(key, body, u->digests[u->count++]);
+	u->acceptances = mem_resize(u->acceptances, u->count + 1, sizeof *u->acceptances);
+	a = &u->acceptances[u->count++];
+	memcpy(a->body, body, FINGERPRINT_SIZE);
+	put(a, key);
+}
+
+static void settle(struct duplicates *d, const struct acceptance *a, bool is_heard)
+{
+	struct duplicate_key key = {a->client, a->sender, a->recipient};
+	unsigned char digest[DIGEST_SIZE];
+
+	if (is_heard && !d->entries)
+		return;
+	make_entry(&key, a->body, digest);
+	if (is_heard)
+		forget_digest(d, digest);
+	else
+		remember(d, digest);
 }
 
 void duplicates_settle(struct duplicates *d, struct unheard *u, bool is_heard)
 {
 	catch_up(d);
 	for (size_t i = 0; i < u->count; i++) {
-		if (is_heard)
-			forget_digest(d, u->digests[i]);
-		else
-			remember(d, u->digests[i]);
+		settle(d, &u->acceptances[i], is_heard);
+		free(u->acceptances[i].client);
 	}
-	free(u->digests);
+	free(u->acceptances);
 	*u = (struct unheard){0};
 }
 

@@ -9,7 +9,7 @@
 #ifndef PROXY_DUPLICATES_H
 #define PROXY_DUPLICATES_H
 
-#include "tls/digest.h"
+#include "tls/fingerprint.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -29,30 +29,34 @@ struct duplicate_key {
 };
 
 /* spool NULL: in memory alone. Blocks while the spool tells what it knows. journal NULL: there are
- * no other workers. */
-struct duplicates *duplicates_new(struct spool *spool, struct journal *journal);
+ * no other workers. secret: theirs, and over restarts. */
+struct duplicates *duplicates_new(
+    struct spool *spool, struct journal *journal, const unsigned char secret[FINGERPRINT_SECRET]);
 void duplicates_free(struct duplicates **duplicates); /* NULL inside is welcome */
+
+/* To be given a message as its client sends it, its Message-ID included. */
+struct fingerprint *duplicates_fingerprint(const struct duplicates *duplicates);
 
 /* Whether anything of this sender for this recipient is remembered: before the body is known. */
 bool duplicates_may_know(struct duplicates *duplicates, const struct duplicate_key *key);
 
 /*
- * body: digest of the message as the client sent it, its Message-ID included. When a next hop
- * accepted it; 0: never, as far as is known.
+ * body: what became of duplicates_fingerprint(). When a next hop accepted it; 0: never, as far as
+ * is known.
  */
 time_t duplicates_find(struct duplicates *duplicates, const struct duplicate_key *key,
-    const unsigned char body[DIGEST_SIZE]);
+    const unsigned char body[FINGERPRINT_SIZE]);
 /* What is remembered already is not remembered for longer. */
 void duplicates_remember(struct duplicates *duplicates, const struct duplicate_key *key,
-    const unsigned char body[DIGEST_SIZE]);
+    const unsigned char body[FINGERPRINT_SIZE]);
 
 /* Acceptances whose reply is on its way to the client. Zeroed is empty. */
 struct unheard {
 	size_t count;
-	unsigned char (*digests)[DIGEST_SIZE];
+	struct acceptance *acceptances;
 };
 void unheard_add(struct unheard *unheard, const struct duplicate_key *key,
-    const unsigned char body[DIGEST_SIZE]);
+    const unsigned char body[FINGERPRINT_SIZE]);
 /* The client has heard: it may send the like again, and means it. Or it has not: all is
  * remembered. Empties it. */
 void duplicates_settle(struct duplicates *duplicates, struct unheard *unheard, bool is_heard);

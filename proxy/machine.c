@@ -108,7 +108,8 @@ static bool build(struct machine *m)
 		own_configured(m);
 	m->proxy.setbacks = setbacks_new();
 	m->proxy.middlebox = middlebox_new();
-	m->proxy.duplicates = duplicates_new(m->proxy.spool, shared_journal(m->proxy.shared));
+	m->proxy.duplicates = duplicates_new(
+	    m->proxy.spool, shared_journal(m->proxy.shared), shared_secret(m->proxy.shared));
 	m->proxy.pool = pool_new(&m->proxy);
 	return true;
 }

@@ -10,14 +10,19 @@
 #include "conf/conf.h"
 #include "conf/mem.h"
 #include "proxy/delivery.h"
+#include "proxy/duplicates.h"
+#include "proxy/proxy.h"
 #include "proxy/received.h"
 #include "proxy/spool/spool.h"
+#include "tls/stream.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-	CHUNK = 16384,                    /* of the body, scanned and written at a time */
+	CHUNK = STREAM_INPUT_ROOM,        /* of the body, scanned and written at a time */
+	PUSHED_MIN = 16384,               /* of it that is worth a write of its own */
+	SPARE = 512,                      /* of it what does not leave as it came */
 	ROOM = RECEIVED_SIZE + CHUNK + 3, /* the final dot must find its place, too */
 	DRAIN_MAX = 64 << 20,             /* octets of a refused message that are read */
 };
@@ -113,7 +118,8 @@ static void keep(struct relay *r, const void *data, size_t len)
 	refuse(r, REASON_SPOOL_FAILED, spool_draft_error(r->draft));
 }
 
-static void write_all(struct relay *r, const void *data, size_t len)
+static void write_all(struct relay *r, const void *data, size_t len,
+    void write(struct delivery *delivery, const void *data, size_t len))
 {
 	if (!len)
 		return;
@@ -121,19 +127,20 @@ static void write_all(struct relay *r, const void *data, size_t len)
 	r->written += len;
 	for (struct outlet *o = r->outlets; o; o = o->next) {
 		if (delivery_is_writing(o->delivery))
-			delivery_write(o->delivery, data, len);
+			write(o->delivery, data, len);
 	}
 }
 
-void relay_begin(struct relay *r, const struct conf *conf, const struct conf_listener *listener,
+void relay_begin(struct relay *r, const struct proxy *proxy, const struct conf_listener *listener,
     const struct received *received)
 {
+	const struct conf *conf = proxy->conf;
 	char text[RECEIVED_SIZE], mark[DOMAIN_SIZE + 32];
 
 	received_mark(mark, sizeof mark, received->by);
 	smtp_body_init(
 	    &r->body, listener, conf->limits.message_size, conf->limits.received_headers, mark);
-	r->digest = digest_new();
+	r->fingerprint = duplicates_fingerprint(proxy->duplicates);
 	received_format(text, received);
 	r->received = mem_strdup(text);
 }
@@ -143,7 +150,7 @@ static void write_received(struct relay *r)
 {
 	if (!r->received)
 		return;
-	write_all(r, r->received, strlen(r->received));
+	write_all(r, r->received, strlen(r->received), delivery_write);
 	free(r->received);
 	r->received = NULL;
 }
@@ -231,22 +238,32 @@ static enum relay_progress end(struct relay *r, const struct body_source *source
 	return source->is_broken(source->arg) ? RELAY_MOVING : RELAY_ENDED;
 }
 
+/* The last of it waits for the dot that follows, so that both leave in one piece. */
+static void pass_on(struct relay *r, const struct smtp_body_passed *passed, const char *spare)
+{
+	fingerprint_add(r->fingerprint, passed->in_place, passed->in_place_len);
+	fingerprint_add(r->fingerprint, spare, passed->spare_len);
+	write_all(r, passed->in_place, passed->in_place_len,
+	    r->body.ended || passed->in_place_len < PUSHED_MIN ? delivery_write : delivery_push);
+	write_all(r, spare, passed->spare_len, delivery_write);
+}
+
 static enum relay_progress pump(struct relay *r, const struct body_source *source)
 {
-	char out[CHUNK];
+	struct smtp_body_passed passed;
+	char spare[SPARE];
 	const char *in;
-	size_t len, taken, written;
+	size_t len;
 
 	while (!r->is_over && room(r) >= ROOM && (in = source->peek(source->arg, &len), len)) {
-		written = smtp_body_scan(&r->body, in, len, &taken, out, sizeof out);
-		source->consume(source->arg, taken);
+		passed = smtp_body_scan(&r->body, in, len, CHUNK, spare, sizeof spare);
 		check(r);
 		write_received(r);
-		digest_add(r->digest, out, written);
-		write_all(r, out, written);
+		pass_on(r, &passed, spare);
+		source->consume(source->arg, passed.taken);
 		if (r->body.ended)
 			return end(r, source);
-		if (is_drained_enough(r, taken)) {
+		if (is_drained_enough(r, passed.taken)) {
 			r->is_over = r->must_close = true;
 			return RELAY_CUT;
 		}
@@ -266,6 +283,6 @@ enum relay_progress relay_pump(struct relay *r, const struct body_source *source
 
 void relay_release(struct relay *r)
 {
-	digest_free(&r->digest);
+	fingerprint_free(&r->fingerprint);
 	free(r->received);
 }

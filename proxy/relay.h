@@ -11,15 +11,15 @@
 
 #include "proxy/outcome.h"
 #include "proxy/smtp/smtp_body.h"
-#include "tls/digest.h"
+#include "tls/fingerprint.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-struct conf;
 struct conf_listener;
 struct delivery;
+struct proxy;
 struct received;
 struct spool_draft;
 
@@ -52,15 +52,15 @@ struct relay {
 	struct outcome refusal; /* of the message, for all; code 0: none */
 	bool must_close;        /* and no further command from this client */
 	bool is_over;           /* nothing more is taken from the source */
-	struct digest *digest;  /* of what the client sent */
-	struct outlet *holder;  /* keeps all others waiting now; NULL: none */
-	double held_since;      /* of the steady clock */
+	struct fingerprint *fingerprint; /* of what the client sent */
+	struct outlet *holder;           /* keeps all others waiting now; NULL: none */
+	double held_since;               /* of the steady clock */
 };
 
 /* outlets and draft stay the caller's. Our Received field leaves with the message's first octets.
  */
-void relay_begin(struct relay *relay, const struct conf *conf, const struct conf_listener *listener,
-    const struct received *received);
+void relay_begin(struct relay *relay, const struct proxy *proxy,
+    const struct conf_listener *listener, const struct received *received);
 
 enum relay_progress {
 	RELAY_MOVING, /* to be called again when the source has more or a next hop has room */

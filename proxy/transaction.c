@@ -125,7 +125,7 @@ static void begin_body(struct transaction *t)
 	t->is_told_each = is_lmtp(t);
 	t->relay.outlets = t->outlets;
 	t->relay.draft = t->draft;
-	relay_begin(&t->relay, t->proxy->conf, t->listener, &received);
+	relay_begin(&t->relay, t->proxy, t->listener, &received);
 }
 
 /* Whether somebody was promised that follows from the spool. */

@@ -101,7 +101,7 @@ static void note_accepted(const struct transaction *t, bool and_kept, struct unh
 
 		if (r->is_promised &&
 		    (and_kept || (r->delivery && outcome_is_good(delivery_outcome(r->delivery)))))
-			unheard_add(unheard, &key, t->body_digest);
+			unheard_add(unheard, &key, t->body_print);
 	}
 }
 
@@ -143,7 +143,7 @@ static bool is_known(const struct transaction *t, const struct delivery *d)
 
 		if (!r->is_promised || r->delivery != d)
 			continue;
-		if (!duplicates_find(t->proxy->duplicates, &key, t->body_digest))
+		if (!duplicates_find(t->proxy->duplicates, &key, t->body_print))
 			return false;
 		any = true;
 	}
@@ -153,7 +153,7 @@ static bool is_known(const struct transaction *t, const struct delivery *d)
 static void log_duplicate(const struct transaction *t, const struct recipient *r)
 {
 	struct duplicate_key key = key_of(t, r);
-	time_t when = duplicates_find(t->proxy->duplicates, &key, t->body_digest);
+	time_t when = duplicates_find(t->proxy->duplicates, &key, t->body_print);
 	char to[SMTP_PATH_MAX + 3], accepted[sizeof "2027-01-31T12:00:00Z"] = "";
 	struct log_line line;
 	struct tm tm;
@@ -216,7 +216,7 @@ static bool skip_known(struct transaction *t)
 		if (!r->is_promised)
 			continue;
 		r->is_known =
-		    is_any_known(t) && duplicates_find(t->proxy->duplicates, &key, t->body_digest);
+		    is_any_known(t) && duplicates_find(t->proxy->duplicates, &key, t->body_print);
 		if (r->is_known)
 			log_duplicate(t, r);
 		left += !r->is_known;
@@ -291,7 +291,7 @@ static void finish(struct transaction *t)
 void final_begin(struct transaction *t)
 {
 	t->dot_seen = clock_steady();
-	digest_end(&t->relay.digest, t->body_digest);
+	fingerprint_end(&t->relay.fingerprint, t->body_print);
 	if (outcome_is_known(&t->relay.refusal))
 		final_end(t, &t->relay.refusal);
 	else if (is_queueing(t))
@@ -313,7 +313,7 @@ static void remember_first_ones(const struct transaction *t, const struct delive
 		struct duplicate_key key = key_of(t, r);
 
 		if (r->is_promised && r->delivery == d)
-			duplicates_remember(t->proxy->duplicates, &key, t->body_digest);
+			duplicates_remember(t->proxy->duplicates, &key, t->body_print);
 	}
 }
 

@@ -57,7 +57,7 @@ struct transaction {
 	struct spool_draft *draft; /* NULL: nothing touches the disk */
 	char id[SPOOL_ID_SIZE];    /* of the draft */
 	time_t arrived;
-	unsigned char body_digest[DIGEST_SIZE];
+	unsigned char body_print[FINGERPRINT_SIZE];
 	double dot_seen; /* of the steady clock: the client's final dot */
 
 	struct outcome outcome; /* of the message as a whole */

@@ -73,15 +73,16 @@ enum channel_outcome channel_read(struct channel *channel, void *data, size_t si
 }
 
 enum channel_outcome channel_write(
-    struct channel *channel, const void *data, size_t size, size_t *len)
+    struct channel *channel, const struct iovec *pieces, size_t count, size_t *len)
 {
+	struct msghdr message = {.msg_iov = (struct iovec *)pieces, .msg_iovlen = count};
 	ssize_t sent;
 
 	*len = 0;
 	if (channel->tls)
-		return channel_tls_write(channel, data, size, len);
+		return channel_tls_write(channel, pieces, count, len);
 	do
-		sent = send(channel->fd, data, size, MSG_NOSIGNAL);
+		sent = sendmsg(channel->fd, &message, MSG_NOSIGNAL);
 	while (sent < 0 && errno == EINTR);
 	if (sent < 0)
 		return errno == EAGAIN ? CHANNEL_WANTS_WRITE : channel_fail_errno(channel, errno);

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/uio.h>
 
 struct tls_chain;
 struct tls_contexts;
@@ -65,12 +66,12 @@ void channel_chain(const struct channel *channel, struct tls_chain *chain);
 
 enum channel_outcome channel_read(struct channel *channel, void *data, size_t size, size_t *len);
 /*
- * Takes *len octets over, whatever the outcome. Under TLS some of them may be kept, encrypted,
- * until the socket takes them: CHANNEL_WANTS_WRITE then, and each further call, which may bring
- * nothing new, sends them first. In clear CHANNEL_DONE needs at least one octet to write.
+ * Takes *len octets of the pieces over, whatever the outcome. Under TLS some of them may be kept,
+ * encrypted, until the socket takes them: CHANNEL_WANTS_WRITE then, and each further call, which
+ * may bring nothing new, sends them first. In clear CHANNEL_DONE needs at least one octet to write.
  */
 enum channel_outcome channel_write(
-    struct channel *channel, const void *data, size_t size, size_t *len);
+    struct channel *channel, const struct iovec *pieces, size_t count, size_t *len);
 
 /* Octets that were taken over, and that the socket has not taken. */
 size_t channel_unsent(const struct channel *channel);

@@ -16,7 +16,7 @@ enum channel_outcome channel_fail_errno(struct channel *channel, int error);
 enum channel_outcome channel_tls_read(
     struct channel *channel, void *data, size_t size, size_t *len);
 enum channel_outcome channel_tls_write(
-    struct channel *channel, const void *data, size_t size, size_t *len);
+    struct channel *channel, const struct iovec *pieces, size_t count, size_t *len);
 enum channel_outcome channel_tls_shutdown(struct channel *channel); /* says close_notify */
 void channel_tls_close(struct channel *channel); /* the same, at once or not at all */
 void channel_tls_release(struct channel *channel);

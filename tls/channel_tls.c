@@ -286,23 +286,26 @@ static enum channel_outcome outcome_of_wire(struct channel *channel, enum wire_o
 
 /* As many records as are gathered at a time; each call of OpenSSL's makes one. */
 static enum channel_outcome write_records(
-    struct channel *channel, const char *data, size_t size, size_t *len)
+    struct channel *channel, const struct iovec *piece, size_t *len)
 {
 	enum channel_outcome outcome = CHANNEL_DONE;
+	size_t at = 0;
 
-	while (outcome == CHANNEL_DONE && *len < size && wire_has_room()) {
+	while (outcome == CHANNEL_DONE && at < piece->iov_len && wire_has_room()) {
+		const char *data = piece->iov_base;
 		size_t taken = 0;
 
 		ERR_clear_error();
-		outcome = outcome_of(
-		    channel, SSL_write_ex(channel->tls->ssl, data + *len, size - *len, &taken));
-		*len += taken;
+		outcome = outcome_of(channel,
+		    SSL_write_ex(channel->tls->ssl, data + at, piece->iov_len - at, &taken));
+		at += taken;
 	}
+	*len += at;
 	return outcome;
 }
 
 enum channel_outcome channel_tls_write(
-    struct channel *channel, const void *data, size_t size, size_t *len)
+    struct channel *channel, const struct iovec *pieces, size_t count, size_t *len)
 {
 	struct wire *wire = &channel->tls->wire;
 	enum channel_outcome outcome, sent;
@@ -311,7 +314,8 @@ enum channel_outcome channel_tls_write(
 	if (outcome != CHANNEL_DONE)
 		return outcome;
 	wire_begin(wire);
-	outcome = write_records(channel, data, size, len);
+	for (size_t i = 0; i < count && outcome == CHANNEL_DONE; i++)
+		outcome = write_records(channel, &pieces[i], len);
 	sent = outcome_of_wire(channel, wire_end(wire));
 	return outcome == CHANNEL_DONE ? sent : outcome;
 }

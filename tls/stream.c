@@ -226,16 +226,31 @@ bool stream_at_eof(const struct stream *s) { return s->eof; }
 
 /* ---- output ---- */
 
-enum channel_outcome stream_send(struct stream *s)
+/* What waits, and behind it data[*sent..len). */
+static enum channel_outcome send_behind(
+    struct stream *s, const char *data, size_t len, size_t *sent)
 {
 	enum channel_outcome outcome = CHANNEL_DONE;
-	size_t len;
 
-	while (outcome == CHANNEL_DONE && stream_unsent(s)) {
-		outcome = channel_write(&s->channel, buf_data(&s->out), buf_len(&s->out), &len);
-		buf_consume(&s->out, len);
+	while (outcome == CHANNEL_DONE && (stream_unsent(s) || *sent < len)) {
+		size_t waiting = buf_len(&s->out), taken;
+		struct iovec pieces[] = {
+		    {(void *)buf_data(&s->out), waiting},
+		    {(void *)(data + *sent), len - *sent},
+		};
+
+		outcome = channel_write(&s->channel, pieces, *sent < len ? 2 : 1, &taken);
+		buf_consume(&s->out, taken < waiting ? taken : waiting);
+		*sent += taken < waiting ? 0 : taken - waiting;
 	}
 	return outcome;
+}
+
+enum channel_outcome stream_send(struct stream *s)
+{
+	size_t none = 0;
+
+	return send_behind(s, "", 0, &none);
 }
 
 /* In clear the peer's last words ("421 ...") may still wait in the kernel behind a failed write. */
@@ -284,6 +299,24 @@ bool stream_write(struct stream *s, const void *data, size_t len)
 	if (is_up(s) && s->write_wants == CHANNEL_DONE)
 		ev_feed_event(s->loop, &s->writer, EV_WRITE);
 	return true;
+}
+
+/* In clear a failed write may have the peer's last words before it: flush() reads them. */
+bool stream_push(struct stream *s, const void *data, size_t len)
+{
+	enum channel_outcome outcome;
+	size_t sent = 0;
+
+	if (s->state != SECURED || s->write_wants != CHANNEL_DONE || len > stream_room(s))
+		return stream_write(s, data, len);
+	outcome = send_behind(s, data, len, &sent);
+	if (outcome == CHANNEL_FAILED) {
+		doom(s);
+		return true;
+	}
+	s->write_wants = outcome;
+	stream_watch(s);
+	return buf_append(&s->out, (const char *)data + sent, len - sent);
 }
 
 size_t stream_room(const struct stream *s)

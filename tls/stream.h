@@ -84,6 +84,11 @@ bool stream_at_eof(const struct stream *stream);
  * stream_room() first.
  */
 bool stream_write(struct stream *stream, const void *data, size_t len);
+/*
+ * The same for much of which more follows: under TLS it leaves at once, behind what waits, and is
+ * not copied. What the kernel does not take stays, and a STREAM_DRAINED tells when it has left.
+ */
+bool stream_push(struct stream *stream, const void *data, size_t len);
 size_t stream_room(const struct stream *stream);
 /* Octets not yet handed to the kernel, those that TLS has encrypted already among them. */
 size_t stream_unsent(const struct stream *stream);

@@ -21,6 +21,7 @@
 #include "proxy/service/supervisor_internal.h"
 #include "proxy/service/upgrade.h"
 #include "proxy/service/worker.h"
+#include "proxy/shared/secret.h"
 #include "proxy/shared/shared.h"
 #include "proxy/version.h"
 #include "tls/socket.h"
@@ -368,6 +369,17 @@ static int take_privileges(
 	return EX_OK;
 }
 
+/* An upgraded program finds the one of the program before. */
+static void keep_secret(const struct supervisor *s, const struct conf *conf)
+{
+	if (!conf->server.state_dir[0])
+		return;
+	if (!secret_keep(conf->server.state_dir, shared_secret(s->shared)))
+		log_warning("[server] state_dir %s: %s; after a restart no message is known again "
+			    "that was taken before",
+		    conf->server.state_dir, strerror(errno));
+}
+
 static void start_watchdog(struct supervisor *s)
 {
 	double seconds = manager_watchdog();
@@ -434,6 +446,8 @@ static int prepare(struct supervisor *s, struct conf *conf)
 	settle_down(s);
 	setenv("STATE_DIRECTORY", conf->server.state_dir, 1); /* the default, whoever we become */
 	code = take_privileges(s, conf, &certificates, &error);
+	if (code == EX_OK)
+		keep_secret(s, conf);
 	s->health = (struct health){.shared = s->shared, .conf = conf};
 	if (code == EX_OK && !shut_in(s, &error))
 		code = EX_UNAVAILABLE;

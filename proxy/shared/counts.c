@@ -202,8 +202,8 @@ static bool is_other_caller(const struct entry *entry, unsigned seat)
 	return others != 0;
 }
 
-void counts_call(struct counts *counts, unsigned seat, const struct count_key *key, unsigned wanted,
-    double now)
+void counts_call(
+    struct counts *counts, unsigned seat, const struct count_key *key, unsigned wanted, double now)
 {
 	struct entry *entry;
 

@@ -55,8 +55,8 @@ void counts_clear_seat(struct counts *counts, unsigned seat);
  * are wanted. The call is remembered for about a second; counts_calls() changes with each, so that
  * nobody has to look for what was not called. now: clock_steady().
  */
-void counts_call(struct counts *counts, unsigned seat, const struct count_key *key, unsigned wanted,
-    double now);
+void counts_call(
+    struct counts *counts, unsigned seat, const struct count_key *key, unsigned wanted, double now);
 /* By another seat than this one, and not answered yet. */
 bool counts_is_called(
     struct counts *counts, unsigned seat, const struct count_key *key, double now);

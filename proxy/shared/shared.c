@@ -5,6 +5,7 @@
 
 #include "conf/mem.h"
 #include "proxy/shared/journal.h"
+#include "proxy/shared/secret.h"
 
 #include <assert.h>
 #include <fcntl.h>
@@ -15,11 +16,12 @@
 #include <unistd.h>
 
 /* Changes with the meaning of anything in the memory that its size does not show. */
-enum { LAYOUT = 1 };
+enum { LAYOUT = 2 };
 
 /* At the beginning of the memory; the tables follow. */
 struct head {
 	uint64_t layout, size;
+	unsigned char secret[SECRET_SIZE];
 	struct seat seats[SHARED_SEATS];
 	_Alignas(64) unsigned char retired[METRICS_SIZE]; /* what workers that ended had counted */
 };
@@ -66,6 +68,7 @@ struct shared *shared_new(void)
 		abort(); /* as conf/mem.h does without memory */
 	counts_init(shared->counts);
 	journal_init(shared->journal);
+	secret_make(shared->head->secret);
 	shared->head->size = whole_size();
 	shared->head->layout = LAYOUT;
 	return shared;
@@ -106,6 +109,7 @@ struct seat *shared_seat(struct shared *shared, unsigned seat)
 	return &shared->head->seats[seat];
 }
 
+unsigned char *shared_secret(struct shared *shared) { return shared->head->secret; }
 struct counts *shared_counts(struct shared *shared) { return shared->counts; }
 struct journal *shared_journal(struct shared *shared) { return shared->journal; }
 

@@ -54,6 +54,8 @@ int shared_file(const struct shared *shared);
 struct shared *shared_adopt(int fd);
 
 struct seat *shared_seat(struct shared *shared, unsigned seat);
+/* SECRET_SIZE octets; at random until the supervisor has found what it kept (secret.h). */
+unsigned char *shared_secret(struct shared *shared);
 struct counts *shared_counts(struct shared *shared);
 struct journal *shared_journal(struct shared *shared);
 

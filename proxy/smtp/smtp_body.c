@@ -1,6 +1,9 @@
 /*
  * smtp_body.c - the message on its way: end of data, CR/LF discipline, limits.
  *
+ * Nearly all that leaves stands in the input as it must leave, and is not copied: the writer looks
+ * whether the octets that follow there are those to write, and writes anew what is not.
+ *
  * RFC 5321 sections 2.3.8 and 4.5.2, a small state machine; ordinary lines take a shortcut past it.
  * There CR and LF leave only as the pair that put_newline() writes, text only by put_text(), which
  * ends the process rather than pass either of them (R-SMTP-24). The shortcut, pass_lines(), passes
@@ -31,9 +34,22 @@ enum {
 };
 
 struct writer {
-	char *out;
-	size_t len, size;
+	const char *in, *seen; /* the input, and how far it may be passed on from */
+	const char *in_place;  /* what leaves from there ... */
+	size_t in_place_len;
+	char *spare; /* ... and what leaves behind it */
+	size_t spare_len, spare_size;
+	size_t room;
 };
+
+/* What may still be put. */
+static size_t room_left(const struct writer *writer)
+{
+	size_t left = writer->room - writer->in_place_len - writer->spare_len;
+	size_t spare_left = writer->spare_size - writer->spare_len;
+
+	return writer->spare_len && spare_left < left ? spare_left : left;
+}
 
 void smtp_body_init(struct smtp_body *body, const struct conf_listener *listener,
     uint64_t size_limit, unsigned received_limit, const char *own_mark)
@@ -48,11 +64,35 @@ void smtp_body_init(struct smtp_body *body, const struct conf_listener *listener
 	smtp_header_init(&body->header, own_mark);
 }
 
+/* Whether these octets are what stands in the input behind those that leave already; where none do,
+ * the last that were seen. */
+static bool extend_in_place(struct writer *writer, const char *octets, size_t len)
+{
+	const char *next = writer->in_place + writer->in_place_len;
+
+	if (writer->spare_len)
+		return false;
+	if (!writer->in_place_len) {
+		if ((size_t)(writer->seen - writer->in) < len)
+			return false;
+		next = writer->seen - len;
+	}
+	if ((size_t)(writer->seen - next) < len ||
+	    (octets != next && memcmp(octets, next, len) != 0))
+		return false;
+	writer->in_place = next - writer->in_place_len;
+	writer->in_place_len += len;
+	return true;
+}
+
 static void put(struct writer *writer, const char *octets, size_t len)
 {
-	assert(len <= writer->size - writer->len);
-	memcpy(writer->out + writer->len, octets, len);
-	writer->len += len;
+	assert(len <= room_left(writer));
+	if (!len || extend_in_place(writer, octets, len))
+		return;
+	assert(len <= writer->spare_size - writer->spare_len);
+	memcpy(writer->spare + writer->spare_len, octets, len);
+	writer->spare_len += len;
 }
 
 static void put_text(struct writer *writer, char c)
@@ -207,7 +247,7 @@ static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 static size_t room(
     const struct smtp_body *body, const struct writer *writer, size_t len, size_t held)
 {
-	size_t most = writer->size - writer->len;
+	size_t most = room_left(writer);
 
 	if (body->size_limit && body->size_limit - body->size < most)
 		most = (size_t)(body->size_limit - body->size);
@@ -266,10 +306,13 @@ static size_t pass_lines(struct smtp_body *body, struct writer *writer, const ch
 	n = ordinary(in, room(body, writer, len, held), &body->has_8bit);
 	if (!n)
 		return 0;
-	if (held)
+	if (held) {
+		writer->seen = in;
 		put(writer, "\r", 1);
+	}
 	body->state = in[n - 1] == '\r' ? CR : in[n - 1] == '\n' ? LINE_START : IN_LINE;
 	written = n - (body->state == CR);
+	writer->seen = in + written;
 	put(writer, in, written);
 	body->size += held + written;
 	return n;
@@ -295,6 +338,7 @@ static size_t pass_text(struct smtp_body *body, struct writer *writer, const cha
 	for (; n < len && in[n] != '\r' && in[n] != '\n' && in[n] != '\0'; n++)
 		body->has_8bit |= (in[n] & 0x80) != 0;
 	count(body, n);
+	writer->seen = in + n;
 	if (body->flaw == BODY_FINE)
 		put(writer, in, n);
 	return n;
@@ -309,22 +353,44 @@ static size_t pass(
 	return n == 0 && may_pass_text(body) ? pass_text(body, writer, in + at, len - at) : n;
 }
 
-size_t smtp_body_scan(
-    struct smtp_body *body, const char *in, size_t len, size_t *taken, char *out, size_t out_size)
+/* In the spare place there is no room for much, and what follows can leave from the input. */
+static bool must_begin_anew(const struct smtp_body *body, const struct writer *writer, size_t len)
 {
-	struct writer writer = {.out = out, .size = out_size};
+	return writer->spare_len && (room_left(writer) < STEP_MAX || len >= BLOCK) &&
+	       body->flaw == BODY_FINE;
+}
+
+static bool is_full(const struct smtp_body *body, const struct writer *writer)
+{
+	return body->flaw == BODY_FINE && room_left(writer) < STEP_MAX;
+}
+
+struct smtp_body_passed smtp_body_scan(
+    struct smtp_body *body, const char *in, size_t len, size_t room, char *spare, size_t spare_size)
+{
+	struct writer writer = {.in = in,
+	    .seen = in,
+	    .in_place = in,
+	    .spare = spare,
+	    .spare_size = spare_size,
+	    .room = room};
 	size_t at = 0;
 
-	assert(out_size >= SMTP_BODY_OUT_MIN);
-	while (at < len && !body->ended) {
-		if (body->flaw == BODY_FINE && writer.size - writer.len < STEP_MAX)
-			break;
+	assert(room >= SMTP_BODY_ROOM_MIN && spare_size >= SMTP_BODY_ROOM_MIN);
+	while (at < len && !body->ended && !is_full(body, &writer) &&
+	       !must_begin_anew(body, &writer, len - at)) {
 		size_t run = pass(body, &writer, in, at, len);
 
 		at += run;
-		if (run == 0)
+		if (run == 0) {
+			writer.seen = in + at + 1;
 			step(body, &writer, in[at++]);
+		}
 	}
-	*taken = at;
-	return writer.len;
+	return (struct smtp_body_passed){
+	    .taken = at,
+	    .in_place = writer.in_place,
+	    .in_place_len = writer.in_place_len,
+	    .spare_len = writer.spare_len,
+	};
 }

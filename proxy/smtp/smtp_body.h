@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SMTP_BODY_OUT_MIN = 8 };
+enum { SMTP_BODY_ROOM_MIN = 8 };
 
 enum smtp_body_flaw {
 	BODY_FINE,
@@ -55,15 +55,24 @@ struct smtp_body {
 void smtp_body_init(struct smtp_body *body, const struct conf_listener *listener,
     uint64_t size_limit, unsigned received_limit, const char *own_mark);
 
+/* What one call passes on: first octets of the input, then those of the spare place, which are not
+ * in the input as they must leave. */
+struct smtp_body_passed {
+	size_t taken; /* octets of the input that were consumed */
+	const char *in_place;
+	size_t in_place_len, spare_len;
+};
+
 /*
- * Takes octets from in[0..len), writes what may be passed on to out (dot-stuffed, as needed on the
- * wire), returns how many octets were written; *taken says how many were consumed: all, unless out
- * was full (out_size must be at least SMTP_BODY_OUT_MIN) or the end was reached (octets after it
- * are commands and stay, R-SMTP-26). With a flaw nothing more is written, octets are still taken up
- * to the end. When ended is set without flaw the stream that was written ends in CRLF (or is
- * empty), and ".\r\n" is all that is missing. in and out do not overlap.
+ * Takes octets from in[0..len) and says what may be passed on (dot-stuffed, as needed on the wire):
+ * at most `room` octets, at least SMTP_BODY_ROOM_MIN. spare has room for as many of them as must be
+ * written anew, and for SMTP_BODY_ROOM_MIN at least. All octets are taken, unless either place was
+ * full, or in-place octets can follow those of the spare place (call again), or the end was reached
+ * (octets after it are commands and stay, R-SMTP-26). With a flaw nothing more is passed on, octets
+ * are still taken up to the end. When ended is set without flaw the stream that was passed ends in
+ * CRLF (or is empty), and ".\r\n" is all that is missing. in and spare do not overlap.
  */
-size_t smtp_body_scan(
-    struct smtp_body *body, const char *in, size_t len, size_t *taken, char *out, size_t out_size);
+struct smtp_body_passed smtp_body_scan(struct smtp_body *body, const char *in, size_t len,
+    size_t room, char *spare, size_t spare_size);
 
 #endif

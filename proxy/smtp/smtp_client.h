@@ -112,6 +112,7 @@ void smtp_client_foresee_data(struct smtp_client *client);
 
 /* The message, dot-stuffed, without its end; len <= smtp_client_room(). After 354. */
 void smtp_client_write(struct smtp_client *client, const void *data, size_t len);
+void smtp_client_push(struct smtp_client *client, const void *data, size_t len); /* stream_push() */
 size_t smtp_client_room(const struct smtp_client *client);
 /* ".\r\n": the one place in the program that sends it. patience: seconds for the final reply. */
 void smtp_client_end(struct smtp_client *client, double patience);

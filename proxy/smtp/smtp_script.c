@@ -405,15 +405,26 @@ static void hear_lone_dot(struct smtp_client *c, const struct smtp_reply *reply)
 
 /* ---- the message ---- */
 
-void smtp_client_write(struct smtp_client *c, const void *data, size_t len)
+static void send_message(struct smtp_client *c, const void *data, size_t len,
+    bool send(struct stream *stream, const void *data, size_t len))
 {
 	bool was_idle = !stream_unsent(c->stream);
 
-	if (c->state != BODY || !stream_write(c->stream, data, len))
+	if (c->state != BODY || !send(c->stream, data, len))
 		return;
 	c->written += len;
 	if (was_idle)
 		client_watch_message(c);
+}
+
+void smtp_client_write(struct smtp_client *c, const void *data, size_t len)
+{
+	send_message(c, data, len, stream_write);
+}
+
+void smtp_client_push(struct smtp_client *c, const void *data, size_t len)
+{
+	send_message(c, data, len, stream_push);
 }
 
 void smtp_client_end(struct smtp_client *c, double patience)

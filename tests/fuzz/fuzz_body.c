@@ -5,7 +5,7 @@
  * The first octet chooses the mode, the second the sizes of the blocks; the rest is what the client
  * sends. One scan in one block and one in small blocks must agree in everything.
  */
-#include "proxy/smtp/smtp_body.h"
+#include "tests/unit/scan_whole.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -30,8 +30,8 @@ static struct run run_in_blocks(const struct conf_listener *listener, uint64_t l
 	while (run.taken < len && !run.body.ended) {
 		size_t left = len - run.taken;
 		size_t taken;
-		size_t written = smtp_body_scan(&run.body, in + run.taken,
-		    left < block ? left : block, &taken, run.out + run.len, room);
+		size_t written = scan_whole(&run.body, in + run.taken, left < block ? left : block,
+		    &taken, run.out + run.len, room);
 
 		assert(written <= room && (taken > 0 || written > 0));
 		run.len += written;
@@ -86,9 +86,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	const char *in = (const char *)data + 2;
 	size_t len = size - 2;
 	struct run whole =
-	    run_in_blocks(&listener, limit, in, len, len, 3 * len + SMTP_BODY_OUT_MIN);
+	    run_in_blocks(&listener, limit, in, len, len, 3 * len + SMTP_BODY_ROOM_MIN);
 	struct run cut = run_in_blocks(
-	    &listener, limit, in, len, 1 + (data[1] & 15), SMTP_BODY_OUT_MIN + (data[1] >> 4));
+	    &listener, limit, in, len, 1 + (data[1] & 15), SMTP_BODY_ROOM_MIN + (data[1] >> 4));
 
 	check_pairs(whole.out, whole.len);
 	check_end(&whole, in);

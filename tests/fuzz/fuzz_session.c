@@ -146,7 +146,8 @@ static void open_world(void)
 	policy_keep_decisions(proxy->policy);
 	proxy->setbacks = setbacks_new();
 	proxy->middlebox = middlebox_new();
-	proxy->duplicates = duplicates_new(proxy->spool, shared_journal(proxy->shared));
+	proxy->duplicates = duplicates_new(
+	    proxy->spool, shared_journal(proxy->shared), shared_secret(proxy->shared));
 	proxy->pool = pool_new(proxy);
 }
 

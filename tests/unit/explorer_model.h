@@ -93,6 +93,11 @@ bool stream_write(struct stream *s, const void *data, size_t len)
 	return true;
 }
 
+bool stream_push(struct stream *s, const void *data, size_t len)
+{
+	return stream_write(s, data, len);
+}
+
 void stream_start_tls(struct stream *s, struct tls_contexts *contexts, const struct tls_rule *rule,
     const struct tls_peer *peer)
 {

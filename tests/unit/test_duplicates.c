@@ -50,7 +50,8 @@ void spool_recall(struct spool *spool, spool_memory_fn *each, void *arg)
 /* ---- tests ---- */
 
 static const struct duplicate_key key = {"10.0.0.1", "a@x.example", "b@y.example"};
-static const unsigned char body[DIGEST_SIZE] = {1}, other_body[DIGEST_SIZE] = {2};
+static const unsigned char secret[FINGERPRINT_SECRET] = {7};
+static const unsigned char body[FINGERPRINT_SIZE] = {1}, other_body[FINGERPRINT_SIZE] = {2};
 
 static void only_the_same(void **state)
 {
@@ -61,7 +62,7 @@ static void only_the_same(void **state)
 	    {"10.0.0.1", "a@x.exampleb", "@y.example"},
 	    {"10.0.0.1a", "@x.example", "b@y.example"},
 	};
-	struct duplicates *d = duplicates_new(NULL, NULL);
+	struct duplicates *d = duplicates_new(NULL, NULL, secret);
 
 	(void)state;
 	assert_false(duplicates_may_know(d, &key));
@@ -81,7 +82,7 @@ static void only_the_same(void **state)
 
 static void for_a_day(void **state)
 {
-	struct duplicates *d = duplicates_new(NULL, NULL);
+	struct duplicates *d = duplicates_new(NULL, NULL, secret);
 	time_t accepted = now;
 
 	(void)state;
@@ -101,14 +102,14 @@ static void for_a_day(void **state)
 static void over_restarts(void **state)
 {
 	struct spool spool = {0};
-	struct duplicates *d = duplicates_new(&spool, NULL);
+	struct duplicates *d = duplicates_new(&spool, NULL, secret);
 	time_t accepted = now;
 
 	(void)state;
 	duplicates_remember(d, &key, body);
 	duplicates_free(&d);
 	now += 60;
-	d = duplicates_new(&spool, NULL);
+	d = duplicates_new(&spool, NULL, secret);
 	assert_true(duplicates_may_know(d, &key));
 	assert_int_equal(duplicates_find(d, &key, body), accepted);
 	duplicates_free(&d);
@@ -117,7 +118,7 @@ static void over_restarts(void **state)
 static void until_heard(void **state)
 {
 	struct spool spool = {0};
-	struct duplicates *d = duplicates_new(&spool, NULL);
+	struct duplicates *d = duplicates_new(&spool, NULL, secret);
 	struct unheard unheard = {0};
 	time_t accepted = now;
 
@@ -141,8 +142,8 @@ static void until_heard(void **state)
 
 static void bounded(void **state)
 {
-	struct duplicates *d = duplicates_new(NULL, NULL);
-	unsigned char many[DIGEST_SIZE] = {0};
+	struct duplicates *d = duplicates_new(NULL, NULL, secret);
+	unsigned char many[FINGERPRINT_SIZE] = {0};
 
 	(void)state;
 	duplicates_remember(d, &key, body);
@@ -172,7 +173,8 @@ static void over_workers(void **state)
 
 	(void)state;
 	journal_init(journal);
-	struct duplicates *one = duplicates_new(NULL, journal), *two = duplicates_new(NULL, journal);
+	struct duplicates *one = duplicates_new(NULL, journal, secret),
+			  *two = duplicates_new(NULL, journal, secret);
 	duplicates_remember(one, &key, body);
 	assert_true(duplicates_may_know(two, &key));
 	assert_int_equal(duplicates_find(two, &key, body), accepted);
@@ -183,7 +185,7 @@ static void over_workers(void **state)
 	duplicates_settle(two, &unheard, true); /* it met the other one, and heard */
 	assert_int_equal(duplicates_count(one), 0);
 	duplicates_remember(one, &key, other_body);
-	struct duplicates *three = duplicates_new(NULL, journal); /* after a death */
+	struct duplicates *three = duplicates_new(NULL, journal, secret); /* after a death */
 	assert_int_equal(duplicates_find(three, &key, body), 0);
 	assert_int_equal(duplicates_find(three, &key, other_body), now);
 	assert_int_equal(duplicates_count(three), 1);

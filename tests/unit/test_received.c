@@ -2,7 +2,7 @@
  * test_received.c - the Received field: its form, and what a client cannot put into it.
  */
 #include "proxy/received.h"
-#include "proxy/smtp/smtp_body.h"
+#include "scan_whole.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -248,7 +248,7 @@ static void test_own_mark(void **state)
 	for (unsigned i = 1; i <= 4; i++) {
 		size_t taken;
 
-		smtp_body_scan(&body, field, len, &taken, passed, sizeof passed);
+		scan_whole(&body, field, len, &taken, passed, sizeof passed);
 		assert_int_equal(body.own_received, i);
 		assert_int_equal(body.flaw, i <= 3 ? BODY_FINE : BODY_OWN_LOOP);
 	}

@@ -4,7 +4,7 @@
  * Exhaustive over short sequences of what matters (CR, LF, dot, a letter), against a model that
  * looks at the whole message at once and knows no states, with every way to cut them into pieces.
  */
-#include "proxy/smtp/smtp_body.h"
+#include "scan_whole.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -38,7 +38,7 @@ static void feed(struct result *r, const char *in, size_t len, size_t block, siz
 		static char out[TEXT_MAX];
 		size_t left = end - r->taken;
 		size_t taken;
-		size_t written = smtp_body_scan(
+		size_t written = scan_whole(
 		    &r->body, in + r->taken, left < block ? left : block, &taken, out, out_size);
 
 		assert_true(written <= out_size);
@@ -216,13 +216,13 @@ static void try_all_splits(const struct conf_listener *listener, const char *in,
 		begin(&result, listener, 0);
 		for (size_t i = 0; i < places; i++)
 			if (cuts >> i & 1)
-				feed(&result, in, first + i, TEXT_MAX, SMTP_BODY_OUT_MIN);
+				feed(&result, in, first + i, TEXT_MAX, SMTP_BODY_ROOM_MIN);
 		feed(&result, in, len, TEXT_MAX, TEXT_MAX);
 		check(m, literal);
 	}
 	for (size_t split = 0; split <= len; split++) {
 		begin(&result, listener, 0);
-		feed(&result, in, split, TEXT_MAX, SMTP_BODY_OUT_MIN);
+		feed(&result, in, split, TEXT_MAX, SMTP_BODY_ROOM_MIN);
 		feed(&result, in, len, TEXT_MAX, TEXT_MAX);
 		check(m, literal);
 	}
@@ -312,11 +312,11 @@ static void test_smuggling(void **state)
 			size_t before = result.taken;
 			char rest[] = "\r\n.\r\nQUIT\r\n";
 			size_t taken;
-			char out[SMTP_BODY_OUT_MIN];
+			char out[SMTP_BODY_ROOM_MIN];
 
 			assert_int_equal(before, len);
-			assert_int_equal(smtp_body_scan(&result.body, rest, strlen(rest), &taken,
-					     out, sizeof out),
+			assert_int_equal(
+			    scan_whole(&result.body, rest, strlen(rest), &taken, out, sizeof out),
 			    0);
 			assert_true(result.body.ended);
 			assert_int_equal(taken, 5);
@@ -358,7 +358,7 @@ static void test_dots_pass(void **state)
 
 	(void)state;
 	for (size_t block = 1; block <= len; block++)
-		for (size_t room = SMTP_BODY_OUT_MIN; room < 20; room++) {
+		for (size_t room = SMTP_BODY_ROOM_MIN; room < 20; room++) {
 			begin(&result, &strict, 0);
 			feed(&result, in, len, block, room);
 			assert_true(result.body.ended && result.body.flaw == BODY_FINE);
@@ -408,7 +408,7 @@ static void test_long_lines(void **state)
 				in[at] = '.';
 			for (size_t block = 1; block < 2000; block += 333) {
 				begin(&result, &short_lines, 0);
-				feed(&result, in, len, block, SMTP_BODY_OUT_MIN);
+				feed(&result, in, len, block, SMTP_BODY_ROOM_MIN);
 				assert_true(result.body.ended);
 				assert_int_equal(
 				    result.body.flaw, n + 2 > 1000 ? BODY_LONG_LINE : BODY_FINE);
@@ -495,7 +495,7 @@ static void test_first_flaw(void **state)
 		begin(&result, &short_lines, limit);
 		feed(&result, in, len, TEXT_MAX, TEXT_MAX);
 		begin(&other, &short_lines, limit);
-		feed(&other, in, len, 7, SMTP_BODY_OUT_MIN);
+		feed(&other, in, len, 7, SMTP_BODY_ROOM_MIN);
 		assert_int_equal(result.body.flaw, flaw);
 		assert_int_equal(other.body.flaw, flaw);
 		assert_int_equal(result.len, other.len);
@@ -538,7 +538,7 @@ static void test_received(void **state)
 		for (size_t block = 1; block < 20; block++) {
 			begin(&result, &strict, 0);
 			feed(&result, rows[i].header, strlen(rows[i].header), block,
-			    SMTP_BODY_OUT_MIN);
+			    SMTP_BODY_ROOM_MIN);
 			assert_int_equal(result.body.flaw, BODY_FINE);
 			assert_int_equal(result.body.received, rows[i].received);
 			assert_int_equal(result.body.own_received, rows[i].own);

@@ -395,6 +395,90 @@ static void what_the_kernel_refuses_waits(void **state)
 	end(&client, &peer);
 }
 
+/* What is pushed leaves at once, behind what was written, in the same write. */
+static void what_is_pushed_leaves_at_once(void **state)
+{
+	static const size_t len = 2 * 16384;
+	struct client client = {0};
+	struct peer peer = start_peer(take_flood, &len);
+	static char data[2 * 16384];
+
+	(void)state;
+	begin(&client, &peer);
+	secure(&client);
+	RUN_UNTIL(has(&client, STREAM_SECURED));
+	send_flood(&client, 0, 100);
+	fill_flood(data, sizeof data - 100, 100);
+	sends = 0;
+	assert_true(stream_push(client.stream, data, sizeof data - 100));
+	assert_int_equal(sends, 1);
+	assert_int_equal(stream_unsent(client.stream), 0);
+	RUN_UNTIL(stream_at_eof(client.stream));
+	assert_false(has(&client, STREAM_DRAINED)); /* nothing has waited */
+	end(&client, &peer);
+}
+
+static void what_the_kernel_refuses_of_it_waits(void **state)
+{
+	static const size_t len = FLOOD;
+	static char data[STREAM_OUTPUT_MAX];
+	struct client client = {0};
+	struct peer peer = start_peer(take_flood, &len);
+	size_t written = 0, waited = 0;
+
+	(void)state;
+	begin(&client, &peer);
+	setsockopt(peer.fd, SOL_SOCKET, SO_SNDBUF, &(int){4096}, sizeof(int));
+	secure(&client);
+	RUN_UNTIL(has(&client, STREAM_SECURED));
+	while (written < FLOOD) {
+		size_t room = stream_room(client.stream);
+		size_t more = room < FLOOD - written ? room : FLOOD - written;
+
+		fill_flood(data, more, written);
+		assert_true(stream_push(client.stream, data, more));
+		written += more;
+		assert_true(stream_unsent(client.stream) <= STREAM_OUTPUT_MAX + WIRE_GATHER_MAX);
+		if (!stream_unsent(client.stream))
+			continue;
+		waited++;
+		memset(client.events, 0, sizeof(client.events));
+		RUN_UNTIL(has(&client, STREAM_DRAINED));
+	}
+	RUN_UNTIL(stream_at_eof(client.stream));
+	assert_true(waited > 0);
+	end(&client, &peer);
+}
+
+static void leave_secured(int fd, const void *arg)
+{
+	(void)arg;
+	secured(fd);
+	_exit(0);
+}
+
+/* The failure is an event of its own, never inside of the call. */
+static void pushed_to_nobody(void **state)
+{
+	static char data[STREAM_OUTPUT_MAX];
+	struct client client = {0};
+	struct peer peer = start_peer(leave_secured, NULL);
+
+	(void)state;
+	begin(&client, &peer);
+	secure(&client);
+	RUN_UNTIL(has(&client, STREAM_SECURED));
+	usleep(50000); /* it goes while nobody looks */
+	for (unsigned i = 0; i < 20 && stream_room(client.stream) == sizeof data; i++) {
+		assert_true(stream_push(client.stream, data, sizeof data));
+		usleep(1000);
+	}
+	assert_false(has(&client, STREAM_FAILED));
+	RUN_UNTIL(has(&client, STREAM_FAILED));
+	assert_string_not_equal(stream_error(client.stream), "");
+	end(&client, &peer);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -404,6 +488,10 @@ int main(void)
 	    {"back-pressure in clear", back_pressure_in_clear, NULL, NULL, NULL},
 	    {"R-TLSSEC-14: back-pressure in TLS", back_pressure_in_tls, NULL, NULL, NULL},
 	    {"records of one turn leave in one write", records_leave_together, NULL, NULL, NULL},
+	    {"what is pushed leaves at once", what_is_pushed_leaves_at_once, NULL, NULL, NULL},
+	    {"R-SMTP-76: what the kernel refuses of it waits", what_the_kernel_refuses_of_it_waits,
+		NULL, NULL, NULL},
+	    {"pushed to nobody", pushed_to_nobody, NULL, NULL, NULL},
 	    {"R-SMTP-76: what the kernel refuses waits", what_the_kernel_refuses_waits, NULL, NULL,
 		NULL},
 	    {"R-TLSSEC-01, T-04: injection with the reply", injection_in_buffer, NULL, NULL, NULL},
