@@ -181,6 +181,12 @@ def wait_over(mx, seconds=5):
     wait(lambda: is_over(mx), seconds, "the conversation ends\n" + transcript(mx))
 
 
+def wait_lost(danelaw, slot):
+    """danelaw knows that the connection to the slot's first host is gone."""
+    ends = re.compile(r"mx1\.%s\[.*?\]:25: (failed while|message -> closed)" % re.escape(slot.domain))
+    wait(lambda: ends.search(danelaw.log), 5, "danelaw has heard of it\n" + transcript(slot.mx))
+
+
 def transcript(mx):
     return "\n".join("\n".join(map(str, c.log)) for c in mx.connections)
 

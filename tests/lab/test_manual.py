@@ -18,7 +18,7 @@ EVERYWHERE = {"-c", "-o", "-h", "--help"}
 
 
 def output(*words):
-    out = subprocess.run(words, capture_output=True, text=True, timeout=30, cwd=ROOT)
+    out = subprocess.run(words, capture_output=True, text=True, timeout=60, cwd=ROOT)
     assert out.returncode == 0, out.stderr
     return out.stdout
 
@@ -156,7 +156,7 @@ def test_settings():
 
 def refusal(section, key, value):
     done = subprocess.run([PROGRAM, "-t", "-o", "%s.%s=%s" % (section, key, value)],
-                          capture_output=True, text=True, timeout=10)
+                          capture_output=True, text=True, timeout=60)
     return done.stderr
 
 

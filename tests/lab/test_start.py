@@ -43,7 +43,7 @@ def offline(lab):
         yield d.ready()
 
 
-def run(*words, wrap=(), seconds=10, **env):
+def run(*words, wrap=(), seconds=30, **env):
     """Runs it to its end: exit status, stdout, stderr."""
     done = subprocess.run([*wrap, PROGRAM, *words], capture_output=True, text=True,
                           timeout=seconds, env={**os.environ, **env}, stdin=subprocess.DEVNULL)
@@ -66,7 +66,7 @@ class Serving:
 
     def __exit__(self, *exc):
         self.child.send_signal(signal.SIGTERM)
-        assert self.child.wait(10) == 0, self.log
+        assert self.child.wait(30) == 0, self.log
 
     @property
     def log(self):
@@ -361,13 +361,13 @@ def test_an_empty_directory_is_handed_over(lab):
 @pytest.mark.parametrize("clients", ["::/0", "0.0.0.0/1 128.0.0.0/1"])
 def test_an_open_relay_is_called_one(lab, clients):
     out = subprocess.run([PROGRAM, "-t", "-o", "listener a.listen=0.0.0.0:2525",
-                          "-o", "listener a.clients=" + clients], capture_output=True, text=True, timeout=10)
+                          "-o", "listener a.clients=" + clients], capture_output=True, text=True, timeout=30)
     assert out.returncode == 0 and "open relay" in out.stderr
 
 
 def test_a_relative_state_directory(lab):
     out = subprocess.run([PROGRAM, "-t", "-o", "server.state_dir=var/lib"], capture_output=True,
-                         text=True, timeout=10)
+                         text=True, timeout=30)
     assert out.returncode == 78 and "var/lib is not an absolute path" in out.stderr
 
 
@@ -501,7 +501,7 @@ def test_stop_while_idle(lab):
         with Smtp() as c:
             started = time.monotonic()
             d.stop()
-            assert time.monotonic() - started < 3
+            assert time.monotonic() - started < 9
             assert c.reply(421).startswith("421 4.3.2 shutdown") and c.is_closed()
     assert is_port_free(2525)
 
@@ -528,7 +528,7 @@ def test_stop_while_busy(lab):
         writing.raw(b"late\r\n.\r\n")
         writing.reply(250)
         assert waiting.reply(250) == "250 2.0.0 taken at last"
-        assert d.child.wait(3) == 0
+        assert d.child.wait(20) == 0
         d.child = None
     assert {f["status"] for f in d.deliveries()} == {"sent"} and len(d.deliveries()) == 2
     assert lab["start.lab"].receiver.messages[-1].data.endswith(b"late\r\n")
@@ -549,7 +549,7 @@ def test_stop_is_bounded(lab, how):
             d.child.send_signal(signal.SIGTERM)
         assert final.reply().startswith("451 4.4.2 outcome-unknown")
         assert body.reply().startswith("421 4.3.2 shutdown")
-        assert d.child.wait(5) == 0 and time.monotonic() - started < 4
+        assert d.child.wait(20) == 0 and time.monotonic() - started < 10
         d.child = None
     assert d.delivery_to("b@start-slow.lab")["reason"] == "outcome-unknown"
     assert d.delivery_to("b@start.lab")["status"] == "deferred"
