@@ -8,10 +8,12 @@ import re
 import select
 import socket
 import struct
+import threading
 import time
 
 import pytest
 
+from nexthop import has_data
 from program import PROGRAM, Danelaw
 from smtp import MESSAGE, Smtp, send, stuff
 from zones import wait
@@ -32,6 +34,8 @@ def declare(lab):
     lab.domain("odd-late-354.lab", "3 1 1", fake={"replies": {"DATA": late_354}})
     lab.domain("odd-no-data.lab", "3 1 1", fake={"replies": {"DATA": "451 4.3.0 not now"}})
     lab.domain("odd-slow.lab", "3 1 1", fake={"replies": {".": slow_final}})
+    lab.domain("odd-slower.lab", "3 1 1", fake={"replies": {".": slower_final}})
+    lab.domain("odd-gone.lab", "3 1 1", fake={"replies": {".": final_when_gone}})
     lab.domain("odd-stalled.lab", "3 1 1", fake={"replies": {"DATA": stalled}})
     lab.domain("odd-seven.lab", "3 1 1", fake={"ehlo": ("PIPELINING", "SMTPUTF8")})
     lab.domain("xn--bcher-kva.lab", "3 1 1", fake={})
@@ -43,11 +47,24 @@ def every_third(c, line):
 
 
 def late_354(c, line):
-    c.stall(0.3)
+    c.stall(3)
 
 
 def slow_final(c, text):
     c.stall(0.4)
+    return "250 2.0.0 slowly taken"
+
+
+def slower_final(c, text):
+    c.stall(1.6)
+    return "250 2.0.0 slowly taken"
+
+
+CLIENT_IS_GONE = threading.Event()
+
+
+def final_when_gone(c, text):
+    CLIENT_IS_GONE.wait(10)
     return "250 2.0.0 slowly taken"
 
 
@@ -70,9 +87,9 @@ def danelaw(lab):
 
 @pytest.fixture(scope="module")
 def hasty(lab):
-    """Idle clients go after 300 ms; sizes are the default ones."""
+    """Idle clients go after a second; sizes are the default ones."""
     with Danelaw(lab, {"listener smarthost": {"listen": "%s:%d" % HASTY},
-                       "timeouts": {"idle_client": "300ms", "shutdown": "1s"}}) as d:
+                       "timeouts": {"idle_client": "1s", "shutdown": "1s"}}) as d:
         yield d
 
 
@@ -493,10 +510,10 @@ def test_commands_behind_the_dot(lab, danelaw, after, codes):
         with Smtp() as c:
             envelope(c, "b@odd-slow.lab")
             c("DATA", 354)
+            started = time.monotonic()
             c.raw(stuff(MESSAGE) + after)
             if half_close:
                 c.sock.shutdown(socket.SHUT_WR)
-            started = time.monotonic()
             assert c.reply(250) == "250 2.0.0 slowly taken"
             assert time.monotonic() - started > 0.25
             for code in codes:
@@ -761,7 +778,7 @@ def test_two_danelaws_in_a_loop(lab):
     with Danelaw(lab, other(2541, 2542)) as a, Danelaw(lab, other(2542, 2541)) as b:
         started = time.monotonic()
         reply = send("b@odd.lab", server=(BOUND, 2541))
-        assert reply.code // 100 in (4, 5) and time.monotonic() - started < 5, reply
+        assert reply.code // 100 in (4, 5) and time.monotonic() - started < 10, reply
         assert len(re.findall(r"session=\S+ from", a.log + b.log)) < 30
         assert not a.deliveries(status="sent") and not b.deliveries(status="sent")
         with Smtp((BOUND, 2541)) as c:
@@ -809,19 +826,25 @@ def test_cut_at_every_octet(lab, danelaw):
 def test_gone_after_the_dot(lab, danelaw, how):
     """R-SMTP-70, P-18: the next hop's word is waited for and logged, with a warning of a
     duplicate."""
-    to = "gone-%s@odd-slow.lab" % how.lower()
+    to = "gone-%s@odd-gone.lab" % how.lower()
+    CLIENT_IS_GONE.clear()
     c = Smtp()
     envelope(c, to)
     c("DATA", 354)
     c.raw(stuff(MESSAGE))
-    time.sleep(0.1)
+    wait(lambda: has_data(lab["odd-gone.lab"].receiver), 5, "the next hop has it")
     if how == "RST":
         c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    before = danelaw.log.count(" closed: ")
     c.close()
+    if how == "RST":
+        wait(lambda: danelaw.log.count(" closed: ") > before, 5, "danelaw has noticed")
+    CLIENT_IS_GONE.set()
     log = danelaw.delivery_to(to)
     assert log["status"] == "sent" and log["reply"] == "250 2.0.0 slowly taken"
     if how == "RST":
-        assert "session=%s the client left before it heard" % log["session"] in danelaw.log
+        wait(lambda: "session=%s the client left before it heard" % log["session"] in danelaw.log, 2,
+             danelaw.tail())
 
 
 # ---- who may speak ----
@@ -834,7 +857,7 @@ def test_clients_outside_the_list(lab, danelaw):
             assert c.is_closed()
     with Smtp(CLOSED, source=("198.18.77.9", 0)) as c:
         envelope(c)
-    assert "client=198.18.78.1 refused" in danelaw.log
+    wait(lambda: "client=198.18.78.1 refused" in danelaw.log, 2, danelaw.tail())
 
 
 def test_sessions_are_limited(lab, danelaw):
@@ -846,14 +869,15 @@ def test_sessions_are_limited(lab, danelaw):
     with Smtp(FEW, ehlo=None, source=("127.0.0.11", 0)) as c:
         assert c.reply(421).startswith("421 4.3.2 overload") and c.is_closed()
     held.pop().close()
-    time.sleep(0.1)
-    with Smtp(FEW, source=("127.0.0.11", 0)):
-        pass
+    wait(lambda: has_room("127.0.0.11"), 5, "room for another one")
     for c in held:
         c.close()
-    time.sleep(0.1)
-    with Smtp(FEW, source=("127.0.0.9", 0)):
-        pass
+    wait(lambda: has_room("127.0.0.9"), 5, "room for all")
+
+
+def has_room(source):
+    with Smtp(FEW, ehlo=None, source=(source, 0)) as c:
+        return c.reply(220, 421).code == 220
 
 
 @pytest.mark.parametrize("words, code", [(b"QUIT\r\n", 221), (b"GET / HTTP/1.1\r\n", 421)])
@@ -884,8 +908,8 @@ def test_descriptor_exhaustion(lab):
         ticks = cpu_ticks(d)
         time.sleep(1)
         assert cpu_ticks(d) - ticks < 20, "hundredths of a second in one second"
-        heard = sum(bool(select.select([s], [], [], 0)[0]) for s in clients)
-        assert heard >= 30, "those that were accepted have been greeted"
+        wait(lambda: sum(bool(select.select([s], [], [], 0)[0]) for s in clients) >= 30, 5,
+             "those that were accepted have been greeted")
         for sock in clients:
             sock.close()
         wait(lambda: served((BOUND, 2544)), 5, "served again")
@@ -930,7 +954,7 @@ def test_idle_clients(lab, hasty):
             codes = []
             while 421 not in codes:
                 codes.append(c.reply().code)
-            assert c.is_closed() and time.monotonic() - started < 1.5, codes
+            assert c.is_closed() and time.monotonic() - started < 6, codes
 
 
 def test_idle_in_the_body(lab, hasty):
@@ -947,15 +971,15 @@ def test_idle_in_the_body(lab, hasty):
         c("DATA", 354)
         for octet in b"S: x\r\n":
             c.raw(bytes([octet]))
-            time.sleep(0.1)
+            time.sleep(0.25)
         c.raw(b".\r\n")
         c.reply(250)
 
 
 def test_waiting_for_the_next_hop_is_not_idle(lab, hasty):
-    """The 400 ms are the next hop's."""
+    """The 1.6 s are the next hop's."""
     with Smtp(HASTY) as c:
-        envelope(c, "b@odd-slow.lab")
+        envelope(c, "b@odd-slower.lab")
         c.data(MESSAGE, 250)
 
 
@@ -974,4 +998,4 @@ def test_stalled_next_hop_disturbs_nobody(lab, hasty):
         started = time.monotonic()
         for _ in range(20):
             assert send("b@odd.lab", server=HASTY).code == 250
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 8

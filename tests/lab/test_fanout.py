@@ -15,13 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from fakemx import FakeMx, Gone
-from nexthop import Slots, has_dot
+from nexthop import Slots, has_data, has_dot
 from postfix import Postfix
 from program import Danelaw, fields
 from smtp import Smtp, stuff
 from zones import wait
 
-SHORT = {"timeouts": {"command": "2s", "data_start": "2s", "data_block": "2s", "data_end": "3s"},
+SHORT = {"timeouts": {"command": "3s", "data_start": "3s", "data_block": "2s", "data_end": "4s"},
          "limits": {"next_hop_connections": "1000", "connection_idle": "0s"},
          "spool": {"retry": "1h"}}
 
@@ -117,6 +117,12 @@ def spooled(danelaw, subject_user):
     """{recipient: "retry" or "bounce"} of what danelaw kept, by the recipients' user."""
     lines = [fields(x) for x in danelaw.log.splitlines() if " spooled session=" in x]
     return {x["to"].strip("<>"): x["next"] for x in lines if x["to"].startswith("<%s@" % subject_user)}
+
+
+def await_end(danelaw, user):
+    """Of the session with which it came: whether its client has heard the reply is known then."""
+    session = re.search(r" spooled session=(\S+) .* to=<%s@" % user, danelaw.log).group(1)
+    wait(lambda: "session=%s closed: " % session in danelaw.log, 5, danelaw.tail())
 
 
 # ---- the matrix ----
@@ -240,7 +246,7 @@ def test_slow_one_falls_out(danelaw, receivers, hop):
         c("RCPT TO:<slow@%s>" % slow.domain, 250)
         started = time.monotonic()
         c.data(message("slow", *["x" * 900] * 6000), 250)
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 16
     assert spooled(danelaw, "slow") == {"slow@" + slow.domain: "retry"}
     assert "took the message too slowly" in danelaw.log
     assert len(receivers["dot-yes"].messages[-1].data) > 5400000
@@ -322,21 +328,22 @@ def reset(c):
     c.close()
 
 
-def leave_after_dot(server, recipients, text, how=reset):
+def leave_after_dot(server, recipients, text, mxs, how=reset):
+    """Once all of these next hops have the message."""
     with Smtp(server) as c:
         c("MAIL FROM:<%s>" % SENDER, 250)
         for r in recipients:
             c("RCPT TO:<%s>" % r, 250)
         c("DATA", 354)
         c.raw(stuff(text))
-        time.sleep(0.3)
+        wait(lambda: all(map(has_data, mxs)), 5, "the next hops have it")
         how(c)
 
 
 def slow(reply):
-    """To the final dot, after a second."""
+    """To the final dot, when a client had time to leave."""
     def answer(c, text):
-        time.sleep(1)
+        time.sleep(1.5)
         return reply
     return {".": answer}
 
@@ -358,7 +365,7 @@ def test_client_gone_is_remembered(danelaw, hop):
     """R-SMTP-64, -70: what was accepted without its client hearing of it is not delivered twice."""
     mx = hop(replies=slow("250 2.0.0 taken"))
     to, text = ["gone@" + mx.domain], message("gone")
-    leave_after_dot(danelaw.server, to, text)
+    leave_after_dot(danelaw.server, to, text, [mx.mx])
     wait(lambda: danelaw.deliveries(to="<%s>" % to[0], status="sent"), 5, danelaw.tail())
     assert retry(danelaw, to, text).startswith("250 2.0.0 duplicate: ")
     assert duplicates(danelaw, "gone") == to and len(mx.mx.messages) == 1
@@ -370,7 +377,7 @@ def test_client_gone_in_a_mix(danelaw, hop):
     """R-SMTP-70: nothing is kept for a client that did not hear; its retry goes where it is missing."""
     good, late = hop(replies=slow("250 2.0.0 taken")), hop(replies=slow("451 4.3.0 later"))
     to, text = ["mixed@" + good.domain, "mixed@" + late.domain], message("mixed")
-    leave_after_dot(danelaw.server, to, text)
+    leave_after_dot(danelaw.server, to, text, [good.mx, late.mx])
     wait(lambda: danelaw.deliveries(to="<%s>" % to[1], status="deferred"), 5, danelaw.tail())
     assert not spooled(danelaw, "mixed")
     late.mx.replies.clear()
@@ -395,8 +402,8 @@ def test_killed_between_acceptances(lab, hop):
                 c("RCPT TO:<%s>" % r, 250)
             c("DATA", 354)
             c.raw(stuff(text))
-            wait(lambda: good.mx.messages, 5, d.tail())
-            time.sleep(0.5)
+            wait(lambda: re.search(r"mx1\.%s\[.*?\]:25: final dot -> " % good.domain, d.log), 5, d.tail())
+            time.sleep(0.5)  # what it answered is written down
             d.child.kill()
             d.child.wait()
         d.start()
@@ -413,8 +420,9 @@ def test_client_closed_in_a_mix(danelaw, hop):
     nobody is served twice if it comes again, nor whom danelaw has taken over."""
     good, late = hop(replies=slow("250 2.0.0 taken")), hop(replies=slow("451 4.3.0 later"))
     to, text = ["closed@" + good.domain, "closed@" + late.domain], message("closed")
-    leave_after_dot(danelaw.server, to, text, Smtp.close)
+    leave_after_dot(danelaw.server, to, text, [good.mx, late.mx], Smtp.close)
     wait(lambda: spooled(danelaw, "closed") == {to[1]: "retry"}, 5, danelaw.tail())
+    await_end(danelaw, "closed")
     late.mx.replies.clear()
     assert retry(danelaw, to, text).code == 250
     assert len(good.mx.messages) == 1 and not late.mx.messages
@@ -425,7 +433,7 @@ def test_no_message_id_no_duplicate(danelaw, hop):
     """In doubt it is delivered: two alarms may be alike."""
     mx = hop(replies=slow("250 2.0.0 taken"))
     to, text = ["alarm@" + mx.domain], b"Subject: the disk is full\r\n\r\nAgain.\r\n"
-    leave_after_dot(danelaw.server, to, text)
+    leave_after_dot(danelaw.server, to, text, [mx.mx])
     wait(lambda: danelaw.deliveries(to="<%s>" % to[0], status="sent"), 5, danelaw.tail())
     assert retry(danelaw, to, text).code == 250
     assert len(mx.mx.messages) == 2 and not duplicates(danelaw, "alarm")
@@ -459,7 +467,7 @@ def test_duplicate_that_was_told_is_forgotten(danelaw, hop):
     """R-SMTP-64: one retry is what the guard is for; the daily alarm after it is mail."""
     mx = hop(replies=slow("250 2.0.0 taken"))
     to, text = ["once@" + mx.domain], message("once")
-    leave_after_dot(danelaw.server, to, text)
+    leave_after_dot(danelaw.server, to, text, [mx.mx])
     wait(lambda: danelaw.deliveries(to="<%s>" % to[0], status="sent"), 5, danelaw.tail())
     assert retry(danelaw, to, text).startswith("250 2.0.0 duplicate: ")
     assert not retry(danelaw, to, text).startswith("250 2.0.0 duplicate: ")
@@ -552,7 +560,7 @@ def test_queue(queueing, receivers, hop):
         c("RCPT TO:<queue@no-such.fan.lab>", 550)
         started = time.monotonic()
         c("RCPT TO:<queue@%s>" % silent.domain, 250)
-        assert time.monotonic() - started < 7
+        assert time.monotonic() - started < 15
         assert re.match(r"250 2\.0\.0 queued as \S+$", c.data(message("queue")))
     assert spooled(queueing, "queue") == {r: "retry" for r in [
         *case.recipients[1:], "queue@" + silent.domain]}
@@ -569,7 +577,7 @@ def test_queue_knows_duplicates(queueing, hop):
         c.raw(stuff(text))
         c.close()
     wait(lambda: spooled(queueing, "queued") == {to[0]: "retry"}, 5, queueing.tail())
-    time.sleep(0.2)  # until the reply came back
+    await_end(queueing, "queued")
     assert retry(queueing, to, text).startswith("250 2.0.0 duplicate: ")
     assert duplicates(queueing, "queued") == to
 
@@ -625,14 +633,14 @@ def full(lab):
     with Danelaw(lab, changes) as d:
         d.fill, d.state = fill, state
         yield d
-    subprocess.run(["umount", state], check=True)
+    subprocess.run(["umount", "-l", state], check=True)  # its disk process may still be ending
 
 
 def test_full_before(full, hop):
     """One destination needs no disk; a second one is refused before anything is promised."""
     one, two = hop(), hop()
     full.fill()
-    time.sleep(2)  # the free space is looked at now and then
+    wait(lambda: "alarm what=disk state=on" in full.log, 8, "danelaw has looked\n" + full.tail())
     with Smtp(full.server) as c:
         c("MAIL FROM:<%s>" % SENDER, 250)
         c("RCPT TO:<full@%s>" % one.domain, 250)
@@ -666,7 +674,7 @@ def test_full_after_an_acceptance(full, hop):
     to, text = ["after@" + good.domain, "after@" + late.domain], message("after")
     assert retry(full, to, text).startswith("452 4.3.1 spool-failed")
     os.unlink(full.state + "/ballast")
-    time.sleep(2)  # the free space is looked at now and then
+    time.sleep(3)  # the free space is looked at now and then
     late.mx.replies.clear()
     assert retry(full, to, text).code == 250
     assert len(good.mx.messages) == len(late.mx.messages) == 1

@@ -214,7 +214,7 @@ def test_passthrough_keeps_nothing(lab, network):
     to = ["kept@trap.lab", "kept@other-trap.lab"]
     with trap(lab, network, "redirect", {"passthrough": host.address}) as d, network.client.inside():
         host.replies.update(slow("250 2.0.0 taken"))
-        leave_after_dot((host.address, 25), to[:1], text)
+        leave_after_dot((host.address, 25), to[:1], text, [host])
         d.delivery_to(to[0])
         host.replies.clear()
         with Smtp((host.address, 25)) as c:
@@ -252,6 +252,7 @@ def test_a_loop_that_comes_later_is_cut(lab, network):
         with rules(network.router, CATCHES_ITSELF), network.router.inside():
             reply = send("loop@trap.lab")
         assert reply.startswith("451 4.4.1 connect-failed")
+        wait(lambda: "was handed back to listener trap" in d.log, 5, "it is told")
         assert d.log.count("was handed back to listener trap") == 1
 
 
@@ -323,7 +324,7 @@ def test_direct_connections_are_refused(network, trapped, address):
         with network.client.inside(), Smtp((address, port), ehlo=None) as c:
             assert c.reply(554).startswith("554 5.7.1 not-allowed")
             assert c.is_closed()
-    assert "refused by listener trap: it connected to this host itself" in trapped.log
+    wait(lambda: "refused by listener trap: it connected to this host itself" in trapped.log, 5, "it is told")
 
 
 def test_strangers_are_refused(lab, network, trapped):

@@ -79,7 +79,7 @@ def test_the_source_is_seen_by_the_receiver(lab, network, senders):
                 top = lab.postfix.maildir.wait_for(recipient)[0].decode()
                 assert re.search(r"from sender\.lab \(unknown \[(IPv6:)?%s\]\)" % client, top), top
                 assert d.delivery_to(recipient)["tls"] == "verified"
-        assert "connect from unknown[%s]" % netlab.CLIENT6 in lab.postfix.maillog
+        wait(lambda: "connect from unknown[%s]" % netlab.CLIENT6 in lab.postfix.maillog, 5, "Postfix logs it")
 
 
 def greeting(lab, network, domain=GOOD):
@@ -96,7 +96,7 @@ def test_stopped_it_fails_closed(lab, network, senders, mode):
         assert "danelaw." in greeting(lab, network)
         d.child.kill()  # no farewell
         d.child.wait()
-        assert greeting(lab, network) == "refused"
+        wait(lambda: greeting(lab, network) == "refused", 5, "its workers end with it")
         d.child = None
 
 
@@ -174,8 +174,8 @@ def test_delivered_over_proven_tls(lab, gateway, senders, name):
         line = gateway.delivery_to(recipient)
         assert (line["policy"], line["tls"], line["status"]) == ("dane", "verified", "sent")
         assert near in top and "using TLSv1.3" in top and "by danelaw.lab (danelaw)" in top
-    assert re.search(r"TLS connection established from unknown\[%s\]: TLSv1.3" % netlab.ROUTER,
-                     lab.postfix.maillog)
+    wait(lambda: re.search(r"TLS connection established from unknown\[%s\]: TLSv1.3" % netlab.ROUTER,
+                           lab.postfix.maillog), 5, "Postfix logs it")
     assert "hint-mismatch session" not in gateway.log
 
 
