@@ -94,11 +94,15 @@ class Nginx:
     def stop(self):
         end(self.process)
 
-    def fetches(self, name):
-        with open(self.folder + "/access.log") as f:
-            requests = [line.split(" ") for line in f]
-        assert all(r[2:4] == ["GET", PATH] for r in requests), requests
-        return [r[1] for r in requests if r[0] == "mta-sts." + name]
+    def fetches(self, name, count=0):
+        """Once there are so many: nginx logs a request when it has answered it."""
+        def found():
+            with open(self.folder + "/access.log") as f:
+                requests = [line.split(" ") for line in f if line.endswith("\n")]
+            assert all(r[2:4] == ["GET", PATH] for r in requests), requests
+            return [r[1] for r in requests if r[0] == "mta-sts." + name]
+        wait(lambda: len(found()) >= count, 5, "%d fetches for %s" % (count, name))
+        return found()
 
     def _file(self, name):
         return "%s/%s%s" % (self.folder, name, PATH)

@@ -18,6 +18,9 @@ def day(n):
     return time.strftime("%Y-%m-%d", time.gmtime(time.time() + n * DAY))
 
 
+IN_TWO_DAYS, YESTERDAY = day(2), day(-1)  # though the day may end meanwhile
+
+
 def declare(lab):
     lab.domain("review-mended.lab", "3 1 1", fake={})
     lab.domain("review-stale.lab", STALE, fake={})
@@ -31,14 +34,14 @@ def declare(lab):
 
 MAY = {"level": "may"}
 SECTIONS = {
-    "domain review-mended.lab": dict(MAY, until=day(2), reason="ticket 4711"),
+    "domain review-mended.lab": dict(MAY, until=IN_TWO_DAYS, reason="ticket 4711"),
     "domain review-stale.lab": dict(MAY, reason="ticket 4712"),
     "domain review-unsigned.plain": {"level": "none"},
     "domain review-sts.lab": {"mta_sts": "no"},
     "domain review-dead.lab": {"level": "encrypt"},
     "domain .review-below.lab": MAY,
     "domain review-dane.lab": {"level": "dane-only"},
-    "domain review-over.lab": dict(MAY, until=day(-1)),
+    "domain review-over.lab": dict(MAY, until=YESTERDAY),
 }
 
 
@@ -69,7 +72,7 @@ def test_daily_review(lab, switches):
             "review-sts.lab": "no", "review-dead.lab": "unknown"}
         mended = found["review-mended.lab"]
         assert mended["level"] == "may" and mended["reason"] == "ticket 4711"
-        assert mended["until"] == day(2) and "policy=dane, verified" in mended["why"]
+        assert mended["until"] == IN_TWO_DAYS and "policy=dane, verified" in mended["why"]
         assert "mx.review-mended.lab[" in mended["why"] and "can be removed" in mended["why"]
         assert found["review-stale.lab"]["why"].startswith("dane-mismatch: mx.review-stale.lab[")
         assert "policy=sts:enforce, verified" in found["review-sts.lab"]["why"]
@@ -77,8 +80,8 @@ def test_daily_review(lab, switches):
         assert found["review-dead.lab"]["why"].startswith("connect-failed: ")
         text = [x for x in d.log.splitlines() if " exception session=- " in x]
         assert all((" warning " in x.split("exception")[0]) == ("needed=no" in x) for x in text)
-        assert re.search(r"warning \[domain review-mended.lab\] ends on " + day(2), d.log)
-        assert re.search(r"warning \[domain review-over.lab\] ended on " + day(-1), d.log)
+        assert re.search(r"warning \[domain review-mended.lab\] ends on " + IN_TWO_DAYS, d.log)
+        assert re.search(r"warning \[domain review-over.lab\] ended on " + YESTERDAY, d.log)
         switches.set(wall=20 * MINUTE + 2 * HOUR)  # what could not be found out is asked sooner
         wait(lambda: len(reviews(d)) == 6, 9, "one more review")
         assert reviews(d)[-1]["domain"] == "review-dead.lab"

