@@ -194,8 +194,8 @@ bool addr_overlaps(const struct addr *a, const struct addr *b)
 	       (addr_equal_ip(a, b) || is_wildcard(a) || is_wildcard(b));
 }
 
-/* A number and what follows it; inet_ntop() goes by way of sprintf(), which takes ten times as long,
- * and some addresses are written several times for each message. */
+/* A number and what follows it; inet_ntop() goes by way of sprintf(), which takes ten times as
+ * long, and some addresses are written several times for each message. */
 static char *write_number(char *out, unsigned number, char next)
 {
 	char digits[3];
@@ -250,7 +250,7 @@ static bool same_prefix(const uint8_t *a, const uint8_t *b, unsigned prefix)
 {
 	unsigned whole = prefix / 8;
 
-	if (memcmp(a, b, whole))
+	if (memcmp(a, b, whole) != 0)
 		return false;
 	return prefix % 8 == 0 || ((a[whole] ^ b[whole]) >> (8 - prefix % 8)) == 0;
 }

@@ -53,6 +53,7 @@ static bool scan_number(const char *text, const struct unit *units, double *numb
 {
 	size_t digits = strspn(text, "0123456789");
 
+	*number = 0;
 	if (digits == 0 || digits > 12)
 		return false;
 	for (; units->name; units++) {

@@ -338,7 +338,10 @@ bool sts_policy_parse(const char *body, size_t len, struct sts_policy *policy, c
 void sts_policy_copy(struct sts_policy *to, const struct sts_policy *from)
 {
 	*to = *from;
-	to->mx = from->mx_count > 0 ? mem_zero(from->mx_count, sizeof *to->mx) : NULL;
+	to->mx = NULL;
+	if (from->mx_count == 0)
+		return;
+	to->mx = mem_zero(from->mx_count, sizeof *to->mx);
 	for (size_t i = 0; i < from->mx_count; i++)
 		to->mx[i] = mem_strdup(from->mx[i]);
 }

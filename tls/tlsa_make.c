@@ -15,16 +15,17 @@ enum { SELECTOR_CERTIFICATE, SELECTOR_KEY, SELECTOR_COUNT };
 enum { MATCHING_FULL, MATCHING_SHA256, MATCHING_SHA512, MATCHING_COUNT };
 enum { USAGE_COUNT = 4, HEADER = 3, RDATA_MAX = 65535 };
 
-static bool add_digest(struct tlsa_set *set, struct tlsa *t, const EVP_MD *algorithm)
+static bool add_digest(struct tlsa_set *set, const struct tlsa *t, const EVP_MD *algorithm)
 {
 	unsigned char digest[EVP_MAX_MD_SIZE];
+	struct tlsa hashed = *t;
 	unsigned len;
 
 	if (!EVP_Digest(t->data, t->len, digest, &len, algorithm, NULL))
 		return false;
-	t->data = digest;
-	t->len = len;
-	tlsa_set_add(set, t);
+	hashed.data = digest;
+	hashed.len = len;
+	tlsa_set_add(set, &hashed);
 	return true;
 }
 

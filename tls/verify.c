@@ -323,7 +323,7 @@ static void judge_resumed(
 		fail(proof, TLS_FAIL_HANDSHAKE, "the session was resumed, which proves nothing");
 		return;
 	}
-	if (strcmp(kept->key_digest, proof->key_digest) ||
+	if (strcmp(kept->key_digest, proof->key_digest) != 0 ||
 	    (is_authenticated(rule->need) && SSL_get_verify_result(ssl) != X509_V_OK)) {
 		fail(proof, TLS_FAIL_HANDSHAKE, "the resumed session is not the one proven");
 		return;

@@ -161,7 +161,7 @@ static const struct refusal *self_refusal(const struct check *check, size_t inde
 
 struct check_verdict check_judge(const struct check *check)
 {
-	struct check_verdict best, one;
+	struct check_verdict best = {.result = CHECK_UNKNOWN}, one;
 	bool has_failed = false;
 
 	if (check->bad_name.reason != REASON_NONE)
@@ -169,11 +169,8 @@ struct check_verdict check_judge(const struct check *check)
 	if (check->destination->verdict != POLICY_CONNECT)
 		return refused(&check->destination->refusal);
 	for (size_t i = 0; i < check->host_count;) {
-		if (has_self(check, i)) {
-			best = has_failed ? best : refused(self_refusal(check, i));
-			has_failed = true;
-			break;
-		}
+		if (has_self(check, i))
+			return has_failed ? best : refused(self_refusal(check, i));
 		if (judge_preference(check, &i, &one))
 			return one;
 		best = has_failed ? best : one;

@@ -104,9 +104,8 @@ void check_list_read(struct check_list *list, FILE *file)
 {
 	char *line = NULL;
 	size_t size = 0;
-	ssize_t len;
 
-	while ((len = getline(&line, &size, file)) >= 0) {
+	while (getline(&line, &size, file) >= 0) {
 		const char *word = line + strspn(line, " \t");
 		size_t word_len = strcspn(word, " \t\r\n,;#");
 

@@ -414,7 +414,7 @@ static void put_routing_notes(const struct writer *w)
 	       "# script: danelaw nft --routing | sh\n"
 	       "#\n");
 	for (size_t f = 0; f < 2; f++) {
-		int digit = nft_digit(families[f]);
+		char digit = nft_digit(families[f]);
 
 		put(w, "#   ip -%c rule add fwmark 0x%x/0x%x lookup %d\n", digit, NFT_LOCAL_MARK,
 		    NFT_MARK_MASK, NFT_ROUTING_TABLE);

@@ -18,7 +18,8 @@ bool page_open(struct page *page, FILE *out, const char *colour)
 	const char *term = getenv("TERM"), *no = getenv("NO_COLOR");
 
 	page->out = out;
-	page->is_coloured = isatty(fileno(out)) && term && strcmp(term, "dumb") && !(no && *no);
+	page->is_coloured =
+	    isatty(fileno(out)) && term && strcmp(term, "dumb") != 0 && !(no && *no);
 	if (!colour || !strcmp(colour, "auto"))
 		return true;
 	page->is_coloured = !strcmp(colour, "always");

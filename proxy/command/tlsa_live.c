@@ -14,7 +14,6 @@
 #include "dnsval/resolver.h"
 #include "proxy/intercept/intercept.h"
 #include "proxy/pool.h"
-#include "proxy/shared/shared.h"
 #include "proxy/proxy.h"
 #include "proxy/shared/shared.h"
 #include "proxy/smtp/smtp_client.h"
@@ -222,7 +221,6 @@ static void close_live(struct live *l)
 	ev_run(l->proxy.loop, EVRUN_NOWAIT);
 	stream_close_finishing();
 	pool_free(&l->proxy.pool);
-	shared_free(&l->proxy.shared);
 	resolver_free(&l->resolver);
 	tls_contexts_free(&l->proxy.tls);
 	tls_rule_release(&l->rule);
@@ -237,6 +235,7 @@ int tlsa_live_add(struct tlsa_job *job, const struct conf *conf, const char *hos
 	    .host = host,
 	    .port = port,
 	    .code = EX_OK,
+	    /* cppcheck-suppress ctunullpointer ; with --connect there is a configuration */
 	    .rule = {.need = TLS_ENCRYPT, .min_version = conf->policy.min_tls}};
 	char *error = NULL;
 

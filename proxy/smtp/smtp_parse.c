@@ -218,6 +218,7 @@ static struct smtp_error take_parameter(
 		return unsupported(row->text);
 	if (row->is_dsn && !dsn)
 		return unsupported("delivery status notifications (DSN) are not offered here");
+	/* cppcheck-suppress returnDanglingLifetime ; what is returned are constants */
 	return row->take(command, &parameter);
 }
 

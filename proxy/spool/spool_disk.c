@@ -75,7 +75,7 @@ static void make_room(struct disk *disk)
 {
 	if (disk->in_size - disk->in_len >= READ_SIZE)
 		return;
-	disk->in_size = disk->in_len + 2 * READ_SIZE;
+	disk->in_size = disk->in_len + 2 * (size_t)READ_SIZE;
 	disk->in = mem_resize(disk->in, disk->in_size, 1);
 }
 
@@ -444,7 +444,7 @@ static void serve(const char *directory)
 	while (read_some(disk, 0)) {
 		size_t used;
 
-		while (read_some(disk, MSG_DONTWAIT) && disk->in_len < 16 * READ_SIZE)
+		while (read_some(disk, MSG_DONTWAIT) && disk->in_len < 16 * (size_t)READ_SIZE)
 			;
 		while ((used = take_jobs(disk)) > 0) {
 			take_turn(disk);
