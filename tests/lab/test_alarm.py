@@ -10,7 +10,7 @@ import subprocess
 import time
 
 from program import Danelaw, fields
-from smtp import Smtp, send
+from smtp import send
 from test_admin import get
 from test_dns_root import Keeping, state_folder
 from zones import UNSIGNED, wait

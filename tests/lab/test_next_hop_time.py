@@ -1,7 +1,6 @@
 """A next hop's silence, slowness and disappearance; its other addresses; connections that are kept."""
 import os
 import re
-import select
 import signal
 import socket
 import struct
@@ -13,7 +12,7 @@ import pytest
 
 from certs import tlsa
 from fakemx import FakeMx, polite
-from nexthop import (Slots, at, attempt, closes, commands, drips, has_dot, listen, resets, says,
+from nexthop import (Slots, at, attempt, closes, commands, drips, has_dot, listen, resets,
                      says_and_closes, stalls, transcript, verbs, wait_over)
 from program import PROGRAM, Danelaw
 from smtp import MESSAGE, Smtp, send, stuff

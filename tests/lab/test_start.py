@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import pytest
 
 from program import PROGRAM, Danelaw
-from smtp import MESSAGE, Smtp, send
+from smtp import Smtp, send
 from zones import wait, write
 
 NOBODY = ["setpriv", "--reuid", "9999", "--regid", "9999", "--clear-groups"]
