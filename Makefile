@@ -33,6 +33,7 @@ BUILD_PACKAGES := libev-dev uthash-dev libssl-dev libunbound-dev libinih-dev lib
 TEST_PACKAGES  := libcmocka-dev python3-pytest python3-dnspython python3-cryptography python3-jsonschema \
                   mandoc iproute2 nftables openssl systemd
 FUZZ_PACKAGES  := clang libclang-rt-14-dev
+LINT_PACKAGES  := cppcheck clang clang-tidy clang-tools python3-pyflakes
 COVERAGE_PACKAGES := $(FUZZ_PACKAGES) llvm
 
 SOURCES := $(wildcard conf/*.c dnsval/*.c tls/*.c policy/*.c proxy/*.c proxy/*/*.c)
@@ -80,7 +81,7 @@ help:
 	@echo "make check      get what the tests need, build, run all tests"
 	@echo "make check-slow the tests that take minutes: SMTP smuggling, reload and upgrade under load"
 	@echo "make hostile    the tests of the catalogue of attacks and faults, and which rows none shows"
-	@echo "make lint       cppcheck"
+	@echo "make lint       cppcheck, clang-tidy, gcc -fanalyzer, scan-build: no finding"
 	@echo "make mutants    one guard taken away at a time: does its test notice?"
 	@echo "make check-package   builds the package, and tests it installed in a clean system"
 	@echo "make demo       a small signed internet in a namespace, and what danelaw does with it"
@@ -134,15 +135,11 @@ check: test-deps
 	@$(build) all fuzz-replay units
 	@tests/run $(OUT)
 
-# What cppcheck does not know: list macros, and that danelaw has one thread. proxy/ is not clean yet.
-LINTED := conf dnsval tls policy
 .PHONY: lint
-lint:
-	@packaging/install-packages cppcheck
-	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability --inline-suppr \
-		--library=posix --suppress=getpwnamCalled --suppress=readdirCalled -I. -D_GNU_SOURCE -j2 \
-		--include=/usr/include/uthash.h --include=/usr/include/utlist.h \
-		--include=/usr/include/$(shell $(CC) -print-multiarch)/sys/queue.h $(LINTED)
+lint: deps
+	@packaging/install-packages $(LINT_PACKAGES)
+	@$(build) $(OUT)/release.h
+	@tests/lint/run $(OUT)
 
 .PHONY: check-slow hostile mutants
 check-slow: test-deps
