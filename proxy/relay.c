@@ -20,11 +20,11 @@
 #include <string.h>
 
 enum {
-	CHUNK = STREAM_INPUT_ROOM,        /* of the body, scanned and written at a time */
-	PUSHED_MIN = 16384,               /* of it that is worth a write of its own */
-	SPARE = 512,                      /* of it what does not leave as it came */
-	ROOM = RECEIVED_SIZE + CHUNK + 3, /* the final dot must find its place, too */
-	DRAIN_MAX = 64 << 20,             /* octets of a refused message that are read */
+	CHUNK = STREAM_INPUT_ROOM,            /* of the body, scanned and written at a time */
+	PUSHED_MIN = 16384,                   /* of it that is worth a write of its own */
+	SPARE = 512,                          /* of it what does not leave as it came */
+	ROOM = RECEIVED_SIZE + 2 + CHUNK + 3, /* the final dot must find its place, too */
+	DRAIN_MAX = 64 << 20,                 /* octets of a refused message that are read */
 };
 
 bool outlets_are_writing(const struct outlet *outlets)
@@ -145,12 +145,39 @@ void relay_begin(struct relay *r, const struct proxy *proxy, const struct conf_l
 	r->received = mem_strdup(text);
 }
 
-/* The one field that we add, before everything the client sends (R-SMTP-44). */
-static void write_received(struct relay *r)
+/* Of what is passed on; NUL: that is no octet of it. */
+static char octet_at(const struct smtp_body_passed *passed, const char *spare, size_t i)
 {
-	if (!r->received)
+	if (i < passed->in_place_len)
+		return passed->in_place[i];
+	i -= passed->in_place_len;
+	return i < passed->spare_len ? spare[i] : '\0';
+}
+
+/* As a reader sees it, without the dot that it is stuffed with; smtp_body never parts the two. */
+static bool begins_with_blank(const struct smtp_body_passed *passed, const char *spare)
+{
+	char first = octet_at(passed, spare, octet_at(passed, spare, 0) == '.');
+
+	return first == ' ' || first == '\t';
+}
+
+/*
+ * The one field that we add, before everything the client sends (R-SMTP-44). A message that begins
+ * with a blank would go on with it and make us say what its sender likes (R-SMTP-45): such a
+ * message has no header section (RFC 5322 2.2), so the line that ends ours comes first, as in
+ * Postfix.
+ */
+static void write_received(
+    struct relay *r, const struct smtp_body_passed *passed, const char *spare)
+{
+	bool is_there = passed->in_place_len + passed->spare_len > 0;
+
+	if (!r->received || (!is_there && !r->body.ended))
 		return;
 	write_all(r, r->received, strlen(r->received), delivery_write);
+	if (begins_with_blank(passed, spare))
+		write_all(r, "\r\n", 2, delivery_write);
 	free(r->received);
 	r->received = NULL;
 }
@@ -258,7 +285,7 @@ static enum relay_progress pump(struct relay *r, const struct body_source *sourc
 	while (!r->is_over && room(r) >= ROOM && (in = source->peek(source->arg, &len), len)) {
 		passed = smtp_body_scan(&r->body, in, len, CHUNK, spare, sizeof spare);
 		check(r);
-		write_received(r);
+		write_received(r, &passed, spare);
 		pass_on(r, &passed, spare);
 		source->consume(source->arg, passed.taken);
 		if (r->body.ended)

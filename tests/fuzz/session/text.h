@@ -7,6 +7,7 @@
 #include "conf/mem.h"
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,11 +37,25 @@ static inline void text_clear(struct text *t)
 	*t = (struct text){0};
 }
 
-/* FNV-1a: equal messages, for an observer that nobody attacks. */
+static inline bool text_begins_with_blank(const char *data, size_t len)
+{
+	size_t dot = len > 1 && data[0] == '.';
+
+	return len > dot && (data[dot] == ' ' || data[dot] == '\t');
+}
+
+/*
+ * FNV-1a: equal messages, for an observer that nobody attacks. An empty line before a blank may be
+ * danelaw's.
+ */
 static inline uint64_t text_sum(const char *data, size_t len)
 {
 	uint64_t sum = 14695981039346656037u;
 
+	if (len > 2 && !memcmp(data, "\r\n", 2) && text_begins_with_blank(data + 2, len - 2)) {
+		data += 2;
+		len -= 2;
+	}
 	for (size_t i = 0; i < len; i++)
 		sum = (sum ^ (unsigned char)data[i]) * 1099511628211u;
 	return sum;
@@ -58,8 +73,8 @@ static inline const char *find_dot(const struct text *t)
 }
 
 /*
- * What follows the one field that danelaw adds; a message without it is a breach. Its end is that
- * of the date: a message may begin with a blank, and then looks like more of the field.
+ * What follows the one field that danelaw adds; a message without it, or one that goes on with it,
+ * is a breach.
  */
 static inline const char *skip_received(const char *data, size_t len, size_t *rest)
 {
@@ -69,6 +84,7 @@ static inline const char *skip_received(const char *data, size_t len, size_t *re
 	assert(at && !memcmp(data, "Received: from ", 15));
 	at += sizeof end - 1;
 	*rest = len - (size_t)(at - data);
+	assert(!text_begins_with_blank(at, *rest));
 	return at;
 }
 
