@@ -1,7 +1,7 @@
 /*
  * crew.c - see crew.h.
  */
-#include "proxy/service/crew.h"
+#include "proxy/service/crew_internal.h"
 
 #include "conf/child.h"
 #include "conf/clock.h"
@@ -15,7 +15,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <ev.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,30 +30,6 @@ static const double pause_least = 0.25, pause_most = 5;
 /* Beyond [timeouts] shutdown. */
 static const double grace = 10;
 static const double unknown_wait = 90; /* what a program that did not say it has by default */
-
-struct place {
-	struct crew *crew;
-	unsigned slot, seat;
-	pid_t pid; /* 0: nobody */
-	bool has_served, has_left;
-	double started;
-	unsigned deaths; /* in a row */
-	unsigned heartbeat;
-	ev_timer revival;
-};
-
-struct crew {
-	const struct crew_home *home;
-	struct conf *conf;
-	struct certificates *certificates;
-	unsigned size;
-	struct place *places; /* pointers into it are kept by timers: it never grows after them */
-	bool is_first;        /* of the service */
-	bool has_served, is_leaving, has_left;
-	int code;
-	double wait; /* for sessions to end: [timeouts] shutdown */
-	ev_timer patience;
-};
 
 /* ---- making it ---- */
 
@@ -86,6 +61,7 @@ struct crew *crew_new(
 		init_place(crew, slot);
 	ev_init(&crew->patience, on_patience_over);
 	crew->patience.data = crew;
+	ev_init(&crew->pulse, NULL);
 	return crew;
 }
 
@@ -96,6 +72,7 @@ void crew_free(struct crew **crew)
 	if (!c)
 		return;
 	ev_timer_stop(c->home->loop, &c->patience);
+	crew_stop_pulse(c);
 	for (unsigned slot = 0; slot < c->size; slot++)
 		ev_timer_stop(c->home->loop, &c->places[slot].revival);
 	free(c->places);
@@ -190,6 +167,7 @@ static void start(struct place *place)
 
 	assert(!place->pid);
 	place->has_served = place->has_left = false;
+	place->missing = 0;
 	place->started = clock_steady();
 	if (!shared_take_seat(shared, &place->seat)) {
 		log_error("worker %u cannot be started: %d processes are there already",
@@ -215,13 +193,13 @@ static void on_revival(struct ev_loop *loop, ev_timer *timer, int revents)
 void crew_start(struct crew *crew, bool is_first)
 {
 	crew->is_first = is_first;
+	crew_start_pulse(crew);
 	start(&crew->places[0]);
 }
 
 /* ---- what they say ---- */
 
-/* NULL: another program's memory, which we do not see. */
-static struct seat *seat_of(const struct place *place)
+struct seat *crew_seat_of(const struct place *place)
 {
 	return place->seat < SHARED_SEATS ? shared_seat(place->crew->home->shared, place->seat)
 					  : NULL;
@@ -229,7 +207,7 @@ static struct seat *seat_of(const struct place *place)
 
 static bool look_at(struct place *place)
 {
-	const struct seat *seat = seat_of(place);
+	const struct seat *seat = crew_seat_of(place);
 	unsigned state = seat ? shared_look(&seat->state) : WORKER_SERVES;
 	bool begins = state == WORKER_SERVES && !place->has_served;
 
@@ -299,23 +277,6 @@ void crew_look(struct crew *crew)
 	}
 }
 
-bool crew_is_alive(struct crew *crew)
-{
-	bool alive = true;
-
-	for (unsigned slot = 0; slot < crew->size; slot++) {
-		struct place *place = &crew->places[slot];
-		unsigned heartbeat;
-
-		if (!place->pid || !place->has_served || !seat_of(place))
-			continue;
-		heartbeat = shared_look(&seat_of(place)->heartbeat);
-		alive = alive && heartbeat != place->heartbeat;
-		place->heartbeat = heartbeat;
-	}
-	return alive;
-}
-
 /* ---- deaths ---- */
 
 static int code_of(int status)
@@ -373,8 +334,9 @@ bool crew_bury(struct crew *crew, pid_t pid, int status)
 
 	if (!place)
 		return false;
-	gives_up = seat_of(place) && shared_look(&seat_of(place)->state) == WORKER_GIVES_UP;
-	if (seat_of(place))
+	gives_up =
+	    crew_seat_of(place) && shared_look(&crew_seat_of(place)->state) == WORKER_GIVES_UP;
+	if (crew_seat_of(place))
 		shared_free_seat(crew->home->shared, place->seat);
 	place->pid = 0;
 	/* One that ends with a word of its own has told why. */
@@ -407,6 +369,7 @@ static void on_patience_over(struct ev_loop *loop, ev_timer *timer, int revents)
 void crew_tell(struct crew *crew, int number)
 {
 	crew->is_leaving = true;
+	crew_stop_pulse(crew);
 	for (unsigned slot = 0; slot < crew->size; slot++)
 		ev_timer_stop(crew->home->loop, &crew->places[slot].revival);
 	if (!ev_is_active(&crew->patience)) {

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 
-from smtp import Smtp, stuff
+from smtp import Smtp, send, stuff
 from test_reload import WORKERS, Reloading
 from zones import wait
 
@@ -167,3 +167,15 @@ def test_workers_killed_under_load(lab):
     assert count > 5 and load.failures
     assert set(load.confirmed) - set(found) == set()
     assert len(load.confirmed) > RATE * SECONDS / 2
+
+
+def test_a_worker_hangs(lab):
+    """Nothing that it does tells so: its loop does not turn any more. It is killed and replaced, its fellow
+    goes on meanwhile, and the service is not restarted."""
+    with Reloading(lab) as d:
+        stuck = d.workers[0]
+        os.kill(stuck, signal.SIGSTOP)
+        wait(lambda: stuck not in d.workers and len(d.workers) == WORKERS, 50, d.tail())
+        assert "has not moved for 25 s and is killed\n" in d.log
+        assert "has not moved for 30 s and is killed for certain\n" in d.log
+        wait(lambda: send("b@" + DOMAINS[0], server=d.server).code == 250, 5, d.tail())
