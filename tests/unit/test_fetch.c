@@ -412,7 +412,7 @@ static void drips(void **state)
 		await(&told);
 		assert_int_equal(told.result.outcome, FETCH_FAILED);
 		assert_string_equal(told.result.why, POLICY_HOST ": no policy within 0.3 s");
-		assert_true(ev_time() - before < 1.5);
+		assert_true(ev_time() - before < 5);
 	}
 }
 
@@ -769,22 +769,29 @@ static void restart(struct told *told)
 	start(told, DOMAIN, 5);
 }
 
-/* Whoever is told first does it. */
-static void run_deed(void (*deed)(struct told *), size_t calls)
+static size_t calls_of_four(void)
 {
 	size_t sum = 0;
 
+	for (size_t i = 0; i < COUNT(four); i++)
+		sum += four[i].calls;
+	return sum;
+}
+
+/* Whoever is told first does it. */
+static void run_deed(void (*deed)(struct told *), size_t calls)
+{
 	memset(four, 0, sizeof four);
 	for (size_t i = 0; i < COUNT(four); i++) {
 		four[i].then = deed;
 		start(&four[i], DOMAIN, 5);
 	}
-	run_for(0.5);
-	for (size_t i = 0; i < COUNT(four); i++) {
-		sum += four[i].calls;
+	for (int i = 0; i < 200 && calls_of_four() < calls; i++)
+		run_for(0.05);
+	run_for(0.2); /* and nobody else is told */
+	for (size_t i = 0; i < COUNT(four); i++)
 		free(four[i].body);
-	}
-	assert_int_equal(sum, calls);
+	assert_int_equal(calls_of_four(), calls);
 }
 
 static void inside_the_callback(void **state)
@@ -813,6 +820,15 @@ static size_t take_connections(int listener)
 	return taken_count;
 }
 
+/* Runs until there are so many, and a while longer. */
+static size_t await_connections(int listener, size_t count)
+{
+	for (int i = 0; i < 200 && take_connections(listener) < count; i++)
+		run_for(0.05);
+	run_for(0.1);
+	return take_connections(listener);
+}
+
 static void close_connections(void)
 {
 	while (taken_count > 0)
@@ -835,11 +851,11 @@ static void per_address(void **state)
 	(void)state;
 	say_host(POLICY_HOST, "127.0.0.1");
 	start_crowd(FETCH_GETS_PER_HOST + 3, DOMAIN);
-	run_for(0.2);
-	assert_int_equal(take_connections(stage.listener), FETCH_GETS_PER_HOST);
+	assert_int_equal(
+	    await_connections(stage.listener, FETCH_GETS_PER_HOST), FETCH_GETS_PER_HOST);
 	cancel(&crowd[0]);
-	run_for(0.2);
-	assert_int_equal(take_connections(stage.listener), FETCH_GETS_PER_HOST + 1);
+	assert_int_equal(
+	    await_connections(stage.listener, FETCH_GETS_PER_HOST + 1), FETCH_GETS_PER_HOST + 1);
 	start(&impatient, DOMAIN, 0.1);
 	await(&impatient);
 	assert_int_equal(impatient.result.outcome, FETCH_BUSY);
@@ -865,7 +881,12 @@ static void over_all_addresses(void **state)
 		free(name);
 		free(ip);
 	}
-	run_for(0.3);
+	for (int turn = 0; turn < 200 && taken_count < FETCH_GETS_MAX; turn++) {
+		run_for(0.05);
+		for (int i = 0; i < HOSTS; i++)
+			take_connections(listeners[i]);
+	}
+	run_for(0.1);
 	for (int i = 0; i < HOSTS; i++) {
 		take_connections(listeners[i]);
 		close(listeners[i]);
@@ -883,10 +904,10 @@ static void slow_host_beside(void **state)
 	say_host("mta-sts.slow.example", "127.0.0.2");
 	serve_text(GOOD);
 	start_crowd(1000, "slow.example");
-	run_for(0.3);
+	assert_int_equal(await_connections(slow, FETCH_GETS_PER_HOST), FETCH_GETS_PER_HOST);
 	before = ev_time();
 	expect(FETCH_OK, "version: STSv1\n");
-	assert_true(ev_time() - before < 1);
+	assert_true(ev_time() - before < 4);
 	assert_int_equal(take_connections(slow), FETCH_GETS_PER_HOST);
 	close_connections();
 	close(slow);

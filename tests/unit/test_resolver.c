@@ -206,7 +206,7 @@ static void test_deadline(void **state)
 	assert_int_equal(w.last.state, DNS_FAILED);
 	assert_false(w.last.bogus);
 	assert_non_null(strstr(w.last.why, "within 0.5 s"));
-	assert_true(ev_time() - before > 0.45 && ev_time() - before < 2);
+	assert_true(ev_time() - before > 0.45 && ev_time() - before < 6);
 	assert_int_equal(resolver_lookups_in_flight(w.resolver), 0);
 	run(1, 2);
 	assert_int_equal(w.calls, 1);
@@ -223,7 +223,8 @@ static void test_cancel(void **state)
 	assert_null(query);
 	dns_query_cancel(&query);
 	assert_int_equal(resolver_lookups_in_flight(w.resolver), 1);
-	run(1, 1);
+	for (int i = 0; i < 40 && resolver_lookups_in_flight(w.resolver); i++)
+		run(0.2, 1);
 	assert_int_equal(w.calls, 0);
 	assert_int_equal(resolver_lookups_in_flight(w.resolver), 0);
 	ask("late.example", DNS_A);

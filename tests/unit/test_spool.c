@@ -262,6 +262,8 @@ static void commit_is_told_to_the_watcher(void **state)
 {
 	(void)state;
 	run_for(1.2); /* the first look at the index */
+	for (int i = 0; i < 160 && spool->requests; i++)
+		run_for(0.05);
 	changes = 0;
 	spool_watch(spool, on_change, NULL);
 	put("x");

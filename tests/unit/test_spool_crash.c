@@ -298,7 +298,7 @@ static void compare(void)
 /* All that is left is worked off, and nothing stays behind. */
 static void work_off_all(void)
 {
-	double end_of_patience = clock_steady() + 8;
+	double end_of_patience = clock_steady() + 24;
 
 	is_winding_down = true;
 	while ((spool_count(spool) > 0 || spool->requests) && clock_steady() < end_of_patience)
@@ -310,13 +310,21 @@ static void work_off_all(void)
 	compare();
 }
 
+/* A slow machine goes on until it has shown as much as others. */
+static bool needs_more(int kills)
+{
+	return kills < KILLS_LEAST || book->promised <= KILLS_LEAST || book->settled <= KILLS_LEAST;
+}
+
 static void nothing_promised_is_lost(void **state)
 {
 	double over = clock_steady() + SECONDS;
 	int kills = 0;
 
 	(void)state;
-	for (; kills < KILLS && clock_steady() < over; book->kills = (size_t)++kills) {
+	for (; kills < KILLS &&
+	       (clock_steady() < over || (needs_more(kills) && clock_steady() < over + 60));
+	     book->kills = (size_t)++kills) {
 		pid_t child = start_life(1000 + (unsigned)kills);
 		int status;
 
@@ -331,10 +339,9 @@ static void nothing_promised_is_lost(void **state)
 	}
 	open_spool();
 	work_off_all();
-	assert_true(kills >= KILLS_LEAST);
 	dprintf(saved_stderr, "%d kills, %zu promised, %zu settled, %zu given out\n", kills,
 	    book->promised, book->settled, book->given);
-	assert_true(book->promised > KILLS_LEAST && book->settled > KILLS_LEAST);
+	assert_false(needs_more(kills));
 }
 
 /* ---- the disk process killed alone ---- */

@@ -392,7 +392,7 @@ static void late_commit_is_taken_back(void **state)
 	struct answer answer = {0};
 
 	(void)state;
-	disk->ms = 1500;
+	disk->ms = 2500;
 	spool_draft_commit(draft, message, on_answer, &answer);
 	run_for(0.3);
 	ahead->steady = 57.5; /* the loop's patience ends in a moment, the disk's has not */
@@ -419,13 +419,11 @@ static void read_only_directory(void **state)
 		skip(); /* not root, or no namespace */
 	}
 	mount(NULL, directory, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL);
-	run_for(1.2); /* the disk process tells */
-	assert_false(spool_is_ready(spool, why));
+	expect_ready(false, why); /* the disk process tells */
 	assert_non_null(strstr(why, "Read-only file system"));
 	assert_null(spool_draft_new(spool, message, why));
 	umount(directory);
-	run_for(1.2);
-	assert_true(spool_is_ready(spool, why));
+	expect_ready(true, why);
 	spool_message_free(&message);
 }
 
@@ -489,8 +487,7 @@ static void full_disk_promises_nothing(void **state)
 		finish(&due);
 		taken--;
 	}
-	run_for(1.2);
-	assert_true(spool_is_ready(spool, why));
+	expect_ready(true, why);
 	assert_int_equal(count_messages(), 0);
 
 	/* A message larger than the disk fails before its end. */
@@ -516,6 +513,8 @@ static void settled_when_the_disk_is_back(void **state)
 	disk->error = ENOSPC;
 	due->recipients[0].is_done = true;
 	spool_settle(spool, &due, on_answer, &answer);
+	for (int i = 0; i < 80 && !count_in_log("what became of message"); i++)
+		run_for(0.1);
 	run_for(2.5);
 	assert_false(answer.is_there);
 	expect_log("what became of message", 1);
@@ -544,7 +543,10 @@ static pid_t start_other(void (*what)(void))
 
 static void hold_the_spool(void)
 {
+	disk->calls = 0;
 	open_spool();
+	expect_none_due();
+	disk->calls = SIZE_MAX / 2;
 	for (;;)
 		ev_run(loop, EVRUN_ONCE);
 }
@@ -556,9 +558,9 @@ static void another_takes_over(void **state)
 
 	(void)state;
 	other = start_other(hold_the_spool);
-	for (int i = 0; i < 2000 && count_files("", "index.sqlite") == 0; i++)
+	for (int i = 0; i < 8000 && disk->calls < SIZE_MAX / 2; i++)
 		usleep(1000);
-	usleep(50000);
+	assert_true(disk->calls >= SIZE_MAX / 2);
 	open_spool();
 	put("x");
 	run_for(1.2);
@@ -566,9 +568,10 @@ static void another_takes_over(void **state)
 	assert_int_equal(spool_next_due(spool), 0);
 	kill(other, SIGKILL);
 	waitpid(other, NULL, 0);
-	run_for(2.2);
+	for (int i = 0; i < 80 && spool_next_due(spool) == 0; i++)
+		run_for(0.1);
 	assert_true(spool_next_due(spool) > 0);
-	due = ask_one();
+	due = await_one();
 	finish(&due);
 }
 
@@ -600,15 +603,14 @@ static void damaged_time_is_found_after_a_busy_start(void **state)
 	run_sql("UPDATE messages SET due = due + 1099511627776");
 	spool_close(&spool);
 	other = start_other(hold_the_index);
-	for (int i = 0; i < 2000 && disk->calls < SIZE_MAX / 2; i++)
+	for (int i = 0; i < 8000 && disk->calls < SIZE_MAX / 2; i++)
 		usleep(1000);
 	assert_true(disk->calls >= SIZE_MAX / 2);
 	open_spool(); /* waits for its time */
 	run_for(0.5);
 	kill(other, SIGKILL);
 	waitpid(other, NULL, 0);
-	run_for(1.2);
-	due = ask_one();
+	due = await_one();
 	finish(&due);
 }
 
@@ -638,7 +640,7 @@ static void others_messages_are_worked_off(void **state)
 	changes = 0;
 	other = start_other(put_one_and_go);
 	waitpid(other, NULL, 0);
-	for (int i = 0; i < 30 && changes == 0; i++)
+	for (int i = 0; i < 80 && changes == 0; i++)
 		run_for(0.1);
 	assert_true(changes > 0);
 	due = ask_one();
@@ -784,7 +786,8 @@ static void settled_to_the_end(void **state)
 	other = start_other(settle_all_and_go);
 	waitpid(other, NULL, 0);
 	open_spool();
-	run_for(2.2); /* to take over */
+	for (int i = 0; i < 80 && count_messages() > 0; i++)
+		run_for(0.1); /* to take over */
 	expect_none_due();
 	assert_int_equal(spool_count(spool), 0);
 	assert_int_equal(count_messages(), 0);
@@ -812,7 +815,8 @@ static void directory_that_is_away(void **state)
 	assert_non_null(strstr(why, "unmounted?"));
 	message->recipients[0].next_try = clock_wall() + 100;
 	spool_settle(spool, &message, on_answer, &answer);
-	run_for(1.5);
+	for (int i = 0; i < 160 && (spool_is_ready(spool, why) || !strstr(why, "unmounted?")); i++)
+		run_for(0.05);
 	assert_false(spool_is_ready(spool, why));
 	assert_non_null(strstr(why, "unmounted?"));
 	assert_false(answer.is_there);
@@ -820,9 +824,8 @@ static void directory_that_is_away(void **state)
 	assert_int_equal(rename(away, directory), 0);
 	run_until(&answer.is_there);
 	assert_true(answer.ok);
-	run_for(1.2);
-	assert_true(spool_is_ready(spool, why));
-	message = ask_one();
+	expect_ready(true, why);
+	message = await_one();
 	expect_body(message, "two");
 	finish(&message);
 	assert_int_equal(access(file_of("damaged"), F_OK), -1);

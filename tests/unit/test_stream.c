@@ -360,7 +360,7 @@ static void finish_after_their_fin(void **state)
 static void never_read(int fd, const void *arg)
 {
 	(void)fd, (void)arg;
-	usleep(300000);
+	usleep(1500000);
 	char octet[65536];
 	while (recv(fd, octet, sizeof(octet), 0) > 0)
 		;
@@ -384,12 +384,12 @@ static void finish_does_not_linger(void **state)
 	begin(&client, &peer);
 	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){4096}, sizeof(int));
 	assert_true(stream_write(client.stream, much, STREAM_OUTPUT_MAX));
-	assert_true(stream_finish(&client.stream, 0.1, count_gone, &gone));
-	assert_false(stream_finish(&client.stream, 0.1, count_gone, &gone));
+	assert_true(stream_finish(&client.stream, 0.7, count_gone, &gone));
+	assert_false(stream_finish(&client.stream, 0.7, count_gone, &gone));
 	idle(0.05);
 	assert_true(fcntl(fd, F_GETFD) >= 0);
 	assert_int_equal(gone, 0);
-	idle(0.1);
+	idle(0.75);
 	assert_int_equal(fcntl(fd, F_GETFD), -1);
 	assert_int_equal(gone, 1);
 	assert_true(peer_ended_well(&peer));
