@@ -300,16 +300,14 @@ static void judge_file(struct sweep *sweep, const char *id)
 static void with_suspect(struct sweep *sweep, const char *id, spool_dir_fn *what)
 {
 	char why[SPOOL_WHY];
-	char *path = mem_printf("%s/%s", sweep->care->directory, id);
 	int fd;
 
 	if (spool_index_has(sweep->care->index, id, why) == SPOOL_ABSENT &&
-	    (fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)) >= 0) {
+	    (fd = spool_dir_open(sweep->care->directory, id, O_RDONLY)) >= 0) {
 		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
 			what(id, sweep);
 		close(fd);
 	}
-	free(path);
 }
 
 static void count_suspect(const char *id, void *arg)

@@ -94,15 +94,40 @@ uint64_t spool_dir_room(const char *directory, int *error)
 
 /* ---- reading ---- */
 
-static int open_file(const char *directory, const char *id, bool *is_damaged, char why[SPOOL_WHY])
+static bool is_regular(int fd)
+{
+	struct stat status;
+
+	return fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+}
+
+/* Waiting for the other end of a pipe would be waiting for ever; on a file O_NONBLOCK does nothing.
+ */
+int spool_dir_open(const char *directory, const char *id, int flags)
 {
 	char *path = mem_printf("%s/%s", directory, id);
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = open(path, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	int error = errno;
+
+	if (fd >= 0 && !is_regular(fd)) {
+		close(fd);
+		fd = -1;
+		error = ELOOP; /* as for a symbolic link */
+	}
+	free(path);
+	errno = error;
+	return fd;
+}
+
+static int open_file(const char *directory, const char *id, bool *is_damaged, char why[SPOOL_WHY])
+{
+	int fd = spool_dir_open(directory, id, O_RDONLY);
 
 	*is_damaged = fd < 0 && (errno == ENOENT || errno == ELOOP);
-	if (fd < 0)
+	if (fd < 0 && errno == ELOOP)
+		snprintf(why, SPOOL_WHY, "its file is none");
+	else if (fd < 0)
 		fail_errno("its file", why);
-	free(path);
 	return fd;
 }
 
@@ -261,14 +286,12 @@ static bool write_mark(int fd, enum spool_mark mark)
 
 bool spool_dir_mark(const char *directory, const char *id, enum spool_mark mark)
 {
-	char *path = mem_printf("%s/%s", directory, id);
-	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	int fd = spool_dir_open(directory, id, O_RDWR);
 	bool done = fd >= 0 && write_mark(fd, mark);
 	int error = errno;
 
 	if (fd >= 0)
 		close(fd);
-	free(path);
 	errno = error;
 	return done;
 }
@@ -279,14 +302,12 @@ bool spool_dir_mark(const char *directory, const char *id, enum spool_mark mark)
  */
 bool spool_dir_sync_file(const char *directory, const char *id)
 {
-	char *path = mem_printf("%s/%s", directory, id);
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = spool_dir_open(directory, id, O_RDONLY);
 	bool done = fd >= 0 && fdatasync(fd) == 0;
 	int error = errno;
 
 	if (fd >= 0)
 		close(fd);
-	free(path);
 	errno = error;
 	return done;
 }
@@ -345,8 +366,14 @@ static bool write_text(const char *path, const char *text, char why[SPOOL_WHY])
 	return done;
 }
 
+/* What is no file stays where it is: nothing of a message is in it, and our sandbox moves files
+ * alone. */
 static bool move_file(const char *from, const char *to, char why[SPOOL_WHY])
 {
+	struct stat status;
+
+	if (lstat(from, &status) == 0 && !S_ISREG(status.st_mode))
+		return true;
 	return rename(from, to) == 0 || errno == ENOENT || fail_errno(to, why);
 }
 

@@ -22,6 +22,9 @@ bool spool_dir_make(const char *directory, char why[SPOOL_WHY]);
  */
 bool spool_dir_is_there(const char *directory, int lock, char why[SPOOL_WHY]);
 
+/* A message's file, close-on-exec. < 0: errno; ELOOP: what has that name is no regular file. */
+int spool_dir_open(const char *directory, const char *id, int flags);
+
 /* A message's body: a descriptor at its first octet. -1: why; the file is damaged or missing where
  * *is_damaged (NULL is welcome), else it could just not be read now. */
 int spool_dir_open_body(const char *directory, const struct spool_message *message,

@@ -14,6 +14,7 @@
 #include <sqlite3.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -223,6 +224,21 @@ static void foreign_file_is_set_aside(void **state)
 	put("two");
 	overwrite(file_of(id), 3, "?");
 	expect_aside(id, "its file does not begin like one");
+}
+
+/* Whoever opens a pipe waits for its other end. */
+static void what_is_no_file_holds_nobody_up(void **state)
+{
+	char id[SPOOL_ID_SIZE];
+
+	(void)state;
+	memcpy(id, put("one"), sizeof id);
+	put("two");
+	assert_int_equal(unlink(file_of(id)), 0);
+	assert_int_equal(mkfifo(file_of(id), 0600), 0);
+	assert_int_equal(mkfifo(file_of("0641c3b5d2a910-5f0c2d7e91aa"), 0600), 0);
+	reopen();
+	expect_aside(id, "its file is none");
 }
 
 static void set_aside_by_the_runner(void **state)
@@ -870,6 +886,7 @@ int main(void)
 	    OPEN("a missing file is reported", missing_file_is_reported),
 	    OPEN("a cut file is set aside", cut_file_is_set_aside),
 	    OPEN("a foreign file is set aside", foreign_file_is_set_aside),
+	    OPEN("what is no file holds nobody up", what_is_no_file_holds_nobody_up),
 	    OPEN("set aside by the runner", set_aside_by_the_runner),
 	    OPEN("a lost index is made again", lost_index_is_made_again),
 	    OPEN("a damaged index is made again", damaged_index_is_made_again),
