@@ -16,7 +16,7 @@ from zones import wait
 
 SERVER = (netlab.INSIDE, 2525)
 TIMERS = ("connect", "greeting", "handshake", "command", "data_start", "data_block", "data_end")
-SHORT = {"timeouts": {"rcpt": "6s", "idle_client": "1500ms", **{t: "1500ms" for t in TIMERS}},
+SHORT = {"timeouts": {"rcpt": "9s", "idle_client": "3s", **{t: "3s" for t in TIMERS}},
          "dns": {"timeout": "2s", "total": "3s"}, "limits": {"connection_idle": "0s"}}
 LARGE = b"Subject: large\r\n\r\n" + (b"x" * 998 + b"\r\n") * 2000
 
@@ -84,7 +84,7 @@ def held(stage):
         if stage == "STARTTLS":
             c.say("220 2.0.0 go")
         c.mx.is_reached.set()
-        c.mx.go_on.wait(8)
+        c.mx.go_on.wait(20)
         if stage == "STARTTLS":
             raise Gone("never shook hands")
         return "250 2.0.0 late" if stage == "." else None
@@ -119,7 +119,7 @@ class Sender(threading.Thread):
         wire = stuff(self.message)
         c.raw(wire[:len(wire) // 2])
         self.is_half_sent.set()
-        self.may_go_on.wait(8)
+        self.may_go_on.wait(20)
         c.raw(wire[len(wire) // 2:])
         self.reply = c.reply()
 
@@ -139,20 +139,20 @@ def test_next_hops_are_cut_off(network, danelaw, hop, cut):
         message = LARGE if stage == "body" else MESSAGE
         sender = senders[stage] = Sender(network, "b@" + h.domain, message)
         if stage == "body":
-            assert sender.is_half_sent.wait(5)
+            assert sender.is_half_sent.wait(10)
         else:
             sender.may_go_on.set()
-            assert h.mx.is_reached.wait(5), stage
+            assert h.mx.is_reached.wait(10), stage
     with cut(network.router, "outside"):
         begun = time.monotonic()
         senders["body"].may_go_on.set()
         for stage, sender in senders.items():
-            sender.join(6)
+            sender.join(10)
             assert sender.reply and sender.reply.startswith(STAGES[stage]), (stage, sender.reply)
-        assert 1 < time.monotonic() - begun < 6
+        assert 1 < time.monotonic() - begun < 10
         again = Sender(network, "b@" + hops["RCPT"].domain)
-        again.join(6)
-        assert again.reply.startswith("451 4.4."), again.reply
+        again.join(10)
+        assert again.reply and again.reply.startswith("451 4.4."), again.reply
     for h in hops.values():
         h.mx.go_on.set()
     wait(lambda: arrives(network, hop), 8, danelaw.tail())
@@ -165,8 +165,8 @@ def arrives(network, hop):
     h = hop("tls")
     sender = Sender(network, "c@" + h.domain)
     sender.may_go_on.set()
-    sender.join(6)
-    return sender.reply.code == 250 and len(h.mx.messages) == 1
+    sender.join(10)
+    return sender.reply and sender.reply.code == 250 and len(h.mx.messages) == 1
 
 
 @pytest.mark.parametrize("cut", CUTS)
@@ -174,16 +174,16 @@ def test_a_short_cut_costs_nothing(network, danelaw, hop, cut):
     """F-09: shorter than a timer, in the body and before the reply to the final dot: 250, one copy each."""
     hops = [hold(hop, "never"), hold(hop, ".")]
     body, dot = [Sender(network, "b@" + h.domain, m) for h, m in zip(hops, (LARGE, MESSAGE))]
-    assert body.is_half_sent.wait(5)
+    assert body.is_half_sent.wait(10)
     dot.may_go_on.set()
-    assert hops[1].mx.is_reached.wait(5)
+    assert hops[1].mx.is_reached.wait(10)
     with cut(network.router, "outside"):
         body.may_go_on.set()
         hops[1].mx.go_on.set()
         time.sleep(0.3)
     for sender, h in ((body, hops[0]), (dot, hops[1])):
-        sender.join(6)
-        assert sender.reply.code == 250 and len(h.mx.messages) == 1, sender.reply
+        sender.join(10)
+        assert sender.reply and sender.reply.code == 250 and len(h.mx.messages) == 1, sender.reply
 
 
 def test_the_client_is_cut_off(network, danelaw, hop):
@@ -193,12 +193,12 @@ def test_the_client_is_cut_off(network, danelaw, hop):
     sender = Sender(network, "b@" + halfway.domain)
     other = Sender(network, "b@" + behind.domain)
     other.may_go_on.set()
-    assert sender.is_half_sent.wait(5) and behind.mx.is_reached.wait(5)
+    assert sender.is_half_sent.wait(10) and behind.mx.is_reached.wait(10)
     with dropped(network.router, "inside"):
         sender.may_go_on.set()
         behind.mx.go_on.set()
         wait_over(halfway.mx)
         assert danelaw.delivery_to("b@" + behind.domain)["status"] == "sent"
     assert not has_dot(halfway.mx) and not halfway.mx.messages and len(behind.mx.messages) == 1
-    assert "idle" in danelaw.log
+    wait(lambda: "idle" in danelaw.log, 2, danelaw.tail())
     assert arrives(network, hop)

@@ -2,6 +2,7 @@
 
 All of it ends with `lab.storm`: once that is cleared everybody does what he should.
 """
+import contextlib
 import os
 import random
 import signal
@@ -183,13 +184,16 @@ def holdings(danelaw):
     """Descriptors, sockets among them, and resident KiB of all its processes."""
     have = SimpleNamespace(descriptors=0, sockets=0, memory=0)
     for pid in family(danelaw.child.pid):
-        folder = "/proc/%d/fd/" % pid
-        for fd in os.listdir(folder):
-            try:
-                have.sockets += os.readlink(folder + fd).startswith("socket:")
-                have.descriptors += 1
-            except OSError:
-                pass
-        with open("/proc/%d/status" % pid) as f:
-            have.memory += sum(int(x.split()[1]) for x in f if x.startswith("VmRSS:"))
+        with contextlib.suppress(OSError):  # ended meanwhile
+            add_holdings(pid, have)
     return have
+
+
+def add_holdings(pid, have):
+    folder = "/proc/%d/fd/" % pid
+    for fd in os.listdir(folder):
+        with contextlib.suppress(OSError):
+            have.sockets += os.readlink(folder + fd).startswith("socket:")
+            have.descriptors += 1
+    with open("/proc/%d/status" % pid) as f:
+        have.memory += sum(int(x.split()[1]) for x in f if x.startswith("VmRSS:"))
