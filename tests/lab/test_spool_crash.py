@@ -2,7 +2,6 @@
 several domains, in fan-out and from the queue. What a client was told 250 for arrives everywhere,
 twice at most where the next hop's last word had not been written down yet."""
 import bisect
-import itertools
 import os
 import random
 import re
@@ -12,12 +11,11 @@ import time
 import pytest
 
 from program import Danelaw
-from smtp import Smtp, stuff
+from senders import FanoutSender, key_of
 from zones import wait
 
 KILLS, SECONDS, LONGEST = 250, 38, 75  # of each; both at once; the longest on a slow machine
 CLIENTS = 4
-END = b"the end\r\n"
 ID = re.compile(r"[0-9a-f]{14}-[0-9a-f]{12}$")
 
 # Seconds from a next hop's last word to the disk, on a busy machine; some lives are longer.
@@ -41,46 +39,6 @@ def unhurried(lab, c):
     if lab.storm.is_set() and random.random() < 0.1:
         return "451 4.3.0 not this time"
     return "250 2.0.0 taken"
-
-
-class Sender:
-    """Sends one message after the other until it is told to stop, and notes what was confirmed."""
-
-    def __init__(self, name, server, stopping):
-        self.name, self.server, self.stopping = name, server, stopping
-        self.confirmed, self.begun, self.surprises = {}, 0, []
-        self.numbers = itertools.count()
-        self.thread = threading.Thread(target=self.run)
-        self.thread.start()
-
-    def run(self):
-        while not self.stopping.is_set():
-            try:
-                with Smtp(self.server, timeout=5) as c:
-                    while not self.stopping.is_set():
-                        self.message(c)
-            except (OSError, AssertionError) as e:
-                if "wanted" in str(e):
-                    self.surprises.append(str(e))
-                time.sleep(0.005)
-
-    def message(self, c):
-        key = "%s-%d" % (self.name, next(self.numbers))
-        domains = random.sample(DOMAINS, random.choice((1, 2, 3)))
-        c("MAIL FROM:<a@client.lab>", 250)
-        taken = [d for d in domains if c("RCPT TO:<b@%s>" % d, 250, 451, 452).code == 250]
-        if not taken:
-            c("RSET", 250)
-            return
-        self.begun += 1
-        if c("DATA", 354, 451, 452).code != 354:
-            c("RSET", 250)
-            return
-        text = b"Subject: %s\r\n\r\n" % key.encode()
-        text += b"0123456789abcdef" * 4 * random.choice((1, 1, 20, 1000)) + b"\r\n" + END
-        c.raw(stuff(text))
-        if c.reply(250, 451, 452).code == 250:
-            self.confirmed[key] = taken
 
 
 def kill_again_and_again(danelaw, is_over):
@@ -110,7 +68,7 @@ def storm(lab, proxies):
         took = time.monotonic() - begin
         return took > LONGEST or has_enough(danelaw, senders) and (
             took > SECONDS or len(danelaw.kills) >= KILLS)
-    senders = [Sender("%s%d" % (d.mode, n), d.server, stopping)
+    senders = [FanoutSender("%s%d" % (d.mode, n), d.server, DOMAINS, stopping)
                for d in proxies for n in range(CLIENTS)]
     killers = [threading.Thread(target=kill_again_and_again, args=(d, is_over)) for d in proxies]
     try:
@@ -131,9 +89,7 @@ def arrivals(lab):
     found = {}
     for name in DOMAINS:
         for message in lab[name].receiver.messages:
-            assert message.data.endswith(END), "a part of a message was taken for one"
-            key = message.data.split(b"\r\nSubject: ", 1)[1].split(b"\r\n", 1)[0].decode()
-            found.setdefault((key, name), []).append(message.time)
+            found.setdefault((key_of(message), name), []).append(message.time)
     return found
 
 
