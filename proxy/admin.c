@@ -12,6 +12,7 @@
 #include "conf/mem.h"
 #include "proxy/service/health.h"
 #include "proxy/service/sockets.h"
+#include "tls/socket.h"
 
 #include <errno.h>
 #include <ev.h>
@@ -270,24 +271,6 @@ static void on_accept(struct ev_loop *loop, ev_io *w, int revents)
 
 /* ---- the beginning ---- */
 
-static int bind_one(const struct addr *address)
-{
-	int fd = socket(address->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int on = 1, error;
-
-	if (fd < 0)
-		return -1;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-	if (address->sa.sa_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
-	if (!bind(fd, &address->sa, addr_len(address)))
-		return fd;
-	error = errno;
-	close(fd);
-	errno = error;
-	return -1;
-}
-
 struct admin *admin_bind(const struct conf *conf, struct sockets *given, char **error)
 {
 	const struct conf_addrs *listen = &conf->admin.listen;
@@ -300,7 +283,7 @@ struct admin *admin_bind(const struct conf *conf, struct sockets *given, char **
 		int fd = sockets_take(given, &listen->items[i]);
 
 		if (fd < 0)
-			fd = bind_one(&listen->items[i]);
+			fd = socket_bind(&listen->items[i], false, false);
 		if (fd < 0) {
 			*error = mem_printf("[admin] cannot bind %s: %s",
 			    addr_bracketed(&listen->items[i], text), strerror(errno));

@@ -1,5 +1,5 @@
 /*
- * socket.c - TCP sockets: connecting, options, addresses (socket.h).
+ * socket.c - TCP sockets: connecting, binding, options, addresses (socket.h).
  */
 #include "tls/socket.h"
 
@@ -20,16 +20,21 @@ static void send_at_once(int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
 }
 
+static bool make_transparent(int fd, int family)
+{
+	int level = family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
+	int option = family == AF_INET ? IP_TRANSPARENT : IPV6_TRANSPARENT;
+
+	return setsockopt(fd, level, option, &(int){1}, sizeof(int)) == 0;
+}
+
 /*
  * The port is left to connect(), which can share one between destinations; bind() alone could not.
  * Without the right to be transparent bind() refuses what is not our own address.
  */
 static bool bind_source(int fd, const struct addr *source)
 {
-	bool is_v4 = source->sa.sa_family == AF_INET;
-
-	setsockopt(fd, is_v4 ? IPPROTO_IP : IPPROTO_IPV6, is_v4 ? IP_TRANSPARENT : IPV6_TRANSPARENT,
-	    &(int){1}, sizeof(int));
+	make_transparent(fd, source->sa.sa_family);
 	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &(int){1}, sizeof(int));
 	return bind(fd, &source->sa, addr_len(source)) == 0;
 }
@@ -71,6 +76,31 @@ int socket_connect(const struct addr *to, const struct socket_origin *origin, in
 	*error = errno;
 	if (fd >= 0)
 		close(fd);
+	return -1;
+}
+
+static bool begin_bind(int fd, const struct addr *address, bool is_transparent, bool is_shared)
+{
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
+	if (address->sa.sa_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &(int){1}, sizeof(int));
+	if (is_shared && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &(int){1}, sizeof(int)) != 0)
+		return false;
+	if (is_transparent && !make_transparent(fd, address->sa.sa_family))
+		return false;
+	return bind(fd, &address->sa, addr_len(address)) == 0;
+}
+
+int socket_bind(const struct addr *address, bool is_transparent, bool is_shared)
+{
+	int fd = socket(address->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int error;
+
+	if (fd < 0 || begin_bind(fd, address, is_transparent, is_shared))
+		return fd;
+	error = errno;
+	close(fd);
+	errno = error;
 	return -1;
 }
 

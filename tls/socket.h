@@ -1,6 +1,6 @@
 /*
  * socket.h - what the kernel is asked about a TCP socket before and beside its octets: connecting,
- * options, addresses. Its functions are stream.c's alone, but for socket_may_mark().
+ * binding, options, addresses. What connects is stream.c's alone.
  */
 #ifndef TLS_SOCKET_H
 #define TLS_SOCKET_H
@@ -24,6 +24,13 @@ bool socket_may_mark(uint32_t mark);
  * decided and then socket_error() tells how. -1: *error, an errno.
  */
 int socket_connect(const struct addr *to, const struct socket_origin *origin, int *error);
+
+/*
+ * A non-blocking socket for listening on an address and port; IPv6 leaves IPv4 to others.
+ * Transparent: connections to any address may arrive there, which needs CAP_NET_RAW. Shared:
+ * further sockets may have the same address and port. -1: errno.
+ */
+int socket_bind(const struct addr *address, bool is_transparent, bool is_shared);
 
 /* Non-blocking, close-on-exec, and small writes leave at once. */
 void socket_prepare(int fd);

@@ -9,7 +9,6 @@
 #include "tls/socket.h"
 
 #include <errno.h>
-#include <linux/in6.h>
 #include <linux/netfilter_ipv4.h>
 #include <stdio.h>
 #include <string.h>
@@ -44,23 +43,6 @@ uint32_t intercept_mark_beside(const struct conf *conf)
 	return intercept_is_used(conf) && socket_may_mark(INTERCEPT_MARK) ? INTERCEPT_MARK : 0;
 }
 
-bool intercept_make_transparent(int fd, int family)
-{
-	int level = family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
-	int option = family == AF_INET ? IP_TRANSPARENT : IPV6_TRANSPARENT;
-
-	return !setsockopt(fd, level, option, &(int){1}, sizeof(int));
-}
-
-static bool own_end(int fd, struct addr *a)
-{
-	struct sockaddr_storage ss;
-	socklen_t len = sizeof ss;
-
-	return !getsockname(fd, (struct sockaddr *)&ss, &len) &&
-	       addr_from_sockaddr(a, (struct sockaddr *)&ss);
-}
-
 /* The client's family decides: an IPv4 client of an IPv6 socket has its record in IPv4's table. */
 static bool ask_conntrack(int fd, int family, struct addr *a)
 {
@@ -78,7 +60,7 @@ bool intercept_find(
     const struct conf_listener *conf, int fd, const struct addr *client, struct addr *original)
 {
 	if (conf->intercept == INTERCEPT_TPROXY)
-		return own_end(fd, original);
+		return socket_local(fd, original);
 	return ask_conntrack(fd, client->sa.sa_family, original);
 }
 
@@ -87,7 +69,7 @@ bool intercept_is_direct(const struct conf_listener *conf, int fd, const struct 
 {
 	struct addr own;
 
-	if (conf->intercept == INTERCEPT_REDIRECT && own_end(fd, &own) &&
+	if (conf->intercept == INTERCEPT_REDIRECT && socket_local(fd, &own) &&
 	    addr_equal(original, &own))
 		return true;
 	return addr_is_local(original);

@@ -40,9 +40,6 @@ bool intercept_marks(const struct conf *conf);
  */
 uint32_t intercept_mark_beside(const struct conf *conf);
 
-/* The listening socket may take connections to any address. false: errno. */
-bool intercept_make_transparent(int fd, int family);
-
 /* Whom the client of an accepted connection dialled. false: the kernel does not know. */
 bool intercept_find(
     const struct conf_listener *conf, int fd, const struct addr *client, struct addr *original);

@@ -6,7 +6,7 @@
 #include "conf/clock.h"
 #include "conf/conf.h"
 #include "conf/mem.h"
-#include "proxy/intercept/intercept.h"
+#include "tls/socket.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -94,15 +94,6 @@ static void append(struct place *place, int fd)
 	place->fds[place->count++] = fd;
 }
 
-static bool read_address(int fd, struct addr *address)
-{
-	struct sockaddr_storage ss;
-	socklen_t len = sizeof ss;
-
-	return !getsockname(fd, (struct sockaddr *)&ss, &len) &&
-	       addr_from_sockaddr(address, (struct sockaddr *)&ss);
-}
-
 /* ---- given by others ---- */
 
 static int number(int fd, int level, int option)
@@ -124,7 +115,7 @@ bool sockets_add(struct sockets *sockets, int fd)
 	struct addr address;
 	struct place *place;
 
-	if (number(fd, SOL_SOCKET, SO_TYPE) != SOCK_STREAM || !read_address(fd, &address) ||
+	if (number(fd, SOL_SOCKET, SO_TYPE) != SOCK_STREAM || !socket_local(fd, &address) ||
 	    fcntl(fd, F_SETFD, FD_CLOEXEC) || fcntl(fd, F_SETFL, O_NONBLOCK)) {
 		close(fd);
 		return false;
@@ -176,30 +167,10 @@ const struct addr *sockets_stray(const struct sockets *sockets, const struct con
 
 /* ---- binding ---- */
 
-static int bind_one(const struct addr *address, bool transparent, bool shared)
-{
-	int fd = socket(address->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int on = 1, error;
-
-	if (fd < 0)
-		return -1;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-	if (address->sa.sa_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
-	if ((!shared || !setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on)) &&
-	    (!transparent || intercept_make_transparent(fd, address->sa.sa_family)) &&
-	    !bind(fd, &address->sa, addr_len(address)))
-		return fd;
-	error = errno;
-	close(fd);
-	errno = error;
-	return -1;
-}
-
 /* SO_REUSEPORT would let a second danelaw take half of the first one's clients. */
 static bool is_free(const struct addr *address, bool transparent)
 {
-	int fd = bind_one(address, transparent, false);
+	int fd = socket_bind(address, transparent, false);
 
 	if (fd < 0)
 		return false;
@@ -226,12 +197,12 @@ static bool bind_place(struct place *place, unsigned workers)
 		return false;
 	place->actual = place->wanted;
 	for (unsigned i = 0; i < workers; i++) {
-		int fd = bind_one(&place->actual, place->is_transparent, true);
+		int fd = socket_bind(&place->actual, place->is_transparent, true);
 
 		if (fd < 0)
 			return false;
 		append(place, fd);
-		if (!read_address(fd, &place->actual))
+		if (!socket_local(fd, &place->actual))
 			return false;
 	}
 	return true;
