@@ -13,7 +13,6 @@
 #include "proxy/admin.h"
 #include "proxy/intercept/intercept.h"
 #include "proxy/machine.h"
-#include "proxy/privileges.h"
 #include "proxy/service/certificates.h"
 #include "proxy/service/descriptors.h"
 #include "proxy/service/manager.h"
@@ -21,10 +20,8 @@
 #include "proxy/service/supervisor_internal.h"
 #include "proxy/service/upgrade.h"
 #include "proxy/service/worker.h"
-#include "proxy/shared/secret.h"
 #include "proxy/shared/shared.h"
 #include "proxy/version.h"
-#include "tls/socket.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -279,107 +276,6 @@ static void leave_home(void *arg)
 
 /* ---- the beginning ---- */
 
-/* Linux before 5.17 wants CAP_NET_ADMIN for it, with which danelaw could change the network. Better
- * no start than one after which no mail can leave. */
-bool supervisor_may_mark(const struct conf *conf, char **error)
-{
-	if (!intercept_marks(conf) || socket_may_mark(INTERCEPT_MARK))
-		return true;
-	*error =
-	    mem_printf("intercept = tproxy must mark its connections to mail hosts (SO_MARK), "
-		       "which needs Linux 5.17 or later, and CAP_NET_RAW from the start on: %s",
-		strerror(errno));
-	return false;
-}
-
-static void tell_capacity(const struct conf *conf, size_t fit)
-{
-	size_t wanted = 0;
-
-	fit *= conf->server.workers;
-	for (size_t i = 0; i < conf->listener_count; i++)
-		wanted += conf->listeners[i].max_sessions;
-	log_info("descriptors for %zu sessions", fit);
-	if (fit < wanted)
-		log_warning(
-		    "max_sessions asks for %zu sessions, the limit of open files allows %zu",
-		    wanted, fit);
-}
-
-static void tell_name(const struct conf *conf)
-{
-	log_info(
-	    "recipients without a domain (<postmaster>) are refused: there are no mailboxes here");
-	if (!conf->server.hostname[0])
-		log_warning("this host has no full name: next hops are greeted with an address "
-			    "literal, which some refuse "
-			    "(set [server] hostname)");
-}
-
-static void take_socket(int fd, void *arg)
-{
-	struct supervisor *s = arg;
-
-	if (!sockets_add(s->sockets, fd))
-		log_error("the service manager gave descriptor %d, which is no TCP socket", fd);
-}
-
-/* A socket that nobody serves would keep clients waiting. */
-static bool has_no_stray(const struct supervisor *s, const struct conf *conf, char **error)
-{
-	const struct addr *stray = sockets_stray(s->sockets, conf);
-	char text[ADDR_TEXT];
-
-	if (!stray)
-		return true;
-	*error = mem_printf("the service manager listens on %s, which no `listen` names",
-	    addr_bracketed(stray, text));
-	return false;
-}
-
-static int bind_all(struct supervisor *s, const struct conf *conf, char **error)
-{
-	manager_take_sockets(take_socket, s);
-	s->admin = admin_bind(conf, s->sockets, error);
-	if (!s->admin)
-		return EX_UNAVAILABLE;
-	if (!s->current && !has_no_stray(s, conf, error))
-		return EX_CONFIG;
-	return sockets_bind(s->sockets, conf, conf->server.workers, error) ? EX_OK : EX_UNAVAILABLE;
-}
-
-static int take_privileges(
-    struct supervisor *s, struct conf *conf, struct certificates **certificates, char **error)
-{
-	size_t fit = privileges_raise_descriptors();
-	int code;
-
-	*certificates = certificates_load(conf, NULL, error);
-	if (!*certificates)
-		return EX_CONFIG;
-	code = bind_all(s, conf, error);
-	if (code != EX_OK)
-		return code;
-	if (!privileges_drop(conf, error))
-		return EX_CONFIG;
-	if (!supervisor_may_mark(conf, error))
-		return EX_UNAVAILABLE;
-	tell_name(conf);
-	tell_capacity(conf, fit);
-	return EX_OK;
-}
-
-/* An upgraded program finds the one of the program before. */
-static void keep_secret(const struct supervisor *s, const struct conf *conf)
-{
-	if (!conf->server.state_dir[0])
-		return;
-	if (!secret_keep(conf->server.state_dir, shared_secret(s->shared)))
-		log_warning("[server] state_dir %s: %s; after a restart no message is known again "
-			    "that was taken before",
-		    conf->server.state_dir, strerror(errno));
-}
-
 static void start_watchdog(struct supervisor *s)
 {
 	double seconds = manager_watchdog();
@@ -445,9 +341,9 @@ static int prepare(struct supervisor *s, struct conf *conf)
 
 	settle_down(s);
 	setenv("STATE_DIRECTORY", conf->server.state_dir, 1); /* the default, whoever we become */
-	code = take_privileges(s, conf, &certificates, &error);
+	code = supervisor_take_privileges(s, conf, &certificates, &error);
 	if (code == EX_OK)
-		keep_secret(s, conf);
+		supervisor_keep_secret(s, conf);
 	s->health = (struct health){.shared = s->shared, .conf = conf};
 	if (code == EX_OK && !shut_in(s, &error))
 		code = EX_UNAVAILABLE;

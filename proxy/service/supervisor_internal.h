@@ -1,6 +1,6 @@
 /*
- * supervisor_internal.h - the supervisor's state, shared by supervisor.c (start, signals, end) and
- * reload.c.
+ * supervisor_internal.h - the supervisor's state, shared by supervisor.c (start, signals, end),
+ * supervisor_privileges.c, reload.c and upgrade.c.
  */
 #ifndef PROXY_SERVICE_SUPERVISOR_INTERNAL_H
 #define PROXY_SERVICE_SUPERVISOR_INTERNAL_H
@@ -63,6 +63,14 @@ void supervisor_let_go(struct supervisor *supervisor, struct crew *crew, int sig
 
 /* Closes what is not listened on any more, as soon as nobody accepts there. */
 void supervisor_trim_sockets(struct supervisor *supervisor);
+
+/* Certificates (handed over), sockets, and then privileges are dropped. An exit code; unless EX_OK,
+ * *error (malloc'd). */
+int supervisor_take_privileges(struct supervisor *supervisor, struct conf *conf,
+    struct certificates **certificates, char **error);
+
+/* In the state directory; an upgraded program finds the one of the program before. */
+void supervisor_keep_secret(const struct supervisor *supervisor, const struct conf *conf);
 
 /* Whether connections can leave as conf needs it. false: *error (malloc'd). */
 bool supervisor_may_mark(const struct conf *conf, char **error);
