@@ -1,6 +1,6 @@
 /*
- * spool_internal.h - what spool.c, spool_queue.c and spool_draft.c share: the loop's side of the
- * spool.
+ * spool_internal.h - what spool.c, spool_settle.c, spool_queue.c and spool_draft.c share: the side
+ * of the loop.
  */
 #ifndef PROXY_SPOOL_INTERNAL_H
 #define PROXY_SPOOL_INTERNAL_H
@@ -100,6 +100,8 @@ bool spool_hear_reply(
 void spool_fill_ask(struct spool *spool, struct spool_request *request);
 void spool_on_tick(struct spool *spool);
 void spool_tell_trouble(struct spool *spool, const char *why);
+/* The message may be given out again. */
+void spool_let_go(struct spool *spool, const char *id);
 
 /* Whether more than the reserve is free, as far as known. */
 bool spool_has_room(const struct spool *spool, char why[SPOOL_WHY]);
