@@ -69,7 +69,7 @@ class Clients:
 
     def _try(self, subject):
         try:
-            with Smtp(self.server, timeout=5) as c:
+            with Smtp(self.server, timeout=10) as c:
                 c("MAIL FROM:<a@client.lab>", 250)
                 c("RCPT TO:<%s@%s>" % (self.name, DOMAIN), 250)
                 return c.data(b"Subject: %s\r\n\r\nHello.\r\n" % subject.encode()).code == 250
@@ -95,7 +95,7 @@ def check_arrival(lab, clients, failed):
 def kill(node):
     """As a power failure would; nothing of it may go on."""
     subprocess.run(["pkill", "-KILL", "-f", "serve -c %s" % node.conf], check=True)
-    node.child.wait(5)
+    node.child.wait(20)
     node.child = None
 
 
@@ -127,7 +127,7 @@ def haproxy(lab):
     yield child
     assert child.poll() is None
     child.kill()
-    child.wait(5)
+    child.wait(20)
 
 
 def test_haproxy_and_a_node_that_dies(lab, haproxy):

@@ -36,7 +36,7 @@ class Machine:
             ["sh", "-c", 'echo $$ >"$1/cgroup.procs"; shift; exec "$@"', "sh", self.group,
              "unshare", "-m", "-p", "-u", "-C", "-f", "--kill-child",
              HERE + "/boot", BUILD + "/root", self.folder + "/tree"])
-        wait(self._is_up, 10, "systemd has started everything")
+        wait(self._is_up, 40, "systemd has started everything")
 
     def stop(self):
         self.child.kill()
@@ -46,7 +46,7 @@ class Machine:
     def run(self, *words, status=0, **how):
         """Both outputs of a command inside, which must end with this status."""
         done = subprocess.run([*self.enter(), *words], stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, timeout=60, **how)
+                              stderr=subprocess.STDOUT, text=True, timeout=180, **how)
         assert done.returncode == status, "%s\n%s\n%s" % (" ".join(words), done.stdout,
                                                           self.tail())
         return done.stdout
