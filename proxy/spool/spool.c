@@ -290,7 +290,9 @@ void spool_on_tick(struct spool *spool)
 /* A report that is a second old does not know what was written since. */
 bool spool_has_room(const struct spool *spool, char why[SPOOL_WHY])
 {
-	if (spool->room_error)
+	if (spool->room_error == ENODEV)
+		spool_dir_say_gone(spool->directory, why);
+	else if (spool->room_error)
 		snprintf(
 		    why, SPOOL_WHY, "%.200s: %s", spool->directory, strerror(spool->room_error));
 	else if (spool->written - spool->written_before >= spool->room)

@@ -62,11 +62,16 @@ bool spool_dir_is_there(const char *directory, int lock, char why[SPOOL_WHY])
 
 	free(path);
 	if (!is_there)
-		snprintf(why, SPOOL_WHY,
-		    "%.150s is not the directory that it was: unmounted? What waits there is tried "
-		    "again when it is back",
-		    directory);
+		spool_dir_say_gone(directory, why);
 	return is_there;
+}
+
+void spool_dir_say_gone(const char *directory, char why[SPOOL_WHY])
+{
+	snprintf(why, SPOOL_WHY,
+	    "%.150s is not the directory that it was: unmounted? What waits there is tried "
+	    "again when it is back",
+	    directory);
 }
 
 /* ---- room ---- */

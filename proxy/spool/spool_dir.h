@@ -21,6 +21,7 @@ bool spool_dir_make(const char *directory, char why[SPOOL_WHY]);
  * what is missing there is not lost. false: why.
  */
 bool spool_dir_is_there(const char *directory, int lock, char why[SPOOL_WHY]);
+void spool_dir_say_gone(const char *directory, char why[SPOOL_WHY]); /* its words alone */
 
 /* A message's file, close-on-exec. < 0: errno; ELOOP: what has that name is no regular file. */
 int spool_dir_open(const char *directory, const char *id, int flags);

@@ -38,7 +38,8 @@ struct spool_frame {
 	char id[SPOOL_ID_SIZE]; /* "": none */
 	char why[SPOOL_WHY];
 	uint64_t room;      /* in replies: octets that mail may take, 0: none */
-	int32_t room_error; /* an errno: why the directory cannot be written; 0: it can */
+	int32_t room_error; /* an errno: why the directory cannot be written; 0: it can; ENODEV:
+			     * it is another one */
 	double deadline;    /* clock_steady(), which is the same in both */
 	int64_t until, next_due;
 	uint64_t max, count;

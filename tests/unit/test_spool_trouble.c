@@ -831,9 +831,7 @@ static void directory_that_is_away(void **state)
 	assert_non_null(strstr(why, "unmounted?"));
 	message->recipients[0].next_try = clock_wall() + 100;
 	spool_settle(spool, &message, on_answer, &answer);
-	for (int i = 0; i < 160 && (spool_is_ready(spool, why) || !strstr(why, "unmounted?")); i++)
-		run_for(0.05);
-	assert_false(spool_is_ready(spool, why));
+	expect_ready(false, why);
 	assert_non_null(strstr(why, "unmounted?"));
 	assert_false(answer.is_there);
 	assert_int_equal(access(directory, F_OK), -1);
