@@ -14,6 +14,7 @@
 #include "proxy/spool/spool_dir.h"
 #include "proxy/spool/spool_text.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
