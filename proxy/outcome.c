@@ -31,10 +31,12 @@ void outcome_refuse_text(struct outcome *outcome, enum reason reason, const char
 
 static void keep(struct outcome *outcome, int code, const struct smtp_reply *reply)
 {
+	size_t len = strnlen(reply->text, sizeof outcome->text - 1);
+
 	outcome->code = code;
 	outcome->reason = code / 100 == 2 ? REASON_NONE : REASON_NEXT_HOP;
-	snprintf(outcome->text, sizeof outcome->text, "%.*s", (int)sizeof outcome->text - 1,
-	    reply->text);
+	memcpy(outcome->text, reply->text, len);
+	outcome->text[len] = '\0';
 	/* A class that we changed (552 to 452) must not be contradicted by the enhanced status
 	 * behind it. */
 	if (outcome->text[0] >= '2' && outcome->text[0] <= '5' && outcome->text[1] == '.')

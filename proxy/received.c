@@ -40,13 +40,21 @@ static void format_date(char out[DATE_SIZE], time_t when)
 	static const char days[][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
 	static const char months[][4] = {
 	    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+	static char last[DATE_SIZE]; /* messages of one second have one date */
+	static time_t last_when;
 	struct tm tm;
+	const struct tm *utc;
 
-	const struct tm *utc = gmtime_r(&when, &tm);
-
+	if (last[0] && when == last_when) {
+		memcpy(out, last, DATE_SIZE);
+		return;
+	}
+	utc = gmtime_r(&when, &tm);
 	assert(utc);
-	snprintf(out, DATE_SIZE, "%s, %d %s %d %02d:%02d:%02d +0000", days[tm.tm_wday], tm.tm_mday,
+	snprintf(last, DATE_SIZE, "%s, %d %s %d %02d:%02d:%02d +0000", days[tm.tm_wday], tm.tm_mday,
 	    months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+	last_when = when;
+	memcpy(out, last, DATE_SIZE);
 }
 
 static const char *protocol(const struct received *received)

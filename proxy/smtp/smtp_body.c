@@ -357,12 +357,75 @@ static size_t pass_text(struct smtp_body *body, struct writer *writer, const cha
 	return n;
 }
 
+/* How many octets of text, all in one line, come before a CR LF; 0, if that is not all in sight, or
+ * there is a NUL, or a CR that is none of a pair. */
+static size_t text_of_line(const char *in, size_t len, bool *has_8bit)
+{
+	const char *end = memchr(in, '\n', len);
+	unsigned char all = 0;
+	size_t n;
+
+	if (!end || end - in < 2 || end[-1] != '\r')
+		return 0;
+	n = (size_t)(end - in) - 1;
+	if (memchr(in, '\r', n) || memchr(in, '\0', n))
+		return 0;
+	for (size_t i = 0; i < n; i++)
+		all |= (unsigned char)in[i];
+	*has_8bit |= (all & 0x80) != 0;
+	return n;
+}
+
+/* Octets of a line that the header looks at; the rest of it does not matter. */
+static size_t watch_line(struct smtp_body *body, const char *in, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len && body->flaw == BODY_FINE && !smtp_header_skips_line(&body->header))
+		watch_header(body, in[n++]);
+	return n;
+}
+
+/* Does for a line of the header what step() would do for each octet. Where it is flawed what comes
+ * before the octet that showed it is passed on. */
+static size_t pass_header_line(
+    struct smtp_body *body, struct writer *writer, const char *in, size_t len)
+{
+	size_t n, seen;
+
+	n = text_of_line(in, room(body, writer, len, 0), &body->has_8bit);
+	if (!n)
+		return 0;
+	seen = watch_line(body, in, n);
+	if (body->flaw == BODY_FINE)
+		seen = n;
+	count(body, seen);
+	body->state = IN_LINE;
+	writer->seen = in + n;
+	put(writer, in, body->flaw == BODY_FINE ? n : seen - 1);
+	if (body->flaw != BODY_FINE)
+		return seen;
+	writer->seen += 2;
+	end_line(body, writer, LINE_START);
+	return n + 2;
+}
+
+static bool may_pass_header_line(const struct smtp_body *body, char first)
+{
+	return body->state == LINE_START && first != '.' && body->flaw == BODY_FINE &&
+	       smtp_header_is_open(&body->header) && body->long_lines != LONG_LINES_REFUSE;
+}
+
 /* A shortcut, if there is one; 0: none. */
 static size_t pass(
     struct smtp_body *body, struct writer *writer, const char *in, size_t at, size_t len)
 {
-	size_t n = at > 0 && may_pass_lines(body) ? pass_lines(body, writer, in + at, len - at) : 0;
+	size_t n = 0;
 
+	if (may_pass_header_line(body, in[at]))
+		n = pass_header_line(body, writer, in + at, len - at);
+	else if (at > 0 && may_pass_lines(body))
+		n = pass_lines(body, writer, in + at, len - at);
 	return n == 0 && may_pass_text(body) ? pass_text(body, writer, in + at, len - at) : n;
 }
 

@@ -60,9 +60,12 @@ static bool is_foreign_word(const char *in, size_t len)
 	    "SSH-",
 	};
 
-	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+		if ((in[0] | 0x20) != (words[i][0] | 0x20))
+			continue;
 		if (len >= strlen(words[i]) && !strncasecmp(in, words[i], strlen(words[i])))
 			return true;
+	}
 	return false;
 }
 

@@ -17,6 +17,7 @@
 enum {
 	CODE_LEN = 3,
 	OUT_LINE_MAX = 512, /* RFC 5321 4.5.3.1.5, with code and CRLF */
+	PREFIX_SIZE = 32,
 };
 
 /* ---- parsing ---- */
@@ -215,7 +216,7 @@ void smtp_offer_parse(const struct smtp_reply *ehlo, struct smtp_offer *offer)
 struct reply_writer {
 	char *out;
 	size_t len, size;
-	char prefix[32]; /* "451-4.7.5 " */
+	char prefix[PREFIX_SIZE]; /* "451-4.7.5 " */
 	size_t prefix_len;
 	size_t separator; /* where the last complete line has its '-' */
 	bool utf8;
@@ -275,19 +276,30 @@ static size_t trimmed_len(const char *text)
 	return len;
 }
 
+static size_t make_prefix(char out[PREFIX_SIZE], int code, const char *status)
+{
+	size_t len = status ? strlen(status) : 0;
+
+	assert(code >= 200 && code <= 559 && len + sizeof "250- " <= PREFIX_SIZE);
+	out[0] = (char)('0' + code / 100);
+	out[1] = (char)('0' + code / 10 % 10);
+	out[2] = (char)('0' + code % 10);
+	out[3] = '-';
+	if (!len)
+		return 4;
+	memcpy(out + 4, status, len);
+	out[4 + len] = ' ';
+	return 5 + len;
+}
+
 size_t smtp_reply_format(
     char *out, size_t size, int code, const char *status, const char *text, bool utf8)
 {
 	struct reply_writer w = {.out = out, .size = size, .utf8 = utf8};
-	bool has_status = status && *status;
-	int prefix = snprintf(w.prefix, sizeof w.prefix, "%03d-%s%s", code,
-	    has_status ? status : "", has_status ? " " : "");
-
-	assert(code >= 200 && code <= 559);
-	assert(prefix > 0 && (size_t)prefix < sizeof w.prefix && size > sizeof w.prefix);
-	w.prefix_len = (size_t)prefix;
 	size_t len = trimmed_len(text);
 
+	assert(size > sizeof w.prefix);
+	w.prefix_len = make_prefix(w.prefix, code, status);
 	if (len == 0) {
 		text = default_text(code);
 		len = strlen(text);

@@ -8,6 +8,8 @@
 
 #include "conf/utf8.h"
 
+#include <string.h>
+
 /* C1 controls are not to be passed any more than C0. */
 size_t smtp_text_char(const char *text, size_t len)
 {
@@ -19,9 +21,19 @@ size_t smtp_text_char(const char *text, size_t len)
 	return octets && c >= 0xa0 ? octets : 0;
 }
 
+/* Nearly all text is this. */
+static size_t plain_ascii(const char *text, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len && text[n] >= 0x20 && text[n] < 0x7f)
+		n++;
+	return n;
+}
+
 bool smtp_text_is_printable(const char *text, size_t len)
 {
-	for (size_t i = 0, n; i < len; i += n) {
+	for (size_t i = plain_ascii(text, len), n; i < len; i += n) {
 		n = smtp_text_char(text + i, len - i);
 		if (n == 0)
 			return false;
@@ -31,8 +43,9 @@ bool smtp_text_is_printable(const char *text, size_t len)
 
 void smtp_text_filter(char *out, const char *text, size_t len, bool utf8)
 {
-	size_t i = 0;
+	size_t i = plain_ascii(text, len);
 
+	memmove(out, text, i);
 	while (i < len) {
 		size_t n = smtp_text_char(text + i, len - i);
 
