@@ -10,6 +10,8 @@
 
 /* An idle client's patience where sessions run short (R-SMTP-38). */
 #define IDLE_UNDER_LOAD 60.0
+/* A timer that was started so lately (s) need not be started anew. */
+#define A_MOMENT 0.01
 
 bool session_is_waiting_for_client(const struct session *s)
 {
@@ -38,6 +40,9 @@ static void start_idle(struct session *s, double patience)
 	double first =
 	    s->mode == SESSION_COMMANDS && patience > IDLE_UNDER_LOAD ? IDLE_UNDER_LOAD : patience;
 
+	if (ev_is_active(&s->idle) && s->idle.repeat == patience - first &&
+	    ev_timer_remaining(s->proxy->loop, &s->idle) > first - A_MOMENT)
+		return;
 	ev_timer_stop(s->proxy->loop, &s->idle);
 	ev_now_update(s->proxy->loop);
 	ev_timer_set(&s->idle, first, patience - first);

@@ -22,6 +22,8 @@
 
 /* How long a QUIT may take to leave and be answered; nobody waits for it. */
 #define QUIT_LINGER 2.0
+/* A timer that was started so lately (s) need not be started anew. */
+#define A_MOMENT 0.01
 
 enum { REPLY_SIZE_MAX = STREAM_INPUT_MAX };
 
@@ -52,7 +54,11 @@ static double seconds(const struct smtp_client *c, enum timer timer)
 
 void client_set_timer(struct smtp_client *c, double after)
 {
+	if (after > 0 && ev_is_active(&c->timer) && c->timer_after == after &&
+	    ev_timer_remaining(c->proxy->loop, &c->timer) > after - A_MOMENT)
+		return;
 	ev_timer_stop(c->proxy->loop, &c->timer);
+	c->timer_after = after;
 	if (after <= 0)
 		return;
 	/* libev counts from the start of this turn; after a long callback that lies in the past. */

@@ -46,6 +46,7 @@ struct smtp_client {
 
 	enum state state;
 	ev_timer timer;
+	double timer_after; /* what it was set to */
 	struct stream *stream;
 	enum tls_need need;
 	struct tls_rule *rule; /* until it is met: NULL from READY on */
