@@ -16,10 +16,12 @@
 #include "tls/digest.h"
 
 #include <assert.h>
+#include <ev.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
+#include <utlist.h>
 
 enum {
 	KEEP = 86400, /* seconds */
@@ -27,13 +29,17 @@ enum {
 	WHO_SIZE = 10,
 };
 
+static const double youth = 0.1;
+
 static_assert((int)DIGEST_SIZE == (int)SPOOL_DIGEST_SIZE, "an entry is what the spool stores");
 static_assert((int)DIGEST_SIZE == (int)JOURNAL_DIGEST_SIZE, "and what the journal tells");
 
 struct entry {
 	unsigned char digest[DIGEST_SIZE];
 	time_t until;
-	UT_hash_handle hh; /* in the order of coming */
+	bool is_young;             /* the spool does not know of it */
+	struct entry *prev, *next; /* among the young */
+	UT_hash_handle hh;         /* in the order of coming */
 };
 
 /* How many entries begin with this. */
@@ -54,7 +60,10 @@ struct duplicates {
 	struct journal *journal;
 	uint64_t place; /* how far we have read it */
 	struct entry *entries;
+	struct entry *young;
+	ev_timer grow_up; /* while there are some */
 	struct who *whos;
+	struct ev_loop *loop;
 	struct fingerprint *model;
 };
 
@@ -120,6 +129,8 @@ static void forget(struct duplicates *d, struct entry *entry)
 		free(who);
 	}
 	HASH_DEL(d->entries, entry);
+	if (entry->is_young)
+		DL_DELETE(d->young, entry);
 	free(entry);
 }
 
@@ -182,23 +193,60 @@ static void catch_up(struct duplicates *d)
 		journal_read(d->journal, &d->place, hear, d);
 }
 
-/* To the other workers, and to those after a restart. */
-static void tell(struct duplicates *d, const unsigned char digest[DIGEST_SIZE], time_t until)
+static void tell_workers(
+    struct duplicates *d, const unsigned char digest[DIGEST_SIZE], time_t until)
 {
 	if (d->journal)
 		journal_add(d->journal, digest, until);
-	if (d->spool)
-		spool_remember(d->spool, digest, until);
+}
+
+/* ---- after a restart ---- */
+
+static void begin_young(struct duplicates *d, struct entry *entry)
+{
+	if (!d->spool)
+		return;
+	entry->is_young = true;
+	DL_APPEND(d->young, entry);
+	if (ev_is_active(&d->grow_up))
+		return;
+	ev_now_update(d->loop);
+	ev_timer_set(&d->grow_up, youth, 0.);
+	ev_timer_start(d->loop, &d->grow_up);
+}
+
+static void tell_spool(struct duplicates *d)
+{
+	struct entry *entry;
+
+	while ((entry = d->young)) {
+		entry->is_young = false;
+		DL_DELETE(d->young, entry);
+		spool_remember(d->spool, entry->digest, entry->until);
+	}
+}
+
+/* What has come within this time is younger, and is told all the same. */
+static void on_grow_up(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	struct duplicates *d = w->data;
+
+	(void)loop, (void)revents;
+	catch_up(d);
+	tell_spool(d);
 }
 
 /* ---- the interface ---- */
 
-struct duplicates *duplicates_new(
-    struct spool *spool, struct journal *journal, const unsigned char secret[FINGERPRINT_SECRET])
+struct duplicates *duplicates_new(struct ev_loop *loop, struct spool *spool,
+    struct journal *journal, const unsigned char secret[FINGERPRINT_SECRET])
 {
 	struct duplicates *d = mem_zero(1, sizeof *d);
 
+	d->loop = loop;
 	d->spool = spool;
+	ev_init(&d->grow_up, on_grow_up);
+	d->grow_up.data = d;
 	d->journal = journal;
 	d->model = fingerprint_new(secret);
 	if (spool)
@@ -214,6 +262,8 @@ void duplicates_free(struct duplicates **duplicates)
 	*duplicates = NULL;
 	if (!d)
 		return;
+	tell_spool(d);
+	ev_timer_stop(d->loop, &d->grow_up);
 	while (d->entries)
 		forget(d, d->entries);
 	fingerprint_free(&d->model);
@@ -258,7 +308,8 @@ static void remember(struct duplicates *d, const unsigned char digest[DIGEST_SIZ
 	if (entry && !is_over(entry))
 		return;
 	add(digest, until, d);
-	tell(d, digest, until);
+	tell_workers(d, digest, until);
+	begin_young(d, find(d, digest));
 }
 
 void duplicates_remember(struct duplicates *d, const struct duplicate_key *key,
@@ -275,11 +326,14 @@ void duplicates_remember(struct duplicates *d, const struct duplicate_key *key,
 static void forget_digest(struct duplicates *d, const unsigned char digest[DIGEST_SIZE])
 {
 	struct entry *entry = find(d, digest);
+	bool was_young = entry && entry->is_young;
 
 	if (!entry)
 		return;
 	forget(d, entry);
-	tell(d, digest, clock_wall());
+	tell_workers(d, digest, clock_wall());
+	if (d->spool && !was_young)
+		spool_remember(d->spool, digest, clock_wall());
 }
 
 /* ---- replies on their way ---- */

@@ -18,6 +18,7 @@
 enum { DUPLICATES_MAX = 100000 }; /* beyond it the oldest goes */
 
 struct duplicates;
+struct ev_loop;
 struct journal;
 struct spool;
 
@@ -28,11 +29,15 @@ struct duplicate_key {
 	const char *recipient;
 };
 
-/* spool NULL: in memory alone. Blocks while the spool tells what it knows. journal NULL: there are
- * no other workers. secret: theirs, and over restarts. */
-struct duplicates *duplicates_new(
-    struct spool *spool, struct journal *journal, const unsigned char secret[FINGERPRINT_SECRET]);
-void duplicates_free(struct duplicates **duplicates); /* NULL inside is welcome */
+/*
+ * spool NULL: in memory alone. Blocks while the spool tells what it knows. journal NULL: there are
+ * no other workers. secret: theirs, and over restarts. The other workers know at once; the spool
+ * is told what is still remembered a tenth of a second later, since nearly all clients hear sooner.
+ */
+struct duplicates *duplicates_new(struct ev_loop *loop, struct spool *spool,
+    struct journal *journal, const unsigned char secret[FINGERPRINT_SECRET]);
+/* Before its spool, which is told the rest. NULL inside is welcome. */
+void duplicates_free(struct duplicates **duplicates);
 
 /* To be given a message as its client sends it, its Message-ID included. */
 struct fingerprint *duplicates_fingerprint(const struct duplicates *duplicates);

@@ -108,8 +108,8 @@ static bool build(struct machine *m)
 		own_configured(m);
 	m->proxy.setbacks = setbacks_new();
 	m->proxy.middlebox = middlebox_new();
-	m->proxy.duplicates = duplicates_new(
-	    m->proxy.spool, shared_journal(m->proxy.shared), shared_secret(m->proxy.shared));
+	m->proxy.duplicates = duplicates_new(m->proxy.loop, m->proxy.spool,
+	    shared_journal(m->proxy.shared), shared_secret(m->proxy.shared));
 	m->proxy.pool = pool_new(&m->proxy);
 	return true;
 }
@@ -144,10 +144,10 @@ void machine_close(struct machine *m)
 {
 	hint_watch_end(&m->proxy);
 	pool_free(&m->proxy.pool);
+	duplicates_free(&m->proxy.duplicates);
 	spool_close(&m->proxy.spool);
 	setbacks_free(&m->proxy.setbacks);
 	middlebox_free(&m->proxy.middlebox);
-	duplicates_free(&m->proxy.duplicates);
 	policy_free(&m->proxy.policy);
 	mtasts_free(&m->mtasts);
 	fetcher_free(&m->fetcher);

@@ -147,7 +147,7 @@ static void open_world(void)
 	proxy->setbacks = setbacks_new();
 	proxy->middlebox = middlebox_new();
 	proxy->duplicates = duplicates_new(
-	    proxy->spool, shared_journal(proxy->shared), shared_secret(proxy->shared));
+	    loop, proxy->spool, shared_journal(proxy->shared), shared_secret(proxy->shared));
 	proxy->pool = pool_new(proxy);
 }
 

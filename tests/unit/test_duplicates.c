@@ -16,11 +16,13 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <ev.h>
 
 enum { DAY = 86400 };
 
 /* ---- the clock and the spool ---- */
 
+static struct ev_loop *loop;
 static time_t now = 1900000000;
 time_t clock_wall(void) { return now; }
 double clock_steady(void) { return (double)now; }
@@ -62,7 +64,7 @@ static void only_the_same(void **state)
 	    {"10.0.0.1", "a@x.exampleb", "@y.example"},
 	    {"10.0.0.1a", "@x.example", "b@y.example"},
 	};
-	struct duplicates *d = duplicates_new(NULL, NULL, secret);
+	struct duplicates *d = duplicates_new(loop, NULL, NULL, secret);
 
 	(void)state;
 	assert_false(duplicates_may_know(d, &key));
@@ -82,7 +84,7 @@ static void only_the_same(void **state)
 
 static void for_a_day(void **state)
 {
-	struct duplicates *d = duplicates_new(NULL, NULL, secret);
+	struct duplicates *d = duplicates_new(loop, NULL, NULL, secret);
 	time_t accepted = now;
 
 	(void)state;
@@ -102,14 +104,14 @@ static void for_a_day(void **state)
 static void over_restarts(void **state)
 {
 	struct spool spool = {0};
-	struct duplicates *d = duplicates_new(&spool, NULL, secret);
+	struct duplicates *d = duplicates_new(loop, &spool, NULL, secret);
 	time_t accepted = now;
 
 	(void)state;
 	duplicates_remember(d, &key, body);
 	duplicates_free(&d);
 	now += 60;
-	d = duplicates_new(&spool, NULL, secret);
+	d = duplicates_new(loop, &spool, NULL, secret);
 	assert_true(duplicates_may_know(d, &key));
 	assert_int_equal(duplicates_find(d, &key, body), accepted);
 	duplicates_free(&d);
@@ -118,7 +120,7 @@ static void over_restarts(void **state)
 static void until_heard(void **state)
 {
 	struct spool spool = {0};
-	struct duplicates *d = duplicates_new(&spool, NULL, secret);
+	struct duplicates *d = duplicates_new(loop, &spool, NULL, secret);
 	struct unheard unheard = {0};
 	time_t accepted = now;
 
@@ -128,6 +130,9 @@ static void until_heard(void **state)
 	duplicates_settle(d, &unheard, false);
 	assert_int_equal(unheard.count, 0);
 	assert_int_equal(duplicates_find(d, &key, other_body), accepted);
+	assert_int_equal(spool.count, 0);
+	ev_run(loop, 0);
+	assert_int_equal(spool.count, 2);
 	now += 60;
 	duplicates_remember(d, &key, other_body); /* a second time makes it no younger */
 	assert_int_equal(duplicates_find(d, &key, other_body), accepted);
@@ -140,9 +145,28 @@ static void until_heard(void **state)
 	duplicates_free(&d);
 }
 
+/* Nearly all clients hear within moments: the spool need not know, but at the end. */
+static void the_spool_hears_of_few(void **state)
+{
+	struct spool spool = {0};
+	struct duplicates *d = duplicates_new(loop, &spool, NULL, secret);
+	struct unheard unheard = {0};
+
+	(void)state;
+	duplicates_remember(d, &key, body);
+	unheard_add(&unheard, &key, body);
+	duplicates_settle(d, &unheard, true);
+	ev_run(loop, 0);
+	assert_int_equal(spool.count, 0);
+	duplicates_remember(d, &key, body);
+	duplicates_free(&d);
+	assert_int_equal(spool.count, 1);
+	assert_int_equal(spool.kept[0].until, now + DAY);
+}
+
 static void bounded(void **state)
 {
-	struct duplicates *d = duplicates_new(NULL, NULL, secret);
+	struct duplicates *d = duplicates_new(loop, NULL, NULL, secret);
 	unsigned char many[FINGERPRINT_SIZE] = {0};
 
 	(void)state;
@@ -173,8 +197,8 @@ static void over_workers(void **state)
 
 	(void)state;
 	journal_init(journal);
-	struct duplicates *one = duplicates_new(NULL, journal, secret),
-			  *two = duplicates_new(NULL, journal, secret);
+	struct duplicates *one = duplicates_new(loop, NULL, journal, secret),
+			  *two = duplicates_new(loop, NULL, journal, secret);
 	duplicates_remember(one, &key, body);
 	assert_true(duplicates_may_know(two, &key));
 	assert_int_equal(duplicates_find(two, &key, body), accepted);
@@ -185,7 +209,7 @@ static void over_workers(void **state)
 	duplicates_settle(two, &unheard, true); /* it met the other one, and heard */
 	assert_int_equal(duplicates_count(one), 0);
 	duplicates_remember(one, &key, other_body);
-	struct duplicates *three = duplicates_new(NULL, journal, secret); /* after a death */
+	struct duplicates *three = duplicates_new(loop, NULL, journal, secret); /* after a death */
 	assert_int_equal(duplicates_find(three, &key, body), 0);
 	assert_int_equal(duplicates_find(three, &key, other_body), now);
 	assert_int_equal(duplicates_count(three), 1);
@@ -203,8 +227,13 @@ int main(void)
 	    {"R-SMTP-64: over restarts", over_restarts, NULL, NULL, NULL},
 	    {"R-SMTP-64: over workers", over_workers, NULL, NULL, NULL},
 	    {"R-SMTP-64: until the client has heard", until_heard, NULL, NULL, NULL},
+	    {"the spool hears of few", the_spool_hears_of_few, NULL, NULL, NULL},
 	    {"the oldest goes", bounded, NULL, NULL, NULL},
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	loop = ev_loop_new(0);
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+
+	ev_loop_destroy(loop);
+	return failed;
 }
