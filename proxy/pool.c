@@ -41,11 +41,11 @@ struct idle {
 	struct pool *pool;
 	struct shelf *shelf;
 	struct smtp_client *client;
-	char next_hop[DOMAIN_SIZE];
 	unsigned char rule[TLS_KEY_SIZE];     /* of what it has proven */
 	double since;                         /* of the steady clock */
 	struct idle *prev, *next;             /* of all: the one used last first ... */
 	struct idle *shelf_prev, *shelf_next; /* ... and of its shelf */
+	char next_hop[];
 };
 
 /* Those of one address; never empty. */
@@ -535,11 +535,11 @@ void pool_give(struct pool *pool, const char *next_hop, const struct tls_rule *r
 		smtp_client_close(client);
 		return;
 	}
-	entry = mem_alloc(sizeof *entry);
+	entry = mem_alloc(sizeof *entry + strlen(next_hop) + 1);
 	entry->pool = pool;
 	entry->client = *client;
 	*client = NULL;
-	snprintf(entry->next_hop, sizeof entry->next_hop, "%s", next_hop);
+	strcpy(entry->next_hop, next_hop);
 	tls_rule_key(rule, entry->rule);
 	entry->since = clock_steady();
 	smtp_client_set_owner(entry->client, on_client, entry);
