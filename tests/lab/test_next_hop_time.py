@@ -178,7 +178,7 @@ def test_connect_timeout(short, hop):
 def test_u13_total_budget(alone, hop):
     """U-13, R-SMTP-33: each step within its own timer, the sum is bounded by rcpt all the same."""
     changes = {"timeouts": {**SHORT["timeouts"], "rcpt": "1500ms"},
-               "dns": {"timeout": "1s", "total": "1s"}}
+               "dns": {"timeout": "1s", "total": "1s"}, "mta-sts": {"fetch_timeout": "1s"}}
 
     def late(c, rest=None):
         c.stall(0.45)
