@@ -384,6 +384,13 @@ bool socket_may_mark(uint32_t mark)
 	return false;
 }
 
+/* Nobody listens here. */
+int socket_bind(const struct addr *address, bool is_transparent, bool is_shared)
+{
+	(void)address, (void)is_transparent, (void)is_shared;
+	abort();
+}
+
 void socket_prepare(int fd)
 {
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
