@@ -26,7 +26,7 @@ def changes(certificate, key):
 @pytest.fixture(scope="module")
 def offering(lab):
     cert = lab.cert("sender.lab")
-    with Danelaw(lab, {**changes(cert.chain, cert.key), "timeouts": {"handshake": "1s"},
+    with Danelaw(lab, {**changes(cert.chain, cert.key), "timeouts": {"handshake": "2s"},
                        "server": {"hostname": "sender.lab"}}) as d:
         yield d
 
@@ -93,9 +93,9 @@ def test_commands_in_place_of_the_handshake(offering):
 
 def test_a_silent_handshake_ends(offering):
     with Smtp(SERVER) as c:
-        c("STARTTLS", 220)
         began = time.monotonic()
-        assert c.is_closed(5) and 0.8 < time.monotonic() - began < 3
+        c("STARTTLS", 220)
+        assert c.is_closed() and 1.8 < time.monotonic() - began < 9
 
 
 def test_the_client_leaves_within_the_handshake(offering):

@@ -403,7 +403,7 @@ def test_killed_between_acceptances(lab, hop):
             c("DATA", 354)
             c.raw(stuff(text))
             wait(lambda: re.search(r"mx1\.%s\[.*?\]:25: final dot -> " % good.domain, d.log), 5, d.tail())
-            time.sleep(0.5)  # what it answered is written down
+            time.sleep(1)  # what it answered is written down
             d.child.kill()
             d.child.wait()
         d.start()
