@@ -131,7 +131,10 @@ class Full:
                  [d["cpu"] / (50 * t["cpu"]) for t, d in pairs])
 
     def many_domains(self):
-        self.rig.measure("danelaw", ["-c", "20", "-n", "2000", "-P", "-D", "1000", "-s", "1000"])
+        for _ in range(20):     # decisions are cached, and each worker has its connections
+            warm = self.rig.measure("danelaw", self.load(1000, 1000))
+            if warm["hs"] < 0.01 * warm["n"]:
+                break
         pairs = [[self.rig.measure("danelaw", self.load(1000, d)) for d in (1, 1000)] for _ in range(self.many)]
         self.add("CPU per message with 1,000 domains (cached) over 1", 1.5, 1.1, [b["cpu"] / a["cpu"] for a, b in pairs], close=True)
 
