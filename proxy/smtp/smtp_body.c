@@ -1,17 +1,16 @@
 /*
  * smtp_body.c - the message on its way: end of data, CR/LF discipline, limits.
  *
- * Nearly all that leaves stands in the input as it must leave, and is not copied: the writer looks
- * whether the octets that follow there are those to write, and writes anew what is not.
- *
  * RFC 5321 sections 2.3.8 and 4.5.2, a small state machine; ordinary lines take a shortcut past it.
- * There CR and LF leave only as the pair that put_newline() writes, text only by put_text(), which
- * ends the process rather than pass either of them (R-SMTP-24). The shortcut, pass_lines(), passes
- * whole blocks in which each CR and each LF was seen to be half of such a pair. What is found never
- * depends on how the input was cut into blocks. Called by the transaction for what the client sends
- * after 354.
+ * There CR and LF leave only as the pair that body_put_newline() writes, text only by
+ * body_put_text(), which ends the process rather than pass either of them (R-SMTP-24). The
+ * shortcut, pass_lines(), passes whole blocks in which each CR and each LF was seen to be half of
+ * such a pair. What is found never depends on how the input was cut into blocks. Called by the
+ * transaction for what the client sends after 354.
  */
 #include "proxy/smtp/smtp_body.h"
+
+#include "proxy/smtp/body_writer.h"
 
 #include <assert.h>
 #include <string.h>
@@ -34,24 +33,6 @@ enum {
 	LARGE = 256   /* ... and where there are many */
 };
 
-struct writer {
-	const char *in, *seen; /* the input, and how far it may be passed on from */
-	const char *in_place;  /* what leaves from there ... */
-	size_t in_place_len;
-	char *spare; /* ... and what leaves behind it */
-	size_t spare_len, spare_size;
-	size_t room;
-};
-
-/* What may still be put. */
-static size_t room_left(const struct writer *writer)
-{
-	size_t left = writer->room - writer->in_place_len - writer->spare_len;
-	size_t spare_left = writer->spare_size - writer->spare_len;
-
-	return writer->spare_len && spare_left < left ? spare_left : left;
-}
-
 void smtp_body_init(struct smtp_body *body, const struct conf_listener *listener,
     uint64_t size_limit, unsigned received_limit, const char *own_mark)
 {
@@ -64,45 +45,6 @@ void smtp_body_init(struct smtp_body *body, const struct conf_listener *listener
 	};
 	smtp_header_init(&body->header, own_mark);
 }
-
-/* Whether these octets are what stands in the input behind those that leave already; where none do,
- * the last that were seen. */
-static bool extend_in_place(struct writer *writer, const char *octets, size_t len)
-{
-	const char *next = writer->in_place + writer->in_place_len;
-
-	if (writer->spare_len)
-		return false;
-	if (!writer->in_place_len) {
-		if ((size_t)(writer->seen - writer->in) < len)
-			return false;
-		next = writer->seen - len;
-	}
-	if ((size_t)(writer->seen - next) < len ||
-	    (octets != next && memcmp(octets, next, len) != 0))
-		return false;
-	writer->in_place = next - writer->in_place_len;
-	writer->in_place_len += len;
-	return true;
-}
-
-static void put(struct writer *writer, const char *octets, size_t len)
-{
-	assert(len <= room_left(writer));
-	if (!len || extend_in_place(writer, octets, len))
-		return;
-	assert(len <= writer->spare_size - writer->spare_len);
-	memcpy(writer->spare + writer->spare_len, octets, len);
-	writer->spare_len += len;
-}
-
-static void put_text(struct writer *writer, char c)
-{
-	assert(c != '\r' && c != '\n');
-	put(writer, &c, 1);
-}
-
-static void put_newline(struct writer *writer) { put(writer, "\r\n", 2); }
 
 static void spoil(struct smtp_body *body, enum smtp_body_flaw flaw)
 {
@@ -141,18 +83,18 @@ static void watch_header(struct smtp_body *body, char c)
 	}
 }
 
-static void end_line(struct smtp_body *body, struct writer *writer, enum state next)
+static void end_line(struct smtp_body *body, struct body_writer *writer, enum state next)
 {
 	count(body, 2);
 	watch_header(body, '\n');
 	if (body->flaw == BODY_FINE)
-		put_newline(writer);
+		body_put_newline(writer);
 	body->line_len = 0;
 	body->state = next;
 }
 
 /* One octet of text: no CR, no LF. */
-static void pass_octet(struct smtp_body *body, struct writer *writer, char c)
+static void pass_octet(struct smtp_body *body, struct body_writer *writer, char c)
 {
 	body->state = IN_LINE;
 	if (c == '\0')
@@ -164,11 +106,11 @@ static void pass_octet(struct smtp_body *body, struct writer *writer, char c)
 		spoil(body, BODY_LONG_LINE);
 	watch_header(body, c);
 	if (body->flaw == BODY_FINE)
-		put_text(writer, c);
+		body_put_text(writer, c);
 }
 
 /* An octet that is no stuffed dot and not the end of something that was held back. */
-static void content(struct smtp_body *body, struct writer *writer, char c)
+static void content(struct smtp_body *body, struct body_writer *writer, char c)
 {
 	if (c == '\r') {
 		body->state = CR;
@@ -185,7 +127,7 @@ static void content(struct smtp_body *body, struct writer *writer, char c)
 }
 
 /* The CR that was held back did not end a line; c may begin another try. */
-static void bare_cr(struct smtp_body *body, struct writer *writer, char c)
+static void bare_cr(struct smtp_body *body, struct body_writer *writer, char c)
 {
 	spoil(body, BODY_BARE_NEWLINE);
 	count(body, 1);
@@ -193,13 +135,13 @@ static void bare_cr(struct smtp_body *body, struct writer *writer, char c)
 }
 
 /* A dot that is not content: the stuffed one that was held back, or one to stuff with. */
-static void put_dot(struct smtp_body *body, struct writer *writer)
+static void put_dot(struct smtp_body *body, struct body_writer *writer)
 {
 	if (body->flaw == BODY_FINE)
-		put_text(writer, '.');
+		body_put_text(writer, '.');
 }
 
-static void step(struct smtp_body *body, struct writer *writer, char c)
+static void step(struct smtp_body *body, struct body_writer *writer, char c)
 {
 	switch ((enum state)body->state) {
 	case LINE_START:
@@ -246,9 +188,9 @@ static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 /* How many octets can be taken without meeting a limit, `held` ones not counted yet before them;
  * the one that does is for step(). */
 static size_t room(
-    const struct smtp_body *body, const struct writer *writer, size_t len, size_t held)
+    const struct smtp_body *body, const struct body_writer *writer, size_t len, size_t held)
 {
-	size_t most = room_left(writer);
+	size_t most = body_room(writer);
 
 	if (body->size_limit && body->size_limit - body->size < most)
 		most = (size_t)(body->size_limit - body->size);
@@ -311,7 +253,8 @@ static bool may_pass_lines(const struct smtp_body *body)
  * Does for whole blocks what step() would do for each octet; in[-1] must be there. Returns how many
  * octets were taken. A CR is held back at the end, or was before the beginning.
  */
-static size_t pass_lines(struct smtp_body *body, struct writer *writer, const char *in, size_t len)
+static size_t pass_lines(
+    struct smtp_body *body, struct body_writer *writer, const char *in, size_t len)
 {
 	bool held = body->state == CR;
 	size_t n, written;
@@ -321,12 +264,12 @@ static size_t pass_lines(struct smtp_body *body, struct writer *writer, const ch
 		return 0;
 	if (held) {
 		writer->seen = in;
-		put(writer, "\r", 1);
+		body_put(writer, "\r", 1);
 	}
 	body->state = in[n - 1] == '\r' ? CR : in[n - 1] == '\n' ? LINE_START : IN_LINE;
 	written = n - (body->state == CR);
 	writer->seen = in + written;
-	put(writer, in, written);
+	body_put(writer, in, written);
 	body->size += held + written;
 	return n;
 }
@@ -340,7 +283,8 @@ static bool may_pass_text(const struct smtp_body *body)
 }
 
 /* The same for text within a line, where blocks are not taken or there is none. */
-static size_t pass_text(struct smtp_body *body, struct writer *writer, const char *in, size_t len)
+static size_t pass_text(
+    struct smtp_body *body, struct body_writer *writer, const char *in, size_t len)
 {
 	size_t n = 0;
 
@@ -353,7 +297,7 @@ static size_t pass_text(struct smtp_body *body, struct writer *writer, const cha
 	count(body, n);
 	writer->seen = in + n;
 	if (body->flaw == BODY_FINE)
-		put(writer, in, n);
+		body_put(writer, in, n);
 	return n;
 }
 
@@ -389,7 +333,7 @@ static size_t watch_line(struct smtp_body *body, const char *in, size_t len)
 /* Does for a line of the header what step() would do for each octet. Where it is flawed what comes
  * before the octet that showed it is passed on. */
 static size_t pass_header_line(
-    struct smtp_body *body, struct writer *writer, const char *in, size_t len)
+    struct smtp_body *body, struct body_writer *writer, const char *in, size_t len)
 {
 	size_t n, seen;
 
@@ -402,7 +346,7 @@ static size_t pass_header_line(
 	count(body, seen);
 	body->state = IN_LINE;
 	writer->seen = in + n;
-	put(writer, in, body->flaw == BODY_FINE ? n : seen - 1);
+	body_put(writer, in, body->flaw == BODY_FINE ? n : seen - 1);
 	if (body->flaw != BODY_FINE)
 		return seen;
 	writer->seen += 2;
@@ -418,7 +362,7 @@ static bool may_pass_header_line(const struct smtp_body *body, char first)
 
 /* A shortcut, if there is one; 0: none. */
 static size_t pass(
-    struct smtp_body *body, struct writer *writer, const char *in, size_t at, size_t len)
+    struct smtp_body *body, struct body_writer *writer, const char *in, size_t at, size_t len)
 {
 	size_t n = 0;
 
@@ -430,21 +374,22 @@ static size_t pass(
 }
 
 /* In the spare place there is no room for much, and what follows can leave from the input. */
-static bool must_begin_anew(const struct smtp_body *body, const struct writer *writer, size_t len)
+static bool must_begin_anew(
+    const struct smtp_body *body, const struct body_writer *writer, size_t len)
 {
-	return writer->spare_len && (room_left(writer) < STEP_MAX || len >= BLOCK) &&
+	return writer->spare_len && (body_room(writer) < STEP_MAX || len >= BLOCK) &&
 	       body->flaw == BODY_FINE;
 }
 
-static bool is_full(const struct smtp_body *body, const struct writer *writer)
+static bool is_full(const struct smtp_body *body, const struct body_writer *writer)
 {
-	return body->flaw == BODY_FINE && room_left(writer) < STEP_MAX;
+	return body->flaw == BODY_FINE && body_room(writer) < STEP_MAX;
 }
 
 struct smtp_body_passed smtp_body_scan(
     struct smtp_body *body, const char *in, size_t len, size_t room, char *spare, size_t spare_size)
 {
-	struct writer writer = {.in = in,
+	struct body_writer writer = {.in = in,
 	    .seen = in,
 	    .in_place = in,
 	    .spare = spare,
