@@ -24,7 +24,8 @@
 #include <utlist.h>
 
 enum {
-	KEEP = 86400, /* seconds */
+	KEEP = 86400,    /* seconds */
+	UNDER_WAY = 600, /* the longest that a next hop's final reply is waited for */
 	UNHEARD_MAX = 10000,
 	WHO_SIZE = 10,
 };
@@ -334,6 +335,43 @@ static void forget_digest(struct duplicates *d, const unsigned char digest[DIGES
 	tell_workers(d, digest, clock_wall());
 	if (d->spool && !was_young)
 		spool_remember(d->spool, digest, clock_wall());
+}
+
+/* ---- messages on their way ---- */
+
+/* An entry of its own beside that of the acceptance to come; RCPT knows both by the same third. */
+static void make_under_way(const struct duplicate_key *key,
+    const unsigned char body[FINGERPRINT_SIZE], unsigned char out[DIGEST_SIZE])
+{
+	make_entry(key, body, out);
+	for (size_t i = WHO_SIZE; i < DIGEST_SIZE; i++)
+		out[i] ^= 0xff;
+}
+
+void duplicates_set_under_way(struct duplicates *d, const struct duplicate_key *key,
+    const unsigned char body[FINGERPRINT_SIZE], bool is_under_way)
+{
+	time_t until = clock_wall() + (is_under_way ? UNDER_WAY : 0);
+	unsigned char digest[DIGEST_SIZE];
+
+	catch_up(d);
+	make_under_way(key, body, digest);
+	if (!is_under_way && !find(d, digest))
+		return;
+	hear(digest, until, d);
+	tell_workers(d, digest, until);
+}
+
+bool duplicates_is_under_way(struct duplicates *d, const struct duplicate_key *key,
+    const unsigned char body[FINGERPRINT_SIZE])
+{
+	unsigned char digest[DIGEST_SIZE];
+	const struct entry *entry;
+
+	catch_up(d);
+	make_under_way(key, body, digest);
+	entry = find(d, digest);
+	return entry && !is_over(entry);
 }
 
 /* ---- replies on their way ---- */

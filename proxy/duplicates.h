@@ -55,6 +55,16 @@ time_t duplicates_find(struct duplicates *duplicates, const struct duplicate_key
 void duplicates_remember(struct duplicates *duplicates, const struct duplicate_key *key,
     const unsigned char body[FINGERPRINT_SIZE]);
 
+/*
+ * The client has left, and its message's final reply is still waited for: until that is known the
+ * same message must not set out a second time. Known to all workers, for ten minutes at most, since
+ * a worker that dies ends nothing.
+ */
+void duplicates_set_under_way(struct duplicates *duplicates, const struct duplicate_key *key,
+    const unsigned char body[FINGERPRINT_SIZE], bool is_under_way);
+bool duplicates_is_under_way(struct duplicates *duplicates, const struct duplicate_key *key,
+    const unsigned char body[FINGERPRINT_SIZE]);
+
 /* Acceptances whose reply is on its way to the client. Zeroed is empty. */
 struct unheard {
 	size_t count;

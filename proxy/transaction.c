@@ -400,6 +400,7 @@ void transaction_leave(struct transaction **transaction, const char *why)
 	switch (t->state) {
 	case FINAL: /* responsibility may have passed already: the reply is waited for */
 		t->callback = NULL;
+		final_orphan(t);
 		return;
 	case DATA:
 	case BODY:

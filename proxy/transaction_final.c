@@ -64,13 +64,15 @@ static void end_accepted(struct transaction *t, const struct outcome *one)
 	final_end(t, &all);
 }
 
+static void end_orphan(const struct transaction *t);
+
 void final_decide(struct transaction *t)
 {
 	const struct outcome *worst;
 	enum upshot came_to = upshot(t, &worst);
 
 	if (!t->callback)
-		final_remember_accepted(t);
+		end_orphan(t);
 	if (came_to == UPSHOT_ACCEPTED)
 		end_accepted(t, worst);
 	else if (came_to == UPSHOT_MIXED && t->draft && t->callback)
@@ -130,6 +132,26 @@ void transaction_note_told(const struct transaction *t, struct unheard *unheard)
 {
 	if (t->is_told_each || is_all_accepted(t))
 		note_accepted(t, is_all_accepted(t), unheard);
+}
+
+static void set_under_way(const struct transaction *t, bool is_under_way)
+{
+	for (size_t i = 0; i < t->recipient_count && can_be_known_again(t); i++) {
+		struct duplicate_key key = key_of(t, t->recipients[i]);
+
+		if (t->recipients[i]->is_promised)
+			duplicates_set_under_way(
+			    t->proxy->duplicates, &key, t->body_print, is_under_way);
+	}
+}
+
+void final_orphan(const struct transaction *t) { set_under_way(t, true); }
+
+/* There is no moment in which neither is known. */
+static void end_orphan(const struct transaction *t)
+{
+	final_remember_accepted(t);
+	set_under_way(t, false);
 }
 
 /* Whether all recipients of a delivery have this message; then tells when the first got it. */
@@ -250,12 +272,11 @@ static void send_dots(struct transaction *t)
 	}
 }
 
-static void refuse_unsynced(struct transaction *t, const char *why)
+static void refuse_all(struct transaction *t, enum reason reason, const char *why)
 {
 	struct outcome outcome;
 
-	outcome_refuse_text(
-	    &outcome, REASON_SPOOL_FAILED, "%s; nothing was delivered, try again later", why);
+	outcome_refuse_text(&outcome, reason, "%s; nothing was delivered, try again later", why);
 	for (struct outlet *o = t->outlets; o; o = o->next)
 		delivery_abort(o->delivery, &outcome);
 	final_end(t, &outcome);
@@ -267,7 +288,7 @@ static void on_synced(bool ok, const char *why, void *arg)
 	struct transaction *t = arg;
 
 	if (!ok)
-		refuse_unsynced(t, why);
+		refuse_all(t, REASON_SPOOL_FAILED, why);
 	else if (outlets_are_writing(t->outlets))
 		send_dots(t);
 	else
@@ -288,12 +309,28 @@ static void finish(struct transaction *t)
 	}
 }
 
+/* Its client has left that other session, and has come again sooner than its next hop answered. */
+static bool is_under_way(const struct transaction *t)
+{
+	for (size_t i = 0; i < t->recipient_count && is_any_known(t); i++) {
+		struct duplicate_key key = key_of(t, t->recipients[i]);
+
+		if (t->recipients[i]->is_promised &&
+		    duplicates_is_under_way(t->proxy->duplicates, &key, t->body_print))
+			return true;
+	}
+	return false;
+}
+
 void final_begin(struct transaction *t)
 {
 	t->dot_seen = clock_steady();
 	fingerprint_end(&t->relay.fingerprint, t->body_print);
 	if (outcome_is_known(&t->relay.refusal))
 		final_end(t, &t->relay.refusal);
+	else if (is_under_way(t))
+		refuse_all(
+		    t, REASON_BUSY, "the same message is on its way from an earlier session");
 	else if (is_queueing(t))
 		queue(t);
 	else
@@ -341,8 +378,10 @@ static void cut(struct transaction *t, const struct outcome *unknown)
 	if (upshot(t, &worst) != UPSHOT_ACCEPTED)
 		final_remember_accepted(t);
 	final_end(t, worst);
-	if (!t->callback)
-		transaction_close(t);
+	if (t->callback)
+		return;
+	end_orphan(t);
+	transaction_close(t);
 }
 
 void transaction_cut_finals(struct proxy *proxy)

@@ -100,6 +100,8 @@ void final_decide(struct transaction *t);
 void final_end(struct transaction *t, const struct outcome *outcome);
 /* A delivery ended. */
 void final_on_delivery(struct transaction *t, const struct delivery *d);
+/* The client has left while the final reply is waited for: the duplicate guard knows until then. */
+void final_orphan(const struct transaction *t);
 /* Who has the message though the client will not know: for the duplicate guard. */
 void final_remember_accepted(const struct transaction *t);
 /* The same where the client left before it was told what is known already. */

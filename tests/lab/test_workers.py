@@ -221,7 +221,8 @@ def test_session_limits(lab):
 
 
 def test_duplicates(crew, lab):
-    """R-SMTP-64: the client vanished behind its dot; whichever worker its retry meets knows."""
+    """R-SMTP-64: the client vanished behind its dot; whichever worker its retry meets knows, that the next hop
+    has not answered yet (nothing sets out a second time) and what it did answer."""
     mx = lab["crew-slow.lab"].receiver
     text = b"Message-ID: <crew@client.lab>\r\nSubject: once\r\n\r\nx\r\n"
     with Smtp(crew.server) as c:
@@ -232,6 +233,14 @@ def test_duplicates(crew, lab):
         c.raw(stuff(text))
         wait(lambda: has_data(mx), 10, "the next hop has it\n" + crew.tail())
         c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    left = "%s closed: connection reset by peer" % re.findall(r"session=\S+ ", crew.log)[-1].strip()
+    wait(lambda: left in crew.log, 5, "the worker has seen it leave\n" + crew.tail())
+    clients = sessions_of_all(crew)
+    for eager, *_ in clients.values():
+        eager("MAIL FROM:<a@client.lab>", 250)
+        eager("RCPT TO:<once@crew-slow.lab>", 250)
+        assert "4.3.2 busy: the same message is on its way" in eager.data(text, 451)
+    close_all(sum(clients.values(), []))
     CLIENT_IS_GONE.set()
     wait(lambda: crew.deliveries(to="<once@crew-slow.lab>", status="sent"), 5, crew.tail())
     clients = sessions_of_all(crew)

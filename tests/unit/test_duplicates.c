@@ -117,6 +117,39 @@ static void over_restarts(void **state)
 	duplicates_free(&d);
 }
 
+static void under_way(void **state)
+{
+	struct journal *journal = calloc(1, journal_size());
+	struct spool spool = {0};
+	struct duplicates *d, *fellow;
+
+	(void)state;
+	journal_init(journal);
+	d = duplicates_new(loop, &spool, journal, secret);
+	fellow = duplicates_new(loop, NULL, journal, secret);
+	assert_false(duplicates_is_under_way(fellow, &key, body));
+	duplicates_set_under_way(d, &key, body, true);
+	assert_true(duplicates_is_under_way(d, &key, body));
+	assert_true(duplicates_is_under_way(fellow, &key, body));
+	assert_true(duplicates_may_know(fellow, &key));
+	assert_false(duplicates_is_under_way(fellow, &key, other_body));
+	assert_int_equal(duplicates_find(fellow, &key, body), 0); /* nobody has it */
+	duplicates_remember(d, &key, body);
+	duplicates_set_under_way(d, &key, body, false);
+	assert_false(duplicates_is_under_way(fellow, &key, body));
+	assert_int_equal(duplicates_find(fellow, &key, body), now);
+
+	duplicates_set_under_way(d, &key, other_body, true); /* and its worker dies */
+	now += 599;
+	assert_true(duplicates_is_under_way(fellow, &key, other_body));
+	now += 1;
+	assert_false(duplicates_is_under_way(fellow, &key, other_body));
+	duplicates_free(&fellow);
+	duplicates_free(&d);
+	assert_int_equal(spool.count, 1); /* the acceptance alone */
+	free(journal);
+}
+
 static void until_heard(void **state)
 {
 	struct spool spool = {0};
@@ -226,6 +259,7 @@ int main(void)
 	    {"R-SMTP-64: for a day", for_a_day, NULL, NULL, NULL},
 	    {"R-SMTP-64: over restarts", over_restarts, NULL, NULL, NULL},
 	    {"R-SMTP-64: over workers", over_workers, NULL, NULL, NULL},
+	    {"R-SMTP-64: not while the first is under way", under_way, NULL, NULL, NULL},
 	    {"R-SMTP-64: until the client has heard", until_heard, NULL, NULL, NULL},
 	    {"the spool hears of few", the_spool_hears_of_few, NULL, NULL, NULL},
 	    {"the oldest goes", bounded, NULL, NULL, NULL},
