@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -100,6 +101,49 @@ static void test_rows(void **state)
 		judge_row(&rows[i]);
 }
 
+/* ---- certificates that an MTA-STS policy does not take ---- */
+
+static void judge_certificate(const char *report, size_t names, const char *says)
+{
+	static char text[] = "mx.example.org[192.0.2.25]:25 is not what the policy wants";
+	static char issuer[] = "CN = Some CA", name[] = "other.example.org", *name_list[] = {name};
+	struct tls_certificate leaf = {.issuer = issuer,
+	    .names = name_list,
+	    .name_count = names,
+	    .not_before = 1700000000,
+	    .not_after = 1700086400};
+	struct route route = {.sts_domain = "example.org", .host = "mx.example.org"};
+	struct check_address address = {.key_count = 1};
+	struct check_host host = {.route = &route, .address_count = 1, .addresses = &address};
+	struct check check = {.host_count = 1, .hosts = &host};
+	struct check_words words;
+
+	address.keys[0].chain.count = 1;
+	address.keys[0].chain.items = &leaf;
+	snprintf(address.keys[0].proof.report, sizeof address.keys[0].proof.report, "%s", report);
+	refusal_set(&address.refusal, REASON_STS_CERTIFICATE, "%s", text);
+	check_explain(&check, &address.refusal, &words);
+	if (!strstr(words.what, says))
+		fail_msg("%s: no %s in: %s", report, says, words.what);
+	assert_non_null(strstr(words.advice, "mx.example.org"));
+	check_words_release(&words);
+}
+
+static void test_certificates(void **state)
+{
+	(void)state;
+	judge_certificate("X509_V_ERR_CERT_HAS_EXPIRED: x", 1, " expired on 2023-11-15");
+	judge_certificate("X509_V_ERR_CERT_NOT_YET_VALID: x", 1, " is not valid before 2023-11-14");
+	judge_certificate("X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT: x", 1, " is self-signed");
+	judge_certificate("X509_V_ERR_HOSTNAME_MISMATCH: x", 0, " has no subjectAltName");
+	judge_certificate("X509_V_ERR_HOSTNAME_MISMATCH: x", 1,
+	    " is for other.example.org, not for mx.example.org");
+	judge_certificate("X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY: x", 1,
+	    " leads to no trusted CA (issued by CN = Some CA");
+	judge_certificate("X509_V_ERR_CA_MD_TOO_WEAK: the digest is weak", 1,
+	    " is not trusted (the digest is weak)");
+}
+
 static void test_held(void **state)
 {
 	const struct refusal held = {.reason = REASON_DNS_BOGUS},
@@ -114,6 +158,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    {"who must mend what", test_rows, NULL, NULL, NULL},
+	    {"what is wrong with a certificate", test_certificates, NULL, NULL, NULL},
 	    {"4xx waits, 5xx bounces", test_held, NULL, NULL, NULL},
 	};
 

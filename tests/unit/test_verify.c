@@ -5,6 +5,7 @@
  */
 #include "tls/ctx.h"
 #include "tls/stream.h"
+#include "tls/verify_error.h"
 #include "tls_peer.h"
 
 #include "conf/reap.h"
@@ -594,6 +595,31 @@ static void make_contexts(void)
 	assert(contexts_without_ca && tls_contexts_ca_error(contexts_without_ca)[0]);
 }
 
+static void errors_have_names_and_classes(void **state)
+{
+	static const struct {
+		long error;
+		const char *name;
+		enum tls_failure class;
+	} rows[] = {
+	    {X509_V_OK, "X509_V_OK", TLS_FINE},
+	    {X509_V_ERR_DANE_NO_MATCH, "X509_V_ERR_DANE_NO_MATCH", TLS_FAIL_MISMATCH},
+	    {X509_V_ERR_HOSTNAME_MISMATCH, "X509_V_ERR_HOSTNAME_MISMATCH", TLS_FAIL_NAME},
+	    {X509_V_ERR_IP_ADDRESS_MISMATCH, "X509_V_ERR_IP_ADDRESS_MISMATCH", TLS_FAIL_NAME},
+	    {X509_V_ERR_CERT_HAS_EXPIRED, "X509_V_ERR_CERT_HAS_EXPIRED", TLS_FAIL_EXPIRED},
+	    {X509_V_ERR_CERT_NOT_YET_VALID, "X509_V_ERR_CERT_NOT_YET_VALID", TLS_FAIL_EXPIRED},
+	    {X509_V_ERR_INVALID_CA, "X509_V_ERR_INVALID_CA", TLS_FAIL_CHAIN},
+	    {-1, "X509_V_ERR_UNSPECIFIED", TLS_FAIL_CHAIN},
+	    {100000, "X509_V_ERR_UNSPECIFIED", TLS_FAIL_CHAIN},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_string_equal(verify_error_name(rows[i].error), rows[i].name);
+		assert_int_equal(verify_error_class(rows[i].error), rows[i].class);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	enum { CASES = sizeof(cases) / sizeof(cases[0]) };
@@ -601,10 +627,12 @@ int main(int argc, char **argv)
 	    {"R-DANE-07: what cannot be set is not started", refuses_rules, NULL, NULL, NULL},
 	    {"R-DANE-18: SNI is the rule's", sends_sni, NULL, NULL, NULL},
 	    {"R-TLSSEC-07, -08, -09: contexts", contexts_are_strict, NULL, NULL, NULL},
+	    {"R-TLSSEC-13: errors have names and classes", errors_have_names_and_classes, NULL,
+		NULL, NULL},
 	    {"R-TLSSEC-16: SSL_CERT_FILE", ignores_ssl_cert_file, NULL, NULL, NULL},
 	    {"R-TLSSEC-16: openssl.cnf", ignores_openssl_conf, NULL, NULL, NULL},
 	};
-	struct CMUnitTest tests[CASES + 5];
+	struct CMUnitTest tests[CASES + 6];
 	bool under_hostile_conf = argc > 1 && strcmp(argv[1], "hostile") == 0;
 	int failed;
 
@@ -619,7 +647,7 @@ int main(int argc, char **argv)
 		    (struct CMUnitTest){cases[i].name, run_case, NULL, NULL, (void *)&cases[i]};
 	memcpy(&tests[CASES], others, sizeof(others));
 	failed = _cmocka_run_group_tests(
-	    "verify", tests, CASES + (under_hostile_conf ? 4 : 5), NULL, NULL);
+	    "verify", tests, CASES + (under_hostile_conf ? 5 : 6), NULL, NULL);
 	unlink(getenv("DANELAW_TEST_CA"));
 	tls_contexts_free(&contexts);
 	tls_contexts_free(&contexts_without_ca);
