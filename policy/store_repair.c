@@ -7,6 +7,7 @@
  */
 #include "policy/store_repair.h"
 
+#include "conf/aside.h"
 #include "conf/mem.h"
 
 #include <errno.h>
@@ -16,14 +17,11 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { PAGE = 4096, SIZE_IN_PAGES = 28, SIZE_LEN = 4 }; /* places in the header */
 
 enum { BATCH_MAX = 256 * 1024, BUSY_TRIES = 100 };
-
-/* ---- setting aside ---- */
 
 static bool is_at(int fd, const char *path)
 {
@@ -31,41 +29,6 @@ static bool is_at(int fd, const char *path)
 
 	return fstat(fd, &ours) == 0 && stat(path, &there) == 0 && ours.st_dev == there.st_dev &&
 	       ours.st_ino == there.st_ino;
-}
-
-static bool move_with_suffix(const char *from, const char *to, const char *suffix)
-{
-	char *source = mem_printf("%s%s", from, suffix);
-	char *target = mem_printf("%s%s", to, suffix);
-	bool moved = rename(source, target) == 0 || (errno == ENOENT && suffix[0]);
-
-	free(source);
-	free(target);
-	return moved;
-}
-
-/* The file itself last: a log that stays behind would be applied to the new file. */
-static bool set_aside(const char *path, const char *aside)
-{
-	return move_with_suffix(path, aside, "-wal") && move_with_suffix(path, aside, "-shm") &&
-	       move_with_suffix(path, aside, "");
-}
-
-static char *name_aside(const char *path)
-{
-	char stamp[32];
-	time_t now = time(NULL);
-	struct tm tm;
-
-	gmtime_r(&now, &tm);
-	strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", &tm);
-	char *name = mem_printf("%s.damaged-%s", path, stamp);
-
-	for (unsigned i = 2; access(name, F_OK) == 0; i++) {
-		free(name);
-		name = mem_printf("%s.damaged-%s.%u", path, stamp, i);
-	}
-	return name;
 }
 
 /* ---- copying ---- */
@@ -165,13 +128,13 @@ static enum store_result make_new(
 
 static enum store_result replace(const char *path, char why[STORE_WHY])
 {
-	char *aside = name_aside(path);
+	char *aside = aside_name(path);
 	char fault[STORE_WHY / 4];
 	size_t count = 0;
 	enum store_result result = STORE_FAILED;
 
 	snprintf(fault, sizeof fault, "%s", why);
-	if (set_aside(path, aside))
+	if (aside_move(path, aside))
 		result = make_new(path, aside, &count, why);
 	else
 		snprintf(why, STORE_WHY, "a damaged file (%s) cannot be set aside: %s", fault,

@@ -7,6 +7,7 @@
  */
 #include "proxy/spool/spool_care.h"
 
+#include "conf/aside.h"
 #include "conf/clock.h"
 #include "conf/mem.h"
 #include "proxy/spool/spool_dir.h"
@@ -40,42 +41,11 @@ static void tell(struct spool_care *care, enum log_level level, const char *form
 
 /* ---- the index ---- */
 
-static bool move_with_suffix(const char *from, const char *to, const char *suffix)
-{
-	char *source = mem_printf("%s%s", from, suffix);
-	char *target = mem_printf("%s%s", to, suffix);
-	bool moved = rename(source, target) == 0 || (errno == ENOENT && suffix[0]);
-
-	free(source);
-	free(target);
-	return moved;
-}
-
-static char *name_aside(const char *path)
-{
-	char stamp[32];
-	time_t now = clock_wall();
-	struct tm tm;
-
-	gmtime_r(&now, &tm);
-	strftime(stamp, sizeof stamp, "%Y%m%dT%H%M%SZ", &tm);
-	char *name = mem_printf("%s.damaged-%s", path, stamp);
-
-	for (unsigned i = 2; access(name, F_OK) == 0; i++) {
-		free(name);
-		name = mem_printf("%s.damaged-%s.%u", path, stamp, i);
-	}
-	return name;
-}
-
-/* The index itself last: a log that stays behind would be applied to the new one. */
 static enum spool_result set_index_aside(struct spool_care *care, char why[SPOOL_WHY])
 {
 	char *path = mem_printf("%s/index.sqlite", care->directory);
-	char *aside = name_aside(path);
-	bool moved = move_with_suffix(path, aside, "-wal") &&
-		     move_with_suffix(path, aside, "-shm") && move_with_suffix(path, aside, "") &&
-		     spool_dir_sync(care->directory);
+	char *aside = aside_name(path);
+	bool moved = aside_move(path, aside) && spool_dir_sync(care->directory);
 
 	if (moved)
 		tell(care, LOG_LEVEL_ERROR,
