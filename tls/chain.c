@@ -176,18 +176,3 @@ int tls_chain_find(const struct tls_chain *chain, const struct tlsa *record)
 			return (int)i;
 	return -1;
 }
-
-bool tls_certificate_covers(const struct tls_certificate *c, const char *name)
-{
-	const char *dot = strchr(name, '.');
-
-	for (size_t i = 0; i < c->name_count; i++) {
-		const char *id = c->names[i];
-
-		if (strcasecmp(id, name) == 0)
-			return true;
-		if (id[0] == '*' && id[1] == '.' && dot && strcasecmp(id + 1, dot) == 0)
-			return true;
-	}
-	return false;
-}

@@ -52,7 +52,4 @@ bool tls_certificate_record(const struct tls_certificate *certificate, uint8_t u
  */
 int tls_chain_find(const struct tls_chain *chain, const struct tlsa *record);
 
-/* Whether a DNS-ID of the certificate covers the name; a wildcard is exactly one label. */
-bool tls_certificate_covers(const struct tls_certificate *certificate, const char *name);
-
 #endif

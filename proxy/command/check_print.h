@@ -19,9 +19,6 @@ void check_print_text(const struct page *page, const struct check *check,
 /* "HELD, not sent (dane-mismatch)", "REFUSED (null-mx)" */
 void check_verdict_words(const struct check_verdict *verdict, char *out, size_t size);
 
-/* "secure", "unsigned", "failed" */
-const char *check_state_words(enum dns_state state);
-
 enum { CHECK_DATE = sizeof "2027-01-31" };
 void check_date(time_t when, char out[CHECK_DATE]);
 

@@ -132,16 +132,16 @@ static void print_finding(const struct page *page, const struct check_finding *f
 /* ---- what was seen ---- */
 
 /* For people: "insecure" sounds like a fault, and is no more than a zone without DNSSEC. */
-static const char *state_words(const struct dns_answer *answer)
+static const char *state_word(enum dns_state state)
+{
+	return state == DNS_INSECURE ? "unsigned" : dns_state_name(state);
+}
+
+static const char *answer_word(const struct dns_answer *answer)
 {
 	if (answer->state == DNS_FAILED)
 		return answer->bogus ? "bogus" : "failed";
-	return check_state_words(answer->state);
-}
-
-const char *check_state_words(enum dns_state state)
-{
-	return state == DNS_INSECURE ? "unsigned" : dns_state_name(state);
+	return state_word(answer->state);
 }
 
 static void print_failed(const struct page *page, unsigned indent, const char *label,
@@ -163,13 +163,12 @@ static void print_mx(const struct page *page, const struct check *check)
 	else if (!destination->is_mx)
 		page_field(page, MARGIN, LABEL, "MX", PAGE_PLAIN,
 		    "none (%s): the domain is its own mail host",
-		    check_state_words(destination->mx_state));
+		    state_word(destination->mx_state));
 	for (size_t i = 0; destination->is_mx && i < destination->host_count; i++)
 		page_field(page, MARGIN, LABEL, i == 0 ? "MX" : "",
 		    destination->mx_state == DNS_SECURE ? PAGE_PLAIN : PAGE_WARN,
 		    "%u %s (%s, TTL %u)", destination->hosts[i].preference,
-		    destination->hosts[i].name, check_state_words(destination->mx_state),
-		    check->mx_ttl);
+		    destination->hosts[i].name, state_word(destination->mx_state), check->mx_ttl);
 	if (destination->exception)
 		page_field(page, MARGIN, LABEL, "exception", PAGE_WARN, "section [domain %s%s]%s%s",
 		    destination->exception->below ? "." : "", destination->exception->name,
@@ -206,10 +205,10 @@ static void print_tlsa(const struct page *page, const struct check_host *host)
 		return;
 	if (host->tlsa->count == 0)
 		page_field(page, INNER, INNER_LABEL, "TLSA", PAGE_PLAIN, "%s (none, %s)",
-		    host->tlsa_owner, state_words(host->tlsa));
+		    host->tlsa_owner, answer_word(host->tlsa));
 	else
 		page_field(page, INNER, INNER_LABEL, "TLSA", PAGE_PLAIN, "%s (%s, TTL %u)",
-		    host->tlsa_owner, state_words(host->tlsa), host->tlsa->ttl);
+		    host->tlsa_owner, answer_word(host->tlsa), host->tlsa->ttl);
 	for (size_t i = 0; check_record(host, i, &record); i++) {
 		char brief[TLSA_TEXT];
 		bool is_live = tlsa_is_usable(&record) && check_is_live(host, &record);
@@ -322,7 +321,7 @@ static void print_families(const struct page *page, const struct check_host *hos
 	for (size_t i = 0; i < 2; i++)
 		snprintf(words[i], sizeof words[i],
 		    answers[i]->count == 0 && answers[i]->state != DNS_FAILED ? "none (%s)" : "%s",
-		    state_words(answers[i]));
+		    answer_word(answers[i]));
 	page_field(
 	    page, INNER, INNER_LABEL, "DNS", PAGE_PLAIN, "A %s, AAAA %s", words[0], words[1]);
 }
@@ -353,10 +352,10 @@ static void print_sts(const struct page *page, const struct check_sts *sts)
 	print_failed(page, MARGIN, "MTA-STS", sts->txt.state, sts->txt.why);
 	for (size_t i = 0; i < sts->txt.count; i++)
 		page_field(page, MARGIN, LABEL, "MTA-STS", PAGE_PLAIN, "%s (%s)", sts->txt.texts[i],
-		    check_state_words(sts->txt.state));
+		    state_word(sts->txt.state));
 	if (sts->txt.state != DNS_FAILED && sts->txt.count == 0)
 		page_field(page, MARGIN, LABEL, "MTA-STS", PAGE_PLAIN, "no record (%s)",
-		    check_state_words(sts->txt.state));
+		    state_word(sts->txt.state));
 	if (!answer)
 		return;
 	if (answer->state == STS_POLICY) {

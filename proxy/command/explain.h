@@ -69,9 +69,6 @@ struct explain {
 /* What the refusal means; check_words_release(). */
 void explain_words(const struct explain *explain, struct check_words *words);
 
-/* What must be proven, in words: "TLS, proven by a TLSA record". Static. */
-const char *explain_need(enum tls_need need);
-
 void explain_print_text(const struct page *page, const struct explain *explain);
 void explain_print_json(FILE *out, const struct explain *explain);
 

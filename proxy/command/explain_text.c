@@ -13,7 +13,8 @@
 
 enum { MARGIN = 2, LABEL = 14, INNER = 4 };
 
-const char *explain_need(enum tls_need need)
+/* What must be proven: "TLS, proven by a TLSA record". */
+static const char *need_words(enum tls_need need)
 {
 	static const char *const words[] = {
 	    [TLS_NONE] = "no TLS",
@@ -142,7 +143,7 @@ static void print_decision(const struct page *page, const struct explain *explai
 	    route->host[0] ? route->host : "the address of next_hop", route->preference);
 	page_field(page, MARGIN, LABEL, "decision", PAGE_PLAIN, "policy %s: %s",
 	    route->policy_label,
-	    route->verdict == POLICY_CONNECT ? explain_need(route->rule.need) : "not connected to");
+	    route->verdict == POLICY_CONNECT ? need_words(route->rule.need) : "not connected to");
 	if (route->sts_mode != STS_MODE_NONE)
 		page_field(page, MARGIN, LABEL, "MTA-STS", PAGE_PLAIN, "policy of %s, mode %s",
 		    route->sts_domain, sts_mode_name(route->sts_mode));

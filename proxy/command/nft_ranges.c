@@ -22,7 +22,7 @@ bool nft_has_family(const struct cidr_list *list, int family)
 	return false;
 }
 
-void nft_add_range(struct cidr_list *list, const struct cidr *range)
+static void add_range(struct cidr_list *list, const struct cidr *range)
 {
 	list->items = mem_resize(list->items, list->count + 1, sizeof *list->items);
 	list->items[list->count++] = *range;
@@ -31,7 +31,7 @@ void nft_add_range(struct cidr_list *list, const struct cidr *range)
 void nft_add_ranges(struct cidr_list *list, const struct cidr_list *more)
 {
 	for (size_t i = 0; i < more->count; i++)
-		nft_add_range(list, &more->items[i]);
+		add_range(list, &more->items[i]);
 }
 
 void nft_add_address(struct cidr_list *list, const struct addr *address)
@@ -43,7 +43,7 @@ void nft_add_address(struct cidr_list *list, const struct addr *address)
 		memcpy(range.bytes, &address->in.sin_addr, 4);
 	else
 		memcpy(range.bytes, &address->in6.sin6_addr, 16);
-	nft_add_range(list, &range);
+	add_range(list, &range);
 }
 
 /* Of equal ranges the first stays. */

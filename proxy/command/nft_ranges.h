@@ -15,7 +15,6 @@ char nft_digit(int family);
 bool nft_has_family(const struct cidr_list *list, int family);
 
 /* Appends; the caller frees items. */
-void nft_add_range(struct cidr_list *list, const struct cidr *range);
 void nft_add_ranges(struct cidr_list *list, const struct cidr_list *more);
 void nft_add_address(struct cidr_list *list, const struct addr *address);
 

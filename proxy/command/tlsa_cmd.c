@@ -73,7 +73,7 @@ void tlsa_job_add(struct tlsa_job *job, char *label, struct tlsa_source *source,
 	    (struct tlsa_input){.label = label, .is_next = is_next, .source = source};
 }
 
-void tlsa_job_release(struct tlsa_job *job)
+static void release_job(struct tlsa_job *job)
 {
 	for (size_t i = 0; i < job->input_count; i++) {
 		free(job->inputs[i].label);
@@ -349,6 +349,6 @@ int tlsa_command(struct command_line *line)
 		return EX_USAGE;
 	}
 	code = configure_and_work(&r, line);
-	tlsa_job_release(&r.job);
+	release_job(&r.job);
 	return code;
 }

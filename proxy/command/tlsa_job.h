@@ -35,7 +35,6 @@ struct tlsa_job {
 
 /* label and source are handed over. */
 void tlsa_job_add(struct tlsa_job *job, char *label, struct tlsa_source *source, bool is_next);
-void tlsa_job_release(struct tlsa_job *job);
 
 /* "_25._tcp.mx.example.org", without the name "_25._tcp"; malloc'd. */
 char *tlsa_job_owner(const struct tlsa_job *job);

@@ -10,8 +10,9 @@
 
 #include <string.h>
 
-/* C1 controls are not to be passed any more than C0. */
-size_t smtp_text_char(const char *text, size_t len)
+/* Octets of the printable character at the front; 0: none. C1 controls are not to be passed any
+ * more than C0. */
+static size_t printable(const char *text, size_t len)
 {
 	uint32_t c;
 	size_t octets = utf8_decode(text, len, &c);
@@ -34,7 +35,7 @@ static size_t plain_ascii(const char *text, size_t len)
 bool smtp_text_is_printable(const char *text, size_t len)
 {
 	for (size_t i = plain_ascii(text, len), n; i < len; i += n) {
-		n = smtp_text_char(text + i, len - i);
+		n = printable(text + i, len - i);
 		if (n == 0)
 			return false;
 	}
@@ -47,7 +48,7 @@ void smtp_text_filter(char *out, const char *text, size_t len, bool utf8)
 
 	memmove(out, text, i);
 	while (i < len) {
-		size_t n = smtp_text_char(text + i, len - i);
+		size_t n = printable(text + i, len - i);
 
 		if (n == 0 || (n > 1 && !utf8)) {
 			out[i++] = '?';

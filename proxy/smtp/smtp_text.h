@@ -9,13 +9,9 @@
 #include <stddef.h>
 
 /*
- * Octets of the printable character at the front of text[0..len), len > 0: 1 for ASCII from blank
- * to tilde, 2 to 4 for valid UTF-8 (RFC 3629: nothing overlong, no surrogates) that is no C1
- * control; 0: neither.
+ * Whether text holds printable characters only: ASCII from blank to tilde, and valid UTF-8 (RFC
+ * 3629: nothing overlong, no surrogates) but C1 controls.
  */
-size_t smtp_text_char(const char *text, size_t len);
-
-/* Whether text holds printable characters only. */
 bool smtp_text_is_printable(const char *text, size_t len);
 
 /*

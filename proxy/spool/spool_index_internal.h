@@ -31,10 +31,6 @@ int spool_index_prepare(
 enum spool_result spool_index_run(
     struct spool_index *index, char why[SPOOL_WHY], const char *sql, const char *types, ...);
 
-/* After a change of its recipients: when the message is due. */
-enum spool_result spool_index_refresh(
-    struct spool_index *index, const char *id, char why[SPOOL_WHY]);
-
 /* Adds the recipients whose rows are sound; *damaged: how many are not. */
 enum spool_result spool_index_add_sound(
     struct spool_index *index, struct spool_message *message, size_t *damaged, char why[SPOOL_WHY]);

@@ -26,8 +26,8 @@ static enum spool_result refuse(enum spool_result result, const char *what, char
 
 /* ---- writing ---- */
 
-enum spool_result spool_index_refresh(
-    struct spool_index *index, const char *id, char why[SPOOL_WHY])
+/* After a change of its recipients: when the message is due. */
+static enum spool_result refresh(struct spool_index *index, const char *id, char why[SPOOL_WHY])
 {
 	return spool_index_run(index, why,
 	    "UPDATE messages SET due = first, touched = ?2,"
@@ -65,7 +65,7 @@ enum spool_result spool_index_put(
 	free(head);
 	for (size_t i = 0; i < message->count && result == SPOOL_DONE; i++)
 		result = put_recipient(index, message->id, &message->recipients[i], why);
-	return result == SPOOL_DONE ? spool_index_refresh(index, message->id, why) : result;
+	return result == SPOOL_DONE ? refresh(index, message->id, why) : result;
 }
 
 static enum spool_result drop_recipient(struct spool_index *index, const char *id,
@@ -123,7 +123,7 @@ static enum spool_result settle_rows(struct spool_index *index, const struct spo
 	if (result == SPOOL_DONE)
 		result = drop_if_empty(index, message->id, is_gone, why);
 	if (result == SPOOL_DONE && !*is_gone)
-		result = spool_index_refresh(index, message->id, why);
+		result = refresh(index, message->id, why);
 	return result;
 }
 
