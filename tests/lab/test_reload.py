@@ -4,6 +4,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -265,6 +266,34 @@ def test_a_certificate_of_root(lab):
             assert "STARTTLS" in c.extensions
         other = {**paths, "tls_key": folder + "/other.pem"}
         assert not d.reload(smarthost=other)
+
+
+def test_a_renewed_certificate(lab):
+    """One that the service's user may read is read again."""
+    folder = lab.new_folder("renewed")
+    os.mkdir(folder, 0o755)
+    paths = {"tls_certificate": folder + "/cert.pem", "tls_key": folder + "/key.pem"}
+
+    def renew():
+        cert = lab.ca.issue("danelaw.lab")
+        for source, path in zip((cert.chain, cert.key), paths.values()):
+            shutil.copy(source, path)
+            os.chmod(path, 0o644)
+        return cert.der
+
+    def presents(d):
+        with Smtp(d.server) as c:
+            c("STARTTLS", 220)
+            context = ssl._create_unverified_context()
+            with context.wrap_socket(c.sock, server_hostname="danelaw.lab") as tls:
+                return tls.getpeercert(True)
+    first = renew()
+    with Reloading(lab, {"smarthost": paths}) as d:
+        assert presents(d) == first
+        second = renew()
+        assert presents(d) == first != second
+        assert d.reload(smarthost=paths)
+        wait(lambda: presents(d) == second, 5, d.tail())
 
 
 # ---- SIGUSR2 ----
