@@ -85,13 +85,14 @@ static inline void on_deadline(struct ev_loop *l, ev_timer *timer, int events)
 }
 
 /* Until *done; a loaded machine under a sanitizer has its time. */
+static double stage_patience = 24;
 static inline void run_until(const bool *done)
 {
 	bool is_over = false;
 	ev_timer timer;
 
 	ev_now_update(loop);
-	ev_timer_init(&timer, on_deadline, 24., 0.);
+	ev_timer_init(&timer, on_deadline, stage_patience, 0.);
 	timer.data = &is_over;
 	ev_timer_start(loop, &timer);
 	while (!*done && !is_over)
