@@ -287,6 +287,7 @@ static size_t make_prefix(char out[PREFIX_SIZE], int code, const char *status)
 	out[3] = '-';
 	if (!len)
 		return 4;
+	/* NOLINTNEXTLINE(bugprone-not-null-terminated-result): its length is returned */
 	memcpy(out + 4, status, len);
 	out[4 + len] = ' ';
 	return 5 + len;
