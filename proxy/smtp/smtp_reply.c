@@ -305,10 +305,10 @@ size_t smtp_reply_format(
 		text = default_text(code);
 		len = strlen(text);
 	}
-	for (;;) {
+	for (unsigned lines = 1;; lines++) {
 		size_t n = wrap(text, len, OUT_LINE_MAX - w.prefix_len - 2);
 
-		if (!put_line(&w, text, n) || n == len)
+		if (!put_line(&w, text, n) || n == len || lines == SMTP_REPLY_LINES_MAX)
 			break;
 		n += text[n] == '\n' || text[n] == ' ';
 		text += n;

@@ -43,7 +43,7 @@ void smtp_offer_parse(const struct smtp_reply *ehlo, struct smtp_offer *offer);
  * One or more lines to send: "451 4.7.5 text\r\n". status "" or NULL: none. text may hold '\n' (a
  * multi-line reply); it is filtered, wrapped so that no line exceeds 512 octets with CRLF, and
  * never empty. utf8: octets >= 0x80 may stay, else "?". Returns the length; the text is cut where
- * out[size] ends, always at a complete line.
+ * out[size] ends or there are SMTP_REPLY_LINES_MAX lines, always at a complete line.
  */
 size_t smtp_reply_format(
     char *out, size_t size, int code, const char *status, const char *text, bool utf8);
