@@ -205,7 +205,7 @@ static void tell_workers(
 
 static void begin_young(struct duplicates *d, struct entry *entry)
 {
-	if (!d->spool)
+	if (!d->spool || entry->is_young) /* both, where a clock was set back */
 		return;
 	entry->is_young = true;
 	DL_APPEND(d->young, entry);

@@ -33,6 +33,16 @@ bool session_is_waiting_for_client(const struct session *s)
 	return false;
 }
 
+static bool is_just_started(struct session *s, double first, double then)
+{
+	double left;
+
+	if (!ev_is_active(&s->idle) || s->idle.repeat != then)
+		return false;
+	left = ev_timer_remaining(s->proxy->loop, &s->idle);
+	return left <= first && left > first - A_MOMENT;
+}
+
 /* From now on; looked at again after each IDLE_UNDER_LOAD, in case seats have become scarce. What
  * is left of the patience after that is kept where libev keeps a repetition. */
 static void start_idle(struct session *s, double patience)
@@ -40,8 +50,7 @@ static void start_idle(struct session *s, double patience)
 	double first =
 	    s->mode == SESSION_COMMANDS && patience > IDLE_UNDER_LOAD ? IDLE_UNDER_LOAD : patience;
 
-	if (ev_is_active(&s->idle) && s->idle.repeat == patience - first &&
-	    ev_timer_remaining(s->proxy->loop, &s->idle) > first - A_MOMENT)
+	if (is_just_started(s, first, patience - first))
 		return;
 	ev_timer_stop(s->proxy->loop, &s->idle);
 	ev_now_update(s->proxy->loop);

@@ -24,7 +24,8 @@ void secret_make(unsigned char secret[SECRET_SIZE])
 static bool load(const char *path, unsigned char secret[SECRET_SIZE])
 {
 	unsigned char found[SECRET_SIZE + 1];
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	/* A pipe of that name must not be waited for. */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	ssize_t len;
 
 	if (fd < 0)

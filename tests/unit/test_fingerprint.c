@@ -149,6 +149,9 @@ static void a_damaged_one_is_replaced(void **state)
 		assert_memory_equal(found, secret_now, sizeof found);
 	}
 	assert_int_equal(unlink(path()), 0);
+	assert_int_equal(mkfifo(path(), 0600), 0);
+	assert_true(secret_keep(directory, secret_now));
+	assert_int_equal(unlink(path()), 0);
 	assert_int_equal(symlink("/etc/passwd", path()), 0);
 	assert_true(secret_keep(directory, secret_now));
 	assert_true(secret_keep(directory, found));
