@@ -30,15 +30,15 @@ static void employ(void (*on_abort)(int))
 {
 	assert_true(shared_take_seat(home.shared, &seat));
 	shared_seat(home.shared, seat)->heartbeat = 7;
+	signal(SIGABRT, on_abort); /* inherited: the signal may come before the worker's first step */
 	worker = fork();
 	assert_true(worker >= 0);
 	if (worker == 0) {
-		setrlimit(RLIMIT_CORE, &(struct rlimit){0});
-		signal(SIGABRT, on_abort);
 		alarm(10);
 		for (;;)
 			pause();
 	}
+	signal(SIGABRT, SIG_DFL);
 	crew_adopt(crew, worker, seat);
 	crew_feel_pulse(crew);
 }
@@ -105,6 +105,7 @@ static void stopped(void **state)
 	(void)state;
 	employ(SIG_DFL);
 	kill(worker, SIGSTOP);
+	assert_int_equal(waitpid(worker, NULL, WUNTRACED), worker);
 	feel(BEATS + 1);
 	assert_int_equal(signal_of_death(), SIGKILL);
 }
@@ -132,5 +133,6 @@ int main(void)
 	    {"one that turns now and then is left alone", slow, set_up, tear_down, NULL},
 	};
 
+	setrlimit(RLIMIT_CORE, &(struct rlimit){0});
 	return cmocka_run_group_tests_name("crew_pulse", tests, NULL, NULL);
 }
