@@ -1,41 +1,33 @@
 /*
- * pool.c - idle next-hop connections under the key of R-TLSSEC-06, and who waits for which address.
+ * pool.c - idle next-hop connections under the key of R-TLSSEC-06.
  *
- * How many connections an address has is counted over all workers. Room that another worker makes
- * is looked for while somebody waits here, and idle connections are given up where another one
- * waits.
+ * They are given up where another worker waits for their address. Who waits here is pool_queue.c's,
+ * how many connections there may be pool_room.c's.
  */
-#include "proxy/pool.h"
+#include "proxy/pool_internal.h"
 
 #include "conf/clock.h"
 #include "conf/conf.h"
-#include "conf/log.h"
 #include "conf/mem.h"
-#include "proxy/metrics.h"
 #include "proxy/privileges.h"
-#include "proxy/proxy.h"
 #include "proxy/shared/shared.h"
 #include "proxy/smtp/smtp_client.h"
 #include "tls/ctx.h"
 
-#include <ev.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <uthash.h>
 #include <utlist.h>
 
 enum {
 	IDLE_LEAST = 8,
 	IDLE_MOST = 4000,
-	QUEUE_MAX = 1000,
-	SPOOL_QUEUE_MAX = 8,
 	FAIR_SHARE = 10 /* messages over one connection while another worker waits */
 };
 
-static const double look_pause = 0.05, listen_pause = 0.1;
+static const double listen_pause = 0.1;
 
 struct idle {
 	struct pool *pool;
@@ -55,21 +47,6 @@ struct shelf {
 	UT_hash_handle hh;
 };
 
-struct pool {
-	struct proxy *proxy;
-	struct idle *idle;     /* the one used last stands first */
-	struct shelf *shelves; /* the same by address */
-	size_t idle_count, idle_max;
-	size_t further, further_max; /* next hops that are not the first of their message */
-	struct pool_place *queue;    /* for all addresses */
-	struct addr claimed;         /* the room that was found last, until it is used */
-	bool has_claimed;
-	ev_timer look;   /* while somebody waits: another worker may have made room */
-	ev_timer listen; /* while there are idle ones: another worker may wait for room */
-	ev_timer sweep;  /* fires before any of them is idle for too long */
-	unsigned calls_heard;
-};
-
 /* A share of the descriptors: what waits must never keep what works from a socket. */
 static size_t most_idle(void)
 {
@@ -82,7 +59,6 @@ static size_t most_idle(void)
 						: limit.rlim_cur / 8;
 }
 
-static void on_look(struct ev_loop *loop, ev_timer *w, int revents);
 static void on_listen(struct ev_loop *loop, ev_timer *w, int revents);
 static void on_sweep(struct ev_loop *loop, ev_timer *w, int revents);
 
@@ -93,231 +69,12 @@ struct pool *pool_new(struct proxy *proxy)
 	pool->proxy = proxy;
 	pool->idle_max = most_idle();
 	pool->further_max = privileges_further_next_hops();
-	ev_timer_init(&pool->look, on_look, look_pause, look_pause);
+	pool_queue_init(pool);
 	ev_timer_init(&pool->listen, on_listen, listen_pause, listen_pause);
 	ev_init(&pool->sweep, on_sweep);
-	pool->look.data = pool->listen.data = pool->sweep.data = pool;
+	pool->listen.data = pool->sweep.data = pool;
 	return pool;
 }
-
-/* ---- how many connections an address has, over all workers ---- */
-
-static bool claim(struct pool *pool, const struct addr *address, unsigned most)
-{
-	struct count_key key = count_key(COUNT_NEXT_HOP, address, NULL);
-
-	return counts_claim(shared_counts(pool->proxy->shared), pool->proxy->seat, &key, most);
-}
-
-static void give_back(struct pool *pool, const struct addr *address)
-{
-	struct count_key key = count_key(COUNT_NEXT_HOP, address, NULL);
-
-	counts_return(shared_counts(pool->proxy->shared), pool->proxy->seat, &key);
-}
-
-static unsigned count_open(const struct pool *pool, const struct addr *address)
-{
-	struct count_key key = count_key(COUNT_NEXT_HOP, address, NULL);
-
-	return counts_get(shared_counts(pool->proxy->shared), &key);
-}
-
-/* Room that was found and then not used. */
-static void unclaim(struct pool *pool)
-{
-	if (pool->has_claimed)
-		give_back(pool, &pool->claimed);
-	pool->has_claimed = false;
-}
-
-/* A connection that replaces one that just ended asks for no room. */
-static void take_claim(struct pool *pool, const struct addr *address)
-{
-	if (pool->has_claimed && addr_equal(&pool->claimed, address))
-		pool->has_claimed = false;
-	else
-		claim(pool, address, UINT_MAX);
-}
-
-/* ---- who waits for an address ---- */
-
-static struct pool_place *first_in_queue(const struct pool *pool, const struct addr *address)
-{
-	struct pool_place *place;
-
-	DL_FOREACH(pool->queue, place)
-	{
-		if (addr_equal(place->address, address))
-			return place;
-	}
-	return NULL;
-}
-
-static void call_next(struct pool *pool, const struct addr *address)
-{
-	struct pool_place *place = first_in_queue(pool, address);
-
-	if (!place)
-		return;
-	DL_DELETE(pool->queue, place);
-	place->is_queued = false;
-	place->is_called = true;
-	place->call(place->arg);
-}
-
-bool pool_is_awaited(const struct pool *pool, const struct addr *address)
-{
-	return first_in_queue(pool, address) != NULL;
-}
-
-static size_t queue_length(const struct pool *pool)
-{
-	const struct pool_place *place;
-	size_t length;
-
-	DL_COUNT(pool->queue, place, length);
-	return length;
-}
-
-/* Clients wait behind no more than these; and deliveries of the spool to other next hops, of which
- * only so many run at once, are not all waiting here. */
-static bool has_spool_room(const struct pool *pool)
-{
-	const struct pool_place *place;
-	size_t count = 0;
-
-	DL_FOREACH(pool->queue, place) { count += place->is_of_spool; }
-	return count < SPOOL_QUEUE_MAX;
-}
-
-bool pool_queue_up(struct pool *pool, struct pool_place *place)
-{
-	if (queue_length(pool) >= QUEUE_MAX)
-		return false;
-	if (place->is_of_spool && !place->is_called && !has_spool_room(pool))
-		return false;
-	if (place->is_called)
-		DL_PREPEND(pool->queue, place);
-	else
-		DL_APPEND(pool->queue, place);
-	place->is_called = false;
-	place->is_queued = true;
-	ev_timer_again(pool->proxy->loop, &pool->look);
-	return true;
-}
-
-void pool_leave(struct pool *pool, struct pool_place *place)
-{
-	bool was_called = place->is_called;
-
-	if (place->is_queued)
-		DL_DELETE(pool->queue, place);
-	place->is_queued = place->is_called = false;
-	if (was_called)
-		call_next(pool, place->address);
-}
-
-static unsigned count_waiting(const struct pool *pool, const struct addr *address)
-{
-	const struct pool_place *place;
-	unsigned count = 0;
-
-	DL_FOREACH(pool->queue, place) { count += addr_equal(place->address, address); }
-	return count;
-}
-
-/* Who holds connections to the address without need hears how many are wanted. */
-static void call_others(struct pool *pool, const struct addr *address)
-{
-	struct count_key key = count_key(COUNT_NEXT_HOP, address, NULL);
-
-	counts_call(shared_counts(pool->proxy->shared), pool->proxy->seat, &key,
-	    count_waiting(pool, address), clock_steady());
-}
-
-/* Each call is answered so often as it asked: whoever gives up more opens them again a moment
- * later, and calls in turn. */
-static void answer_call(struct pool *pool, const struct addr *address)
-{
-	struct count_key key = count_key(COUNT_NEXT_HOP, address, NULL);
-
-	counts_answer(shared_counts(pool->proxy->shared), &key);
-}
-
-static void on_look(struct ev_loop *loop, ev_timer *w, int revents)
-{
-	struct pool *pool = w->data;
-	struct pool_place *place, *next;
-
-	(void)revents;
-	if (!pool->queue)
-		ev_timer_stop(loop, w);
-	DL_FOREACH_SAFE(pool->queue, place, next)
-	{
-		if (first_in_queue(pool, place->address) != place)
-			continue;
-		if (count_open(pool, place->address) <
-		    pool->proxy->conf->limits.next_hop_connections)
-			call_next(pool, place->address);
-		else
-			call_others(pool, place->address);
-	}
-}
-
-/* By a worker that waits for room there. */
-static bool is_called(const struct pool *pool, const struct addr *address)
-{
-	struct counts *counts = shared_counts(pool->proxy->shared);
-	struct count_key key = count_key(COUNT_NEXT_HOP, address, NULL);
-
-	return counts_calls(counts) > 0 &&
-	       counts_is_called(counts, pool->proxy->seat, &key, clock_steady());
-}
-
-/* ---- counts ---- */
-
-void pool_opened(struct pool *pool, const struct addr *address, const struct addr *near)
-{
-	struct count_key flow = count_key(COUNT_FLOW, near, address);
-
-	take_claim(pool, address);
-	if (near)
-		counts_claim(
-		    shared_counts(pool->proxy->shared), pool->proxy->seat, &flow, UINT_MAX);
-	metrics_next_hop_opened();
-}
-
-void pool_closed(struct pool *pool, const struct addr *address, const struct addr *near)
-{
-	struct count_key flow = count_key(COUNT_FLOW, near, address);
-
-	metrics_next_hop_closed();
-	give_back(pool, address);
-	if (near)
-		counts_return(shared_counts(pool->proxy->shared), pool->proxy->seat, &flow);
-	if (!is_called(pool, address)) /* else chance decides who is next, there or here */
-		call_next(pool, address);
-}
-
-bool pool_is_own(const struct pool *pool, const struct addr *near, const struct addr *address)
-{
-	struct count_key flow = count_key(COUNT_FLOW, near, address);
-
-	return counts_get(shared_counts(pool->proxy->shared), &flow) > 0;
-}
-
-bool pool_claim_further(struct pool *pool)
-{
-	if (pool->further >= pool->further_max)
-		return false;
-	pool->further++;
-	return true;
-}
-
-void pool_return_further(struct pool *pool) { pool->further--; }
-
-/* ---- idle connections ---- */
 
 static struct shelf *find_shelf(const struct pool *pool, const struct addr *address)
 {
@@ -388,6 +145,16 @@ static void drop(struct idle *entry)
 	smtp_client_close(&client);
 }
 
+bool pool_drop_idle(struct pool *pool, const struct addr *address)
+{
+	struct shelf *shelf = find_shelf(pool, address);
+
+	if (!shelf)
+		return false;
+	drop(shelf->idle->shelf_prev);
+	return true;
+}
+
 /* CLIENT_READY ends what parking began. Whatever else an idle connection says, it may not be idle
  * at all. */
 static void on_client(struct smtp_client *client, enum smtp_client_event event,
@@ -403,7 +170,7 @@ static bool must_yield(const struct pool *pool, const struct smtp_client *client
 {
 	const struct addr *address = smtp_client_address(client);
 
-	return is_called(pool, address) &&
+	return pool_is_called(pool, address) &&
 	       (!pool_is_awaited(pool, address) || smtp_client_messages(client) >= FAIR_SHARE);
 }
 
@@ -450,40 +217,12 @@ static void on_listen(struct ev_loop *loop, ev_timer *w, int revents)
 	{
 		struct addr address = entry->shelf->address;
 
-		if (is_called(pool, &address)) {
+		if (pool_is_called(pool, &address)) {
 			drop(entry);
-			answer_call(pool, &address);
+			pool_answer_call(pool, &address);
 			return;
 		}
 	}
-}
-
-static unsigned most_open(const struct pool *pool, enum pool_want want)
-{
-	unsigned most = pool->proxy->conf->limits.next_hop_connections;
-
-	return want == POOL_MODEST && most > 1 ? most / 2 : most;
-}
-
-static bool take_room(struct pool *pool, const struct addr *address, enum pool_want want)
-{
-	unclaim(pool);
-	pool->has_claimed = claim(pool, address, most_open(pool, want));
-	pool->claimed = *address;
-	return pool->has_claimed;
-}
-
-bool pool_has_room(struct pool *pool, const struct addr *address, enum pool_want want)
-{
-	struct shelf *shelf;
-
-	if (take_room(pool, address, want))
-		return true;
-	shelf = find_shelf(pool, address);
-	if (!shelf)
-		return false;
-	drop(shelf->idle->shelf_prev); /* the longest unused of them */
-	return take_room(pool, address, want);
 }
 
 /* Usage 2 and PKIX prove something only as long as the chain is valid; PKIX, for as long as the CA
@@ -526,7 +265,7 @@ void pool_give(struct pool *pool, const char *next_hop, const struct tls_rule *r
 
 	if (must_yield(pool, *client)) {
 		smtp_client_close(client);
-		answer_call(pool, &address);
+		pool_answer_call(pool, &address);
 		return;
 	}
 	if (smtp_client_messages(*client) >= conf->limits.connection_messages ||
@@ -548,7 +287,7 @@ void pool_give(struct pool *pool, const char *next_hop, const struct tls_rule *r
 	watch_idle(pool);
 	if (!ev_is_active(&pool->listen))
 		ev_timer_again(pool->proxy->loop, &pool->listen);
-	call_next(pool, smtp_client_address(entry->client));
+	pool_call_next(pool, smtp_client_address(entry->client));
 	if (++pool->idle_count > pool->idle_max)
 		drop(pool->idle->prev); /* the list's last: the longest unused */
 }
@@ -567,7 +306,7 @@ void pool_free(struct pool **pool)
 	if (!*pool)
 		return;
 	pool_drain(*pool);
-	unclaim(*pool);
+	pool_unclaim(*pool);
 	ev_timer_stop((*pool)->proxy->loop, &(*pool)->look);
 	ev_timer_stop((*pool)->proxy->loop, &(*pool)->listen);
 	free(*pool);

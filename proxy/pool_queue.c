@@ -1,0 +1,136 @@
+/*
+ * pool_queue.c - who waits for room at an address: first come, first served.
+ *
+ * Room that another worker makes is looked for while somebody waits here.
+ */
+#include "proxy/pool_internal.h"
+
+#include "conf/clock.h"
+#include "conf/conf.h"
+#include "proxy/shared/shared.h"
+
+#include <utlist.h>
+
+enum { QUEUE_MAX = 1000, SPOOL_QUEUE_MAX = 8 };
+
+static const double look_pause = 0.05;
+
+static struct pool_place *first_in_queue(const struct pool *pool, const struct addr *address)
+{
+	struct pool_place *place;
+
+	DL_FOREACH(pool->queue, place)
+	{
+		if (addr_equal(place->address, address))
+			return place;
+	}
+	return NULL;
+}
+
+void pool_call_next(struct pool *pool, const struct addr *address)
+{
+	struct pool_place *place = first_in_queue(pool, address);
+
+	if (!place)
+		return;
+	DL_DELETE(pool->queue, place);
+	place->is_queued = false;
+	place->is_called = true;
+	place->call(place->arg);
+}
+
+bool pool_is_awaited(const struct pool *pool, const struct addr *address)
+{
+	return first_in_queue(pool, address) != NULL;
+}
+
+static size_t queue_length(const struct pool *pool)
+{
+	const struct pool_place *place;
+	size_t length;
+
+	DL_COUNT(pool->queue, place, length);
+	return length;
+}
+
+/* Clients wait behind no more than these; and deliveries of the spool to other next hops, of which
+ * only so many run at once, are not all waiting here. */
+static bool has_spool_room(const struct pool *pool)
+{
+	const struct pool_place *place;
+	size_t count = 0;
+
+	DL_FOREACH(pool->queue, place) { count += place->is_of_spool; }
+	return count < SPOOL_QUEUE_MAX;
+}
+
+bool pool_queue_up(struct pool *pool, struct pool_place *place)
+{
+	if (queue_length(pool) >= QUEUE_MAX)
+		return false;
+	if (place->is_of_spool && !place->is_called && !has_spool_room(pool))
+		return false;
+	if (place->is_called)
+		DL_PREPEND(pool->queue, place);
+	else
+		DL_APPEND(pool->queue, place);
+	place->is_called = false;
+	place->is_queued = true;
+	ev_timer_again(pool->proxy->loop, &pool->look);
+	return true;
+}
+
+void pool_leave(struct pool *pool, struct pool_place *place)
+{
+	bool was_called = place->is_called;
+
+	if (place->is_queued)
+		DL_DELETE(pool->queue, place);
+	place->is_queued = place->is_called = false;
+	if (was_called)
+		pool_call_next(pool, place->address);
+}
+
+static unsigned count_waiting(const struct pool *pool, const struct addr *address)
+{
+	const struct pool_place *place;
+	unsigned count = 0;
+
+	DL_FOREACH(pool->queue, place) { count += addr_equal(place->address, address); }
+	return count;
+}
+
+/* Who holds connections to the address without need hears how many are wanted. */
+static void call_others(struct pool *pool, const struct addr *address)
+{
+	struct count_key key = count_key(COUNT_NEXT_HOP, address, NULL);
+
+	counts_call(shared_counts(pool->proxy->shared), pool->proxy->seat, &key,
+	    count_waiting(pool, address), clock_steady());
+}
+
+static void on_look(struct ev_loop *loop, ev_timer *w, int revents)
+{
+	struct pool *pool = w->data;
+	struct pool_place *place, *next;
+
+	(void)revents;
+	if (!pool->queue)
+		ev_timer_stop(loop, w);
+	DL_FOREACH_SAFE(pool->queue, place, next)
+	{
+		if (first_in_queue(pool, place->address) != place)
+			continue;
+		if (pool_count_open(pool, place->address) <
+		    pool->proxy->conf->limits.next_hop_connections)
+			pool_call_next(pool, place->address);
+		else
+			call_others(pool, place->address);
+	}
+}
+
+void pool_queue_init(struct pool *pool)
+{
+	ev_timer_init(&pool->look, on_look, look_pause, look_pause);
+	pool->look.data = pool;
+}
