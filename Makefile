@@ -28,7 +28,7 @@ PYTHON  := /usr/bin/python3
 
 # Packages of Debian 12: what building needs, and what tests and fuzzers need beside it.
 BUILD_PACKAGES := libev-dev uthash-dev libssl-dev libunbound-dev libinih-dev libidn2-dev dns-root-data \
-                  ca-certificates libcurl4-openssl-dev libsqlite3-dev libjansson-dev libmicrohttpd-dev libcap-ng-dev \
+                  ca-certificates libcurl4-openssl-dev libpsl-dev libsqlite3-dev libjansson-dev libmicrohttpd-dev libcap-ng-dev \
                   libseccomp-dev libsystemd-dev
 TEST_PACKAGES  := libcmocka-dev python3-pytest python3-dnspython python3-cryptography python3-jsonschema \
                   mandoc iproute2 nftables openssl systemd
@@ -60,7 +60,7 @@ COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo release)
 CPPFLAGS += -I. -D_GNU_SOURCE
 CFLAGS  += -std=gnu11 $(OPTIMISE) $(WARN) $(HARDEN) $(SANFLAGS)
 LDFLAGS += -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed $(SANFLAGS)
-LDLIBS  := -lev -lcurl -lsqlite3 -ljansson -lmicrohttpd -lssl -lcrypto -lunbound -linih -lidn2 -lresolv -lcap-ng -lseccomp -lsystemd -lm
+LDLIBS  := -lev -lcurl -lsqlite3 -ljansson -lmicrohttpd -lssl -lcrypto -lunbound -linih -lidn2 -lresolv -lpsl -lcap-ng -lseccomp -lsystemd -lm
 
 # V=1 shows the commands.
 quiet := $(if $(V),,@)

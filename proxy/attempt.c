@@ -31,6 +31,7 @@ struct attempt {
 
 	size_t address_count, address; /* index of the one under way */
 	struct addr addresses[ROUTE_ADDR_MAX];
+	enum pool_room room; /* that was found there */
 	struct pool_place place;
 	struct smtp_client *client;
 	bool is_reused, in_clear;
@@ -195,12 +196,20 @@ static void note_known(struct attempt *a, const struct refusal *known)
 
 static void refuse_busy(const struct attempt *a, struct refusal *busy)
 {
+	const char *host = a->plan.route->host;
 	char text[ADDR_TEXT];
 
-	refusal_set(busy, REASON_BUSY,
-	    "%s%s has as many connections as [limits] next_hop_connections allows; "
-	    "try again soon",
-	    a->plan.route->host, addr_bracketed(current_address(a), text));
+	addr_bracketed(current_address(a), text);
+	if (a->room == POOL_PROVIDER_FULL)
+		refusal_set(busy, REASON_BUSY,
+		    "%s%s: the hosts of %s have as many connections as a provider may, %d times "
+		    "[limits] next_hop_connections; try again soon",
+		    host, text, pool_hop_provider(host), PROVIDER_SHARE);
+	else
+		refusal_set(busy, REASON_BUSY,
+		    "%s%s has as many connections as [limits] next_hop_connections allows; "
+		    "try again soon",
+		    host, text);
 }
 
 static void note_busy(struct attempt *a)
@@ -220,46 +229,55 @@ static void on_call(void *arg)
 }
 
 /* Only for the last address: another one may have room. */
-static bool stand_in_queue(struct attempt *a)
+static bool stand_in_queue(struct attempt *a, const struct pool_hop *hop)
 {
 	if ((a->plan.want != POOL_WAITS && a->plan.want != POOL_SPOOL) ||
 	    a->address + 1 < a->address_count)
 		return false;
-	a->place.address = current_address(a);
 	a->place.is_of_spool = a->plan.want == POOL_SPOOL;
-	return pool_queue_up(a->proxy->pool, &a->place);
+	return pool_queue_up(a->proxy->pool, &a->place, hop, a->room);
 }
 
-/* Whoever waits for the address goes first, but for who was called out of the queue. */
-static bool must_queue(const struct attempt *a)
+/* Whoever waits for room goes first, but for who was called out of the queue. */
+static enum pool_room awaited_room(const struct attempt *a)
 {
-	return !a->place.is_called && pool_is_awaited(a->proxy->pool, current_address(a));
+	return a->place.is_called
+		   ? POOL_ROOM
+		   : pool_awaited_room(a->proxy->pool, current_address(a), a->plan.route->host);
+}
+
+static void connect_or_wait(struct attempt *a)
+{
+	struct pool_hop hop = pool_hop_of(current_address(a), a->plan.route->host);
+
+	if (a->room == POOL_ROOM)
+		a->room = pool_find_room(a->proxy->pool, &hop, a->plan.want);
+	if (a->room == POOL_ROOM) {
+		connect_anew(a);
+	} else if (!stand_in_queue(a, &hop)) {
+		note_busy(a);
+		try_next_address(a);
+	}
 }
 
 static void try_address(struct attempt *a)
 {
 	const struct refusal *known;
-	bool is_behind;
 
 	if (a->address >= a->address_count) {
 		finish(a);
 		return;
 	}
 	a->in_clear = a->is_full_handshake = false;
-	is_behind = must_queue(a);
-	if (!is_behind && reuse(a))
+	a->room = awaited_room(a);
+	if (a->room == POOL_ROOM && reuse(a))
 		return;
 	known = setbacks_find(a->proxy->setbacks, current_address(a), source_of(a), a->plan.rule);
 	if (known) {
 		note_known(a, known);
 		try_next_address(a);
-	} else if (is_behind || !pool_has_room(a->proxy->pool, current_address(a), a->plan.want)) {
-		if (stand_in_queue(a))
-			return;
-		note_busy(a);
-		try_next_address(a);
 	} else {
-		connect_anew(a);
+		connect_or_wait(a);
 	}
 }
 

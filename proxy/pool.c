@@ -1,8 +1,8 @@
 /*
  * pool.c - idle next-hop connections under the key of R-TLSSEC-06.
  *
- * They are given up where another worker waits for their address. Who waits here is pool_queue.c's,
- * how many connections there may be pool_room.c's.
+ * They are given up where another worker waits for room. Who waits here is pool_queue.c's, how many
+ * connections there may be pool_room.c's.
  */
 #include "proxy/pool_internal.h"
 
@@ -42,7 +42,7 @@ struct idle {
 
 /* Those of one address; never empty. */
 struct shelf {
-	struct addr address; /* compared as plain octets */
+	struct count_key address;
 	struct idle *idle;
 	UT_hash_handle hh;
 };
@@ -76,7 +76,7 @@ struct pool *pool_new(struct proxy *proxy)
 	return pool;
 }
 
-static struct shelf *find_shelf(const struct pool *pool, const struct addr *address)
+static struct shelf *find_shelf(const struct pool *pool, const struct count_key *address)
 {
 	struct shelf *shelf;
 
@@ -86,7 +86,7 @@ static struct shelf *find_shelf(const struct pool *pool, const struct addr *addr
 
 static void put_on_shelf(struct pool *pool, struct idle *entry)
 {
-	const struct addr *address = smtp_client_address(entry->client);
+	const struct count_key *address = &smtp_client_hop(entry->client)->address;
 	struct shelf *shelf = find_shelf(pool, address);
 
 	if (!shelf) {
@@ -145,14 +145,30 @@ static void drop(struct idle *entry)
 	smtp_client_close(&client);
 }
 
-bool pool_drop_idle(struct pool *pool, const struct addr *address)
+static struct idle *oldest_at_provider(const struct pool *pool, const struct count_key *key)
 {
-	struct shelf *shelf = find_shelf(pool, address);
+	struct idle *entry = pool->idle ? pool->idle->prev : NULL;
 
-	if (!shelf)
-		return false;
-	drop(shelf->idle->shelf_prev);
-	return true;
+	while (entry && !count_key_equal(&smtp_client_hop(entry->client)->provider, key))
+		entry = entry == pool->idle ? NULL : entry->prev;
+	return entry;
+}
+
+static struct idle *oldest_at_address(const struct pool *pool, const struct count_key *key)
+{
+	struct shelf *shelf = find_shelf(pool, key);
+
+	return shelf ? shelf->idle->shelf_prev : NULL;
+}
+
+bool pool_drop_idle(struct pool *pool, const struct count_key *key)
+{
+	struct idle *oldest = key->kind == COUNT_PROVIDER ? oldest_at_provider(pool, key)
+							  : oldest_at_address(pool, key);
+
+	if (oldest)
+		drop(oldest);
+	return oldest != NULL;
 }
 
 /* CLIENT_READY ends what parking began. Whatever else an idle connection says, it may not be idle
@@ -166,12 +182,25 @@ static void on_client(struct smtp_client *client, enum smtp_client_event event,
 }
 
 /* To another worker; whoever waits here may have the connection for some messages more. */
-static bool must_yield(const struct pool *pool, const struct smtp_client *client)
+static bool must_yield(
+    const struct pool *pool, const struct smtp_client *client, const struct count_key *key)
 {
-	const struct addr *address = smtp_client_address(client);
+	return pool_is_called(pool, key) &&
+	       (!pool_is_awaited(pool, key) || smtp_client_messages(client) >= FAIR_SHARE);
+}
 
-	return pool_is_called(pool, address) &&
-	       (!pool_is_awaited(pool, address) || smtp_client_messages(client) >= FAIR_SHARE);
+static bool yield_room(struct pool *pool, struct smtp_client **client)
+{
+	struct pool_hop hop = *smtp_client_hop(*client);
+	const struct count_key *key = must_yield(pool, *client, &hop.address)    ? &hop.address
+				      : must_yield(pool, *client, &hop.provider) ? &hop.provider
+										 : NULL;
+
+	if (!key)
+		return false;
+	smtp_client_close(client);
+	pool_answer_call(pool, key);
+	return true;
 }
 
 /* One timer for all, which is not touched while connections come and go: it looks whose time is
@@ -215,11 +244,16 @@ static void on_listen(struct ev_loop *loop, ev_timer *w, int revents)
 	pool->calls_heard = calls;
 	DL_FOREACH_SAFE(pool->idle, entry, next)
 	{
-		struct addr address = entry->shelf->address;
+		struct pool_hop hop = *smtp_client_hop(entry->client);
+		const struct count_key *wanted = NULL;
 
-		if (pool_is_called(pool, &address)) {
+		if (pool_is_called(pool, &hop.address))
+			wanted = &hop.address;
+		else if (pool_is_called(pool, &hop.provider))
+			wanted = &hop.provider;
+		if (wanted) {
 			drop(entry);
-			pool_answer_call(pool, &address);
+			pool_answer_call(pool, wanted);
 			return;
 		}
 	}
@@ -239,7 +273,8 @@ static bool is_proof_current(const struct pool *pool, const struct smtp_client *
 struct smtp_client *pool_take(
     struct pool *pool, const char *next_hop, const struct smtp_client_target *target)
 {
-	struct shelf *shelf = find_shelf(pool, target->address);
+	struct count_key address = count_key(COUNT_NEXT_HOP, target->address, NULL);
+	struct shelf *shelf = find_shelf(pool, &address);
 	struct idle *entry = shelf ? shelf->idle : NULL, *next;
 	unsigned char rule[TLS_KEY_SIZE];
 
@@ -260,14 +295,11 @@ void pool_give(struct pool *pool, const char *next_hop, const struct tls_rule *r
     struct smtp_client **client)
 {
 	const struct conf *conf = pool->proxy->conf;
-	struct addr address = *smtp_client_address(*client);
+	struct pool_hop hop = *smtp_client_hop(*client);
 	struct idle *entry;
 
-	if (must_yield(pool, *client)) {
-		smtp_client_close(client);
-		pool_answer_call(pool, &address);
+	if (yield_room(pool, client))
 		return;
-	}
 	if (smtp_client_messages(*client) >= conf->limits.connection_messages ||
 	    !is_proof_current(pool, *client) || pool->proxy->shutting_down ||
 	    conf->limits.connection_idle <= 0 || !smtp_client_park(*client)) {
@@ -287,7 +319,8 @@ void pool_give(struct pool *pool, const char *next_hop, const struct tls_rule *r
 	watch_idle(pool);
 	if (!ev_is_active(&pool->listen))
 		ev_timer_again(pool->proxy->loop, &pool->listen);
-	pool_call_next(pool, smtp_client_address(entry->client));
+	pool_call_next(pool, &hop.address);
+	pool_call_next(pool, &hop.provider);
 	if (++pool->idle_count > pool->idle_max)
 		drop(pool->idle->prev); /* the list's last: the longest unused */
 }

@@ -1,5 +1,5 @@
 /*
- * pool.h - idle next-hop connections, ready for the next message; and how many each address has.
+ * pool.h - idle next-hop connections, ready for the next message; and how many there may be.
  *
  * A connection serves a later message only under the same next-hop domain, address, rule, source
  * and name (R-SMTP-81): what was proven is then exactly what would have to be proven anew. The
@@ -10,6 +10,7 @@
 #define PROXY_POOL_H
 
 #include "conf/addr.h"
+#include "proxy/pool_hop.h"
 #include "tls/rule.h"
 
 #include <stdbool.h>
@@ -24,8 +25,10 @@ void pool_free(struct pool **pool); /* closes what is idle */
 
 /* Kept by smtp_client itself, so that no path can forget one. near: our end of it, NULL: unknown.
  */
-void pool_opened(struct pool *pool, const struct addr *address, const struct addr *near);
-void pool_closed(struct pool *pool, const struct addr *address, const struct addr *near);
+void pool_opened(struct pool *pool, const struct pool_hop *hop, const struct addr *address,
+    const struct addr *near);
+void pool_closed(struct pool *pool, const struct pool_hop *hop, const struct addr *address,
+    const struct addr *near);
 
 /* Whether a connection between these two is one of ours to a next hop, of any worker (R-NET-06). */
 bool pool_is_own(const struct pool *pool, const struct addr *near, const struct addr *address);
@@ -39,28 +42,39 @@ enum pool_want {
 			has a next hop already */
 };
 
-/*
- * Whether one more connection to the address is within [limits] next_hop_connections, over all
- * workers. Closes an idle one of another key to make room. The room is kept for the next
- * pool_opened() of that address, which must come before the next question.
- */
-bool pool_has_room(struct pool *pool, const struct addr *address, enum pool_want want);
+/* Whether there may be one more connection. */
+enum pool_room {
+	POOL_ROOM,
+	POOL_ADDRESS_FULL,  /* [limits] next_hop_connections */
+	POOL_PROVIDER_FULL, /* PROVIDER_SHARE times as many */
+};
+enum { PROVIDER_SHARE = 5 };
 
 /*
- * A place in the queue for an address: first come, first served, the spool's places being few.
- * Whoever is called asks again for
- * room, and may find none; then it queues up as called, and is the first again.
+ * Over all workers. Closes idle ones of other keys to make room. Room that is found is kept for the
+ * next pool_opened() of that next hop, which must come before the next question.
+ */
+enum pool_room pool_find_room(struct pool *pool, const struct pool_hop *hop, enum pool_want want);
+
+/*
+ * A place in the queue for room: first come, first served, the spool's places being few. Whoever is
+ * called asks again for room, and may find none; then it queues up as called, and is the first
+ * again.
  */
 struct pool_place {
-	const struct addr *address;
 	void (*call)(void *arg); /* inside of other calls: only to come back on another turn */
 	void *arg;
 	bool is_of_spool;
 	bool is_queued, is_called;
+	struct count_key full; /* what has no room: an address or a provider */
 	struct pool_place *prev, *next;
 };
-bool pool_queue_up(struct pool *pool, struct pool_place *place); /* false: the queue is too long */
-bool pool_is_awaited(const struct pool *pool, const struct addr *address);
+/* room: what was found. false: the queue is too long. */
+bool pool_queue_up(
+    struct pool *pool, struct pool_place *place, const struct pool_hop *hop, enum pool_room room);
+/* Somebody waits for room there, who goes first; POOL_ROOM: nobody. host: as for pool_hop_of(). */
+enum pool_room pool_awaited_room(
+    const struct pool *pool, const struct addr *address, const char *host);
 /* From the queue; a call that was not used is the next one's. */
 void pool_leave(struct pool *pool, struct pool_place *place);
 

@@ -1,6 +1,6 @@
 /*
- * pool_internal.h - shared by pool.c (idle connections), pool_queue.c (who waits for which address)
- * and pool_room.c (how many connections an address has, over all workers).
+ * pool_internal.h - shared by pool.c (idle connections), pool_queue.c (who waits for room) and
+ * pool_room.c (how many connections there are and may be, over all workers).
  */
 #ifndef PROXY_POOL_INTERNAL_H
 #define PROXY_POOL_INTERNAL_H
@@ -19,8 +19,8 @@ struct pool {
 	struct shelf *shelves; /* the same by address */
 	size_t idle_count, idle_max;
 	size_t further, further_max; /* next hops that are not the first of their message */
-	struct pool_place *queue;    /* for all addresses */
-	struct addr claimed;         /* the room that was found last, until it is used */
+	struct pool_place *queue;    /* for all room */
+	struct pool_hop claimed;     /* the room that was found last, until it is used */
 	bool has_claimed;
 	ev_timer look;   /* while somebody waits: another worker may have made room */
 	ev_timer listen; /* while there are idle ones: another worker may wait for room */
@@ -30,22 +30,25 @@ struct pool {
 
 /* ---- pool.c ---- */
 
-/* Closes the idle connection to the address that was not used for longest. false: there is none. */
-bool pool_drop_idle(struct pool *pool, const struct addr *address);
+/* Closes the idle connection that was not used for longest, to an address or to a provider. false:
+ * there is none. */
+bool pool_drop_idle(struct pool *pool, const struct count_key *key);
 
 /* ---- pool_queue.c ---- */
 
 void pool_queue_init(struct pool *pool);
-void pool_call_next(struct pool *pool, const struct addr *address);
+bool pool_is_awaited(const struct pool *pool, const struct count_key *key);
+void pool_call_next(struct pool *pool, const struct count_key *key);
 
 /* ---- pool_room.c ---- */
 
-unsigned pool_count_open(const struct pool *pool, const struct addr *address);
+unsigned pool_count_open(const struct pool *pool, const struct count_key *key);
+unsigned pool_most_open(const struct pool *pool, const struct count_key *key);
 void pool_unclaim(struct pool *pool); /* room that was found and then not used */
 /* By a worker that waits for room there. */
-bool pool_is_called(const struct pool *pool, const struct addr *address);
+bool pool_is_called(const struct pool *pool, const struct count_key *key);
 /* Each call is answered so often as it asked: whoever gives up more opens them again a moment
  * later, and calls in turn. */
-void pool_answer_call(struct pool *pool, const struct addr *address);
+void pool_answer_call(struct pool *pool, const struct count_key *key);
 
 #endif

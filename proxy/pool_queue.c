@@ -1,5 +1,5 @@
 /*
- * pool_queue.c - who waits for room at an address: first come, first served.
+ * pool_queue.c - who waits for room at an address or a provider: first come, first served.
  *
  * Room that another worker makes is looked for while somebody waits here.
  */
@@ -15,21 +15,21 @@ enum { QUEUE_MAX = 1000, SPOOL_QUEUE_MAX = 8 };
 
 static const double look_pause = 0.05;
 
-static struct pool_place *first_in_queue(const struct pool *pool, const struct addr *address)
+static struct pool_place *first_in_queue(const struct pool *pool, const struct count_key *key)
 {
 	struct pool_place *place;
 
 	DL_FOREACH(pool->queue, place)
 	{
-		if (addr_equal(place->address, address))
+		if (count_key_equal(&place->full, key))
 			return place;
 	}
 	return NULL;
 }
 
-void pool_call_next(struct pool *pool, const struct addr *address)
+void pool_call_next(struct pool *pool, const struct count_key *key)
 {
-	struct pool_place *place = first_in_queue(pool, address);
+	struct pool_place *place = first_in_queue(pool, key);
 
 	if (!place)
 		return;
@@ -39,9 +39,23 @@ void pool_call_next(struct pool *pool, const struct addr *address)
 	place->call(place->arg);
 }
 
-bool pool_is_awaited(const struct pool *pool, const struct addr *address)
+bool pool_is_awaited(const struct pool *pool, const struct count_key *key)
 {
-	return first_in_queue(pool, address) != NULL;
+	return first_in_queue(pool, key) != NULL;
+}
+
+/* Asked for every message: where nobody waits for anything it costs nothing. */
+enum pool_room pool_awaited_room(
+    const struct pool *pool, const struct addr *address, const char *host)
+{
+	struct pool_hop hop;
+
+	if (!pool->queue)
+		return POOL_ROOM;
+	hop = pool_hop_of(address, host);
+	if (pool_is_awaited(pool, &hop.address))
+		return POOL_ADDRESS_FULL;
+	return pool_is_awaited(pool, &hop.provider) ? POOL_PROVIDER_FULL : POOL_ROOM;
 }
 
 static size_t queue_length(const struct pool *pool)
@@ -64,7 +78,8 @@ static bool has_spool_room(const struct pool *pool)
 	return count < SPOOL_QUEUE_MAX;
 }
 
-bool pool_queue_up(struct pool *pool, struct pool_place *place)
+bool pool_queue_up(
+    struct pool *pool, struct pool_place *place, const struct pool_hop *hop, enum pool_room room)
 {
 	if (queue_length(pool) >= QUEUE_MAX)
 		return false;
@@ -74,6 +89,7 @@ bool pool_queue_up(struct pool *pool, struct pool_place *place)
 		DL_PREPEND(pool->queue, place);
 	else
 		DL_APPEND(pool->queue, place);
+	place->full = room == POOL_PROVIDER_FULL ? hop->provider : hop->address;
 	place->is_called = false;
 	place->is_queued = true;
 	ev_timer_again(pool->proxy->loop, &pool->look);
@@ -88,25 +104,23 @@ void pool_leave(struct pool *pool, struct pool_place *place)
 		DL_DELETE(pool->queue, place);
 	place->is_queued = place->is_called = false;
 	if (was_called)
-		pool_call_next(pool, place->address);
+		pool_call_next(pool, &place->full);
 }
 
-static unsigned count_waiting(const struct pool *pool, const struct addr *address)
+static unsigned count_waiting(const struct pool *pool, const struct count_key *key)
 {
 	const struct pool_place *place;
 	unsigned count = 0;
 
-	DL_FOREACH(pool->queue, place) { count += addr_equal(place->address, address); }
+	DL_FOREACH(pool->queue, place) { count += count_key_equal(&place->full, key); }
 	return count;
 }
 
-/* Who holds connections to the address without need hears how many are wanted. */
-static void call_others(struct pool *pool, const struct addr *address)
+/* Who holds connections there without need hears how many are wanted. */
+static void call_others(struct pool *pool, const struct count_key *key)
 {
-	struct count_key key = count_key(COUNT_NEXT_HOP, address, NULL);
-
-	counts_call(shared_counts(pool->proxy->shared), pool->proxy->seat, &key,
-	    count_waiting(pool, address), clock_steady());
+	counts_call(shared_counts(pool->proxy->shared), pool->proxy->seat, key,
+	    count_waiting(pool, key), clock_steady());
 }
 
 static void on_look(struct ev_loop *loop, ev_timer *w, int revents)
@@ -119,13 +133,12 @@ static void on_look(struct ev_loop *loop, ev_timer *w, int revents)
 		ev_timer_stop(loop, w);
 	DL_FOREACH_SAFE(pool->queue, place, next)
 	{
-		if (first_in_queue(pool, place->address) != place)
+		if (first_in_queue(pool, &place->full) != place)
 			continue;
-		if (pool_count_open(pool, place->address) <
-		    pool->proxy->conf->limits.next_hop_connections)
-			pool_call_next(pool, place->address);
+		if (pool_count_open(pool, &place->full) < pool_most_open(pool, &place->full))
+			pool_call_next(pool, &place->full);
 		else
-			call_others(pool, place->address);
+			call_others(pool, &place->full);
 	}
 }
 

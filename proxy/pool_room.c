@@ -1,5 +1,6 @@
 /*
- * pool_room.c - how many connections an address has, and whether it may have one more.
+ * pool_room.c - how many connections an address and its provider have, and whether there may be one
+ * more (R-NET-13).
  *
  * Counted over all workers. Idle connections are given up where another worker waits.
  */
@@ -12,71 +13,91 @@
 
 #include <limits.h>
 
-static bool claim(struct pool *pool, const struct addr *address, unsigned most)
+static struct counts *counts_of(const struct pool *pool)
 {
-	struct count_key key = count_key(COUNT_NEXT_HOP, address, NULL);
-
-	return counts_claim(shared_counts(pool->proxy->shared), pool->proxy->seat, &key, most);
+	return shared_counts(pool->proxy->shared);
 }
 
-static void give_back(struct pool *pool, const struct addr *address)
+static bool claim(struct pool *pool, const struct count_key *key, unsigned most)
 {
-	struct count_key key = count_key(COUNT_NEXT_HOP, address, NULL);
-
-	counts_return(shared_counts(pool->proxy->shared), pool->proxy->seat, &key);
+	return counts_claim(counts_of(pool), pool->proxy->seat, key, most);
 }
 
-unsigned pool_count_open(const struct pool *pool, const struct addr *address)
+static void give_back(struct pool *pool, const struct count_key *key)
 {
-	struct count_key key = count_key(COUNT_NEXT_HOP, address, NULL);
-
-	return counts_get(shared_counts(pool->proxy->shared), &key);
+	counts_return(counts_of(pool), pool->proxy->seat, key);
 }
+
+unsigned pool_count_open(const struct pool *pool, const struct count_key *key)
+{
+	return counts_get(counts_of(pool), key);
+}
+
+/* ---- those that there are ---- */
 
 void pool_unclaim(struct pool *pool)
 {
-	if (pool->has_claimed)
-		give_back(pool, &pool->claimed);
+	if (!pool->has_claimed)
+		return;
+	give_back(pool, &pool->claimed.address);
+	give_back(pool, &pool->claimed.provider);
 	pool->has_claimed = false;
 }
 
-/* A connection that replaces one that just ended asks for no room. */
-static void take_claim(struct pool *pool, const struct addr *address)
+static bool is_claimed(const struct pool *pool, const struct pool_hop *hop)
 {
-	if (pool->has_claimed && addr_equal(&pool->claimed, address))
-		pool->has_claimed = false;
-	else
-		claim(pool, address, UINT_MAX);
+	return pool->has_claimed && count_key_equal(&pool->claimed.address, &hop->address) &&
+	       count_key_equal(&pool->claimed.provider, &hop->provider);
 }
 
-void pool_opened(struct pool *pool, const struct addr *address, const struct addr *near)
+/* A connection that replaces one that just ended asks for no room. */
+static void take_claim(struct pool *pool, const struct pool_hop *hop)
+{
+	if (is_claimed(pool, hop)) {
+		pool->has_claimed = false;
+		return;
+	}
+	claim(pool, &hop->address, UINT_MAX);
+	claim(pool, &hop->provider, UINT_MAX);
+}
+
+void pool_opened(struct pool *pool, const struct pool_hop *hop, const struct addr *address,
+    const struct addr *near)
 {
 	struct count_key flow = count_key(COUNT_FLOW, near, address);
 
-	take_claim(pool, address);
+	take_claim(pool, hop);
 	if (near)
-		counts_claim(
-		    shared_counts(pool->proxy->shared), pool->proxy->seat, &flow, UINT_MAX);
+		claim(pool, &flow, UINT_MAX);
 	metrics_next_hop_opened();
 }
 
-void pool_closed(struct pool *pool, const struct addr *address, const struct addr *near)
+/* Where another worker waits, too, chance decides who is next, there or here. */
+static void call_next_here(struct pool *pool, const struct count_key *key)
+{
+	if (!pool_is_called(pool, key))
+		pool_call_next(pool, key);
+}
+
+void pool_closed(struct pool *pool, const struct pool_hop *hop, const struct addr *address,
+    const struct addr *near)
 {
 	struct count_key flow = count_key(COUNT_FLOW, near, address);
 
 	metrics_next_hop_closed();
-	give_back(pool, address);
+	give_back(pool, &hop->address);
+	give_back(pool, &hop->provider);
 	if (near)
-		counts_return(shared_counts(pool->proxy->shared), pool->proxy->seat, &flow);
-	if (!pool_is_called(pool, address)) /* else chance decides who is next, there or here */
-		pool_call_next(pool, address);
+		give_back(pool, &flow);
+	call_next_here(pool, &hop->address);
+	call_next_here(pool, &hop->provider);
 }
 
 bool pool_is_own(const struct pool *pool, const struct addr *near, const struct addr *address)
 {
 	struct count_key flow = count_key(COUNT_FLOW, near, address);
 
-	return counts_get(shared_counts(pool->proxy->shared), &flow) > 0;
+	return pool_count_open(pool, &flow) > 0;
 }
 
 bool pool_claim_further(struct pool *pool)
@@ -91,42 +112,57 @@ void pool_return_further(struct pool *pool) { pool->further--; }
 
 /* ---- room for one more ---- */
 
-static unsigned most_open(const struct pool *pool, enum pool_want want)
+unsigned pool_most_open(const struct pool *pool, const struct count_key *key)
 {
 	unsigned most = pool->proxy->conf->limits.next_hop_connections;
 
-	return want == POOL_MODEST && most > 1 ? most / 2 : most;
+	return key->kind == COUNT_PROVIDER ? PROVIDER_SHARE * most : most;
 }
 
-static bool take_room(struct pool *pool, const struct addr *address, enum pool_want want)
+static bool claim_one(struct pool *pool, const struct count_key *key, enum pool_want want)
+{
+	unsigned most = pool_most_open(pool, key);
+
+	return claim(pool, key, want == POOL_MODEST && most > 1 ? most / 2 : most);
+}
+
+static enum pool_room claim_both(struct pool *pool, const struct pool_hop *hop, enum pool_want want)
 {
 	pool_unclaim(pool);
-	pool->has_claimed = claim(pool, address, most_open(pool, want));
-	pool->claimed = *address;
-	return pool->has_claimed;
+	if (!claim_one(pool, &hop->address, want))
+		return POOL_ADDRESS_FULL;
+	if (!claim_one(pool, &hop->provider, want)) {
+		give_back(pool, &hop->address);
+		return POOL_PROVIDER_FULL;
+	}
+	pool->claimed = *hop;
+	pool->has_claimed = true;
+	return POOL_ROOM;
 }
 
-bool pool_has_room(struct pool *pool, const struct addr *address, enum pool_want want)
+/* Of the address first, which makes room at its provider, too. */
+enum pool_room pool_find_room(struct pool *pool, const struct pool_hop *hop, enum pool_want want)
 {
-	if (take_room(pool, address, want))
-		return true;
-	return pool_drop_idle(pool, address) && take_room(pool, address, want);
+	enum pool_room room = claim_both(pool, hop, want);
+
+	if (room == POOL_ADDRESS_FULL && pool_drop_idle(pool, &hop->address))
+		room = claim_both(pool, hop, want);
+	if (room == POOL_PROVIDER_FULL && pool_drop_idle(pool, &hop->provider))
+		room = claim_both(pool, hop, want);
+	return room;
 }
 
 /* ---- calls between workers ---- */
 
-void pool_answer_call(struct pool *pool, const struct addr *address)
+void pool_answer_call(struct pool *pool, const struct count_key *key)
 {
-	struct count_key key = count_key(COUNT_NEXT_HOP, address, NULL);
-
-	counts_answer(shared_counts(pool->proxy->shared), &key);
+	counts_answer(counts_of(pool), key);
 }
 
-bool pool_is_called(const struct pool *pool, const struct addr *address)
+bool pool_is_called(const struct pool *pool, const struct count_key *key)
 {
-	struct counts *counts = shared_counts(pool->proxy->shared);
-	struct count_key key = count_key(COUNT_NEXT_HOP, address, NULL);
+	struct counts *counts = counts_of(pool);
 
 	return counts_calls(counts) > 0 &&
-	       counts_is_called(counts, pool->proxy->seat, &key, clock_steady());
+	       counts_is_called(counts, pool->proxy->seat, key, clock_steady());
 }

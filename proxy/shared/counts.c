@@ -20,6 +20,7 @@ enum { ROWS = 2048, ENTRIES = 32 };
 static const double call_lasts = 1;
 
 static_assert(sizeof(struct count_key) == 52, "a key is compared octet by octet");
+static_assert(COUNT_DIGEST <= sizeof((struct count_key){0}).ends, "a digest is within the key");
 
 struct entry {
 	struct count_key key;
@@ -74,6 +75,19 @@ struct count_key count_key(uint32_t kind, const struct addr *address, const stru
 	return key;
 }
 
+struct count_key count_key_of_name(uint32_t kind, const unsigned char digest[COUNT_DIGEST])
+{
+	struct count_key key = {.kind = kind};
+
+	memcpy(key.ends, digest, COUNT_DIGEST);
+	return key;
+}
+
+bool count_key_equal(const struct count_key *a, const struct count_key *b)
+{
+	return !memcmp(a, b, sizeof *a);
+}
+
 /* ---- the table ---- */
 
 /* FNV-1a from a secret start: who chooses his address must not choose whose row he fills. */
@@ -97,7 +111,7 @@ static uint32_t used(const struct row *row)
 static struct entry *find(struct row *row, const struct count_key *key)
 {
 	for (uint32_t i = 0; i < used(row); i++) {
-		if (memcmp(&row->entries[i].key, key, sizeof *key) == 0)
+		if (count_key_equal(&row->entries[i].key, key))
 			return &row->entries[i];
 	}
 	return NULL;

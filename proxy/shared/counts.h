@@ -1,6 +1,6 @@
 /*
  * counts.h - how many of something each address has, over all workers: sessions of a client,
- * connections to a next hop, and which connections are our own.
+ * connections to a next hop and to its provider, and which connections are our own.
  *
  * In shared memory, so that a limit is one for the whole service. Each worker has a share of each
  * count, under its seat (shared.h); the share of one that died ends with its seat. Called by
@@ -18,7 +18,9 @@
 enum { COUNT_SEATS = 128 };
 
 /* What is counted under a key. Sessions have a kind of their own for each listener. */
-enum { COUNT_NEXT_HOP, COUNT_FLOW, COUNT_LISTENER_FIRST };
+enum { COUNT_NEXT_HOP, COUNT_PROVIDER, COUNT_FLOW, COUNT_LISTENER_FIRST };
+
+enum { COUNT_DIGEST = 32 };
 
 /* Plain octets without gaps, all of them set by count_key(). */
 struct count_end {
@@ -39,6 +41,9 @@ void counts_init(struct counts *counts); /* zeroed memory of counts_size() octet
 
 /* other: the second address of a pair; NULL: none. address NULL: one count for all. */
 struct count_key count_key(uint32_t kind, const struct addr *address, const struct addr *other);
+/* Of a name, by its SHA-256. */
+struct count_key count_key_of_name(uint32_t kind, const unsigned char digest[COUNT_DIGEST]);
+bool count_key_equal(const struct count_key *a, const struct count_key *b);
 
 /* One more, if there are fewer than most. false: there are not, or the table is full. */
 bool counts_claim(struct counts *counts, unsigned seat, const struct count_key *key, unsigned most);

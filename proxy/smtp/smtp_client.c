@@ -10,7 +10,6 @@
 #include "conf/log.h"
 #include "conf/mem.h"
 #include "conf/reap.h"
-#include "proxy/pool.h"
 #include "proxy/smtp/smtp_client_internal.h"
 #include "proxy/smtp/smtp_text.h"
 
@@ -374,7 +373,7 @@ static void take_origin(struct smtp_client *c, const struct smtp_client_target *
 	c->ehlo = target->ehlo && target->ehlo[0] ? mem_strdup(target->ehlo) : NULL;
 	c->stream = stream_connect(c->proxy->loop, target->address, &origin, on_stream, c);
 	c->is_bound = stream_local(c->stream, &c->near);
-	pool_opened(c->proxy->pool, &c->address, c->is_bound ? &c->near : NULL);
+	pool_opened(c->proxy->pool, &c->hop, &c->address, c->is_bound ? &c->near : NULL);
 }
 
 struct smtp_client *smtp_client_start(struct proxy *proxy, const struct smtp_client_target *target,
@@ -387,6 +386,7 @@ struct smtp_client *smtp_client_start(struct proxy *proxy, const struct smtp_cli
 	c->callback = callback;
 	c->arg = arg;
 	c->address = *target->address;
+	c->hop = pool_hop_of(target->address, target->host);
 	c->in_clear = target->in_clear;
 	c->keeps_session = target->keeps_session;
 	c->waiting_end = &c->waiting;
@@ -459,7 +459,7 @@ void smtp_client_close(struct smtp_client **client)
 	} else {
 		stream_close(&c->stream);
 	}
-	pool_closed(c->proxy->pool, &c->address, c->is_bound ? &c->near : NULL);
+	pool_closed(c->proxy->pool, &c->hop, &c->address, c->is_bound ? &c->near : NULL);
 	c->state = CLOSED;
 	reap_later(c->proxy->loop, c, release);
 }
@@ -511,6 +511,7 @@ void smtp_client_chain(const struct smtp_client *c, struct tls_chain *chain)
 	stream_chain(c->stream, chain);
 }
 const struct addr *smtp_client_address(const struct smtp_client *c) { return &c->address; }
+const struct pool_hop *smtp_client_hop(const struct smtp_client *c) { return &c->hop; }
 const char *smtp_client_ehlo(const struct smtp_client *c) { return c->ehlo ? c->ehlo : ""; }
 const struct addr *smtp_client_source(const struct smtp_client *c)
 {

@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 struct envelope;
+struct pool_hop;
 struct proxy;
 struct recipient;
 struct smtp_client;
@@ -83,6 +84,7 @@ bool smtp_client_offered_session(const struct smtp_client *client);
 /* The certificates that the next hop sent, after a completed handshake. chain holds nothing yet. */
 void smtp_client_chain(const struct smtp_client *client, struct tls_chain *chain);
 const struct addr *smtp_client_address(const struct smtp_client *client);
+const struct pool_hop *smtp_client_hop(const struct smtp_client *client);
 /* The name that it was greeted with on behalf of a client, and the address; "" and NULL: our own.
  */
 const char *smtp_client_ehlo(const struct smtp_client *client);

@@ -6,6 +6,7 @@
 #define PROXY_SMTP_CLIENT_INTERNAL_H
 
 #include "conf/conf.h"
+#include "proxy/pool.h"
 #include "proxy/proxy.h"
 #include "proxy/smtp/smtp_client.h"
 #include "tls/stream.h"
@@ -53,7 +54,8 @@ struct smtp_client {
 	bool in_clear;
 	bool keeps_session;
 	struct addr address;
-	struct addr near; /* our end, where the kernel gave us one at once */
+	struct pool_hop hop; /* under what it is counted */
+	struct addr near;    /* our end, where the kernel gave us one at once */
 	bool is_bound;
 	bool has_source; /* preserve_source */
 	struct addr source;

@@ -650,6 +650,34 @@ def test_first_come_first_served(kept, hop):
     assert len(h.mx.connections) <= 4
 
 
+def test_first_come_first_served_at_a_provider(alone, hop):
+    """R-NET-13: the hosts below nht.lab have five times next_hop_connections together; who waits for
+    room there gets the first that is free, whichever host's it was, and hears why it was too long."""
+    def envelope(h):
+        c = Smtp()
+        c.raw(b"MAIL FROM:<a@client.lab>\r\nRCPT TO:<w@%s>\r\nDATA\r\n" % h.domain.encode())
+        return c
+
+    changes = {"limits": {"next_hop_connections": "1"}, "dns": {"timeout": "1s", "total": "1s"},
+               "timeouts": dict.fromkeys(KEPT["timeouts"], "2s")}
+    with Danelaw(alone, changes):
+        working = [begin(hop()) for _ in range(5)]
+        waiting = []
+        for _ in range(3):
+            waiting.append(envelope(hop()))
+            time.sleep(0.1)
+        for done, served in zip(working, waiting[:2]):
+            done.raw(stuff(MESSAGE))
+            done.reply(250)
+            for code in (250, 250, 354):
+                served.reply(code)
+        waiting[2].reply(250)
+        busy = waiting[2].reply(451)
+        assert busy.startswith("451 4.3.2 busy: mx1.") and "the hosts of nht.lab have" in busy
+        for c in working + waiting:
+            c.close()
+
+
 # ---- size ----
 
 def rss(pid):

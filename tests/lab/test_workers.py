@@ -27,7 +27,9 @@ def declare(lab):
     lab.domain("crew.lab", "3 1 1", fake={})
     lab.domain("crew-load.lab", "3 1 1", fake={"replies": {".": unhurried}})
     lab.domain("crew-slow.lab", "3 1 1", fake={"replies": {".": when_client_is_gone}})
-    lab.domain("crew-narrow.lab", "3 1 1", fake={"replies": {".": counted}})
+    lab.domain("crew-narrow.lab", "3 1 1", fake={"replies": {".": lambda c, text: counted(NARROW)}})
+    for n in range(HOSTS):
+        lab.domain("h%d.crew-hoster.lab" % n, fake={"replies": {".": lambda c, text: counted(HOSTER)}})
 
 
 def unhurried(c, text):
@@ -35,16 +37,17 @@ def unhurried(c, text):
     return "250 2.0.0 taken"
 
 
-NARROW = {"now": 0, "most": 0, "lock": threading.Lock()}
+HOSTS = 8
+NARROW, HOSTER = ({"now": 0, "most": 0, "lock": threading.Lock()} for _ in range(2))
 
 
-def counted(c, text):
-    with NARROW["lock"]:
-        NARROW["now"] += 1
-        NARROW["most"] = max(NARROW["most"], NARROW["now"])
-    c.stall(0.1)
-    with NARROW["lock"]:
-        NARROW["now"] -= 1
+def counted(at_once):
+    with at_once["lock"]:
+        at_once["now"] += 1
+        at_once["most"] = max(at_once["most"], at_once["now"])
+    time.sleep(0.1)
+    with at_once["lock"]:
+        at_once["now"] -= 1
     return "250 2.0.0 taken"
 
 
@@ -178,19 +181,29 @@ def test_killed_under_load(crew, lab):
     wait(lambda: metric("sessions") == 0, 3, "no session is counted that nobody has")
 
 
-def test_next_hop_limit(crew, lab):
-    """[limits] next_hop_connections is one limit over all workers, and whoever waits gets room that
-    another worker makes."""
+def send_at_once(server, recipients):
     results = []
-
-    def one():
-        results.append(send("b@crew-narrow.lab", server=crew.server).code)
-    threads = [threading.Thread(target=one) for _ in range(24)]
+    threads = [threading.Thread(target=lambda to=to: results.append(send(to, server=server).code))
+               for to in recipients]
     for t in threads:
         t.start()
     for t in threads:
         t.join(20)
-    assert results == [250] * 24 and NARROW["most"] == 3
+    return results
+
+
+def test_next_hop_limit(crew, lab):
+    """[limits] next_hop_connections is one limit over all workers, and whoever waits gets room that
+    another worker makes."""
+    assert send_at_once(crew.server, ["b@crew-narrow.lab"] * 24) == [250] * 24
+    assert NARROW["most"] == 3
+
+
+def test_provider_limit(crew, lab):
+    """R-NET-13: so is that of a provider, for all its hosts together: five times as many."""
+    recipients = ["b@h%d.crew-hoster.lab" % (n % HOSTS) for n in range(3 * HOSTS)] * 2
+    assert send_at_once(crew.server, recipients) == [250] * 6 * HOSTS
+    assert 3 * 3 < HOSTER["most"] <= 5 * 3
 
 
 def test_session_limits(lab):

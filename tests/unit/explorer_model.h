@@ -45,15 +45,17 @@ static struct {
 double clock_steady(void) { return now; }
 time_t clock_wall(void) { return 1000000000; }
 
-void pool_opened(struct pool *pool, const struct addr *address, const struct addr *near)
+void pool_opened(struct pool *pool, const struct pool_hop *hop, const struct addr *address,
+    const struct addr *near)
 {
-	(void)pool, (void)address, (void)near;
+	(void)pool, (void)hop, (void)address, (void)near;
 	truth.opened++;
 }
 
-void pool_closed(struct pool *pool, const struct addr *address, const struct addr *near)
+void pool_closed(struct pool *pool, const struct pool_hop *hop, const struct addr *address,
+    const struct addr *near)
 {
-	(void)pool, (void)address, (void)near;
+	(void)pool, (void)hop, (void)address, (void)near;
 	truth.closed++;
 }
 
