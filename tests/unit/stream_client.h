@@ -80,20 +80,21 @@ static inline void on_timeout(struct ev_loop *of, ev_timer *timer, int events)
 	ev_break(of, EVBREAK_ONE);
 }
 
-/* Turns the loop until the condition holds; false: it did not within `seconds`. */
-#define RUN_UNTIL(condition) RUN_WITHIN(5, condition)
-#define RUN_WITHIN(seconds, condition)                                                             \
+/* Turns the loop until the condition holds; a loaded machine under a sanitizer has its time. */
+#define RUN_UNTIL(condition) RUN_CLIENT_UNTIL(&client, condition)
+#define RUN_CLIENT_UNTIL(of, condition)                                                            \
 	do {                                                                                       \
 		bool late_ = false;                                                                \
 		ev_timer timer_;                                                                   \
-		ev_timer_init(&timer_, on_timeout, seconds, 0);                                    \
+		ev_timer_init(&timer_, on_timeout, 24, 0);                                         \
 		timer_.data = &late_;                                                              \
+		ev_now_update(loop);                                                               \
 		ev_timer_start(loop, &timer_);                                                     \
 		while (!(condition) && !late_)                                                     \
 			ev_run(loop, EVRUN_ONCE);                                                  \
 		ev_timer_stop(loop, &timer_);                                                      \
 		if (late_ && !(condition))                                                         \
-			fail_msg("not in time: %s (events %s)", #condition, client.events);        \
+			fail_msg("not in time: %s (events %s)", #condition, (of)->events);         \
 	} while (0)
 
 /* Lets the loop turn for a while: for what must not happen. */
@@ -104,6 +105,7 @@ static inline void idle(double seconds)
 
 	ev_timer_init(&timer, on_timeout, seconds, 0);
 	timer.data = &late;
+	ev_now_update(loop);
 	ev_timer_start(loop, &timer);
 	while (!late)
 		ev_run(loop, EVRUN_ONCE);
@@ -135,6 +137,24 @@ static inline void send_text(struct client *client, const char *text)
 	client->in_call = true;
 	assert_true(stream_write(client->stream, text, strlen(text)));
 	client->in_call = false;
+}
+
+/* The script has come to its end; the loop turns meanwhile, as the script may wait for us. */
+static inline void await_peer(const struct peer *peer, const struct client *client)
+{
+	siginfo_t info;
+
+	for (int i = 0; i < 2400; i++) {
+		info.si_pid = 0;
+		assert_int_equal(
+		    waitid(P_PID, (id_t)peer->pid, &info, WEXITED | WNOHANG | WNOWAIT), 0);
+		if (info.si_pid)
+			break;
+		idle(0.01);
+	}
+	if (!info.si_pid)
+		fail_msg("the peer does not end (events %s)", client->events);
+	assert_true(peer_ended_well(peer));
 }
 
 static inline void end(struct client *client, const struct peer *peer)

@@ -264,6 +264,15 @@ static void check_flood(struct client *client)
 	client->events[0] = '\0';
 }
 
+static bool is_full(struct client *client)
+{
+	size_t len;
+
+	memset(client->events, 0, sizeof(client->events));
+	stream_input(client->stream, &len);
+	return len >= STREAM_INPUT_MAX || stream_at_eof(client->stream);
+}
+
 /* Takes nothing until the queue is full and nothing more comes, then all. */
 static void back_pressure(bool tls, size_t most)
 {
@@ -276,8 +285,10 @@ static void back_pressure(bool tls, size_t most)
 		secure(&client);
 	for (unsigned round = 0; !stream_at_eof(client.stream); round++) {
 		RUN_UNTIL(has(&client, STREAM_READABLE));
-		if (round % 16 == 0)
-			idle(0.005);
+		if (round % 16 == 0) {
+			RUN_UNTIL(is_full(&client));
+			idle(0.005); /* more must not come */
+		}
 		stream_input(client.stream, &len);
 		assert_true(len <= most);
 		full += len >= STREAM_INPUT_MAX;
@@ -336,6 +347,25 @@ static void take_flood(int fd, const void *arg)
 	expect_close_notify(ssl);
 }
 
+/* A client that is secured, and of which the kernel takes no more than so much at a time. */
+static struct peer begin_output(struct client *client, const size_t *len, int kernel_room)
+{
+	struct peer peer = start_peer(take_flood, len);
+
+	begin(client, &peer);
+	setsockopt(peer.fd, SOL_SOCKET, SO_SNDBUF, &kernel_room, sizeof(kernel_room));
+	secure(client);
+	RUN_CLIENT_UNTIL(client, has(client, STREAM_SECURED));
+	return peer;
+}
+
+static size_t next_piece(const struct client *client, size_t written)
+{
+	size_t room = stream_room(client->stream);
+
+	return room < FLOOD - written ? room : FLOOD - written;
+}
+
 static void send_flood(struct client *client, size_t from, size_t len)
 {
 	static char data[STREAM_OUTPUT_MAX];
@@ -348,12 +378,9 @@ static void records_leave_together(void **state)
 {
 	static const size_t len = 4 * 16384;
 	struct client client = {0};
-	struct peer peer = start_peer(take_flood, &len);
+	struct peer peer = begin_output(&client, &len, 1 << 18);
 
 	(void)state;
-	begin(&client, &peer);
-	secure(&client);
-	RUN_UNTIL(has(&client, STREAM_SECURED));
 	send_flood(&client, 0, len);
 	sends = 0;
 	RUN_UNTIL(has(&client, STREAM_DRAINED));
@@ -368,17 +395,12 @@ static void what_the_kernel_refuses_waits(void **state)
 {
 	static const size_t len = FLOOD;
 	struct client client = {0};
-	struct peer peer = start_peer(take_flood, &len);
+	struct peer peer = begin_output(&client, &len, 4096);
 	size_t written = 0, waited = 0;
 
 	(void)state;
-	begin(&client, &peer);
-	setsockopt(peer.fd, SOL_SOCKET, SO_SNDBUF, &(int){4096}, sizeof(int));
-	secure(&client);
-	RUN_UNTIL(has(&client, STREAM_SECURED));
 	while (written < FLOOD) {
-		size_t room = stream_room(client.stream);
-		size_t more = room < FLOOD - written ? room : FLOOD - written;
+		size_t more = next_piece(&client, written);
 
 		send_flood(&client, written, more);
 		written += more;
@@ -400,13 +422,10 @@ static void what_is_pushed_leaves_at_once(void **state)
 {
 	static const size_t len = 2 * 16384;
 	struct client client = {0};
-	struct peer peer = start_peer(take_flood, &len);
+	struct peer peer = begin_output(&client, &len, 1 << 18);
 	static char data[2 * 16384];
 
 	(void)state;
-	begin(&client, &peer);
-	secure(&client);
-	RUN_UNTIL(has(&client, STREAM_SECURED));
 	send_flood(&client, 0, 100);
 	fill_flood(data, sizeof data - 100, 100);
 	sends = 0;
@@ -423,17 +442,12 @@ static void what_the_kernel_refuses_of_it_waits(void **state)
 	static const size_t len = FLOOD;
 	static char data[STREAM_OUTPUT_MAX];
 	struct client client = {0};
-	struct peer peer = start_peer(take_flood, &len);
+	struct peer peer = begin_output(&client, &len, 4096);
 	size_t written = 0, waited = 0;
 
 	(void)state;
-	begin(&client, &peer);
-	setsockopt(peer.fd, SOL_SOCKET, SO_SNDBUF, &(int){4096}, sizeof(int));
-	secure(&client);
-	RUN_UNTIL(has(&client, STREAM_SECURED));
 	while (written < FLOOD) {
-		size_t room = stream_room(client.stream);
-		size_t more = room < FLOOD - written ? room : FLOOD - written;
+		size_t more = next_piece(&client, written);
 
 		fill_flood(data, more, written);
 		assert_true(stream_push(client.stream, data, more));
@@ -463,12 +477,13 @@ static void pushed_to_nobody(void **state)
 	static char data[STREAM_OUTPUT_MAX];
 	struct client client = {0};
 	struct peer peer = start_peer(leave_secured, NULL);
+	siginfo_t gone; /* while nobody looks */
 
 	(void)state;
 	begin(&client, &peer);
 	secure(&client);
 	RUN_UNTIL(has(&client, STREAM_SECURED));
-	usleep(50000); /* it goes while nobody looks */
+	assert_int_equal(waitid(P_PID, (id_t)peer.pid, &gone, WEXITED | WNOWAIT), 0);
 	for (unsigned i = 0; i < 20 && stream_room(client.stream) == sizeof data; i++) {
 		assert_true(stream_push(client.stream, data, sizeof data));
 		usleep(1000);

@@ -63,8 +63,8 @@ static inline struct identity make_identity(
 	X509_set_version(x, 2);
 	ASN1_INTEGER_set(X509_get_serialNumber(x), serial++);
 	X509_time_adj_ex(X509_getm_notBefore(x), (int)(year ? -1 : spec->first_day), 0, NULL);
-	X509_time_adj_ex(X509_getm_notAfter(x), (int)(year ? 365 : spec->last_day), spec->hours * 3600,
-	    NULL);
+	X509_time_adj_ex(
+	    X509_getm_notAfter(x), (int)(year ? 365 : spec->last_day), spec->hours * 3600, NULL);
 	if (spec->common_name)
 		X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_UTF8,
 		    (const unsigned char *)spec->common_name, -1, -1, 0);
@@ -114,7 +114,7 @@ struct peer {
 	int fd; /* our end */
 };
 
-/* The child has ten seconds: a test that hangs fails. */
+/* The child has half a minute: a test that hangs fails. */
 static inline struct peer start_peer(peer_script *script, const void *arg)
 {
 	struct peer peer;
@@ -125,7 +125,7 @@ static inline struct peer start_peer(peer_script *script, const void *arg)
 	peer.pid = fork();
 	assert(peer.pid >= 0);
 	if (peer.pid == 0) {
-		alarm(10);
+		alarm(30);
 		close(fds[0]);
 		script(fds[1], arg);
 		_exit(0);
