@@ -152,23 +152,35 @@ static _Noreturn void server_run(int udp, int tcp, struct dns_server_counts *cou
 	}
 }
 
-static void dns_server_start(struct dns_server *server)
+/* false: another program has the port of that number for UDP. */
+static bool server_bind(int *udp, int *tcp, uint16_t *port)
 {
 	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t len = sizeof sa;
-	int udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	int tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	int room = 8 << 20;
 
-	if (bind(tcp, (struct sockaddr *)&sa, len) < 0 || listen(tcp, 8) < 0 ||
-	    getsockname(tcp, (struct sockaddr *)&sa, &len) < 0 ||
-	    bind(udp, (struct sockaddr *)&sa, len) < 0)
+	*udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	*tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (bind(*tcp, (struct sockaddr *)&sa, len) < 0 || listen(*tcp, 8) < 0 ||
+	    getsockname(*tcp, (struct sockaddr *)&sa, &len) < 0)
 		abort();
+	*port = ntohs(sa.sin_port);
+	return bind(*udp, (struct sockaddr *)&sa, len) == 0;
+}
+
+static void dns_server_start(struct dns_server *server)
+{
+	int room = 8 << 20, udp = -1, tcp = -1;
+
+	for (int i = 0; i < 100 && !server_bind(&udp, &tcp, &server->port); i++) {
+		close(udp);
+		close(tcp);
+	}
 	setsockopt(udp, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room);
-	server->port = ntohs(sa.sin_port);
 	server->counts = mmap(NULL, sizeof *server->counts, PROT_READ | PROT_WRITE,
 	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	server->pid = fork();
+	if (server->pid < 0)
+		abort();
 	if (server->pid == 0)
 		server_run(udp, tcp, server->counts);
 	close(udp);

@@ -38,9 +38,10 @@ static struct world {
 	struct conf conf;
 	char anchor_file[64];
 	struct resolver *resolver;
-	unsigned calls;           /* of on_answer */
-	bool inside;              /* dns_query_start() */
-	struct dns_answer last;   /* without its records */
+	unsigned calls;          /* of on_answer */
+	bool inside;             /* dns_query_start() */
+	struct dns_answer first; /* without its records */
+	struct dns_answer last;
 	struct dns_query *victim; /* cancelled by on_answer_cancel() */
 } w;
 
@@ -51,6 +52,18 @@ static void write_file(const char *path, const char *text)
 	assert_non_null(file);
 	fputs(text, file);
 	fclose(file);
+}
+
+static struct conf_unbound_option option(const char *name, const char *value)
+{
+	return (struct conf_unbound_option){(char *)name, (char *)value, (char *)"f:1"};
+}
+
+/* What is counted is asked once, however long the machine lets the answer wait. */
+static void ask_once(void)
+{
+	w.options[0] = option("infra-cache-min-rtt", "4000");
+	w.conf.unbound_count = 1;
 }
 
 static int setup(void **state)
@@ -99,8 +112,9 @@ static int teardown(void **state)
 static void on_answer(const struct dns_answer *answer, void *arg)
 {
 	assert_false(w.inside);
+	if (w.calls++ == 0)
+		w.first = *answer;
 	w.last = *answer;
-	w.calls++;
 	(void)arg;
 	ev_break(w.loop, EVBREAK_ALL);
 }
@@ -153,6 +167,7 @@ static void wait_for(unsigned calls)
 static void test_merging(void **state)
 {
 	(void)state;
+	ask_once();
 	start();
 	for (int i = 0; i < 50; i++)
 		ask("late.example", DNS_A);
@@ -169,6 +184,7 @@ static void test_never_inside(void **state)
 	    "mail.test", "1.168.192.in-addr.arpa", "a..b", "x.onion"};
 
 	(void)state;
+	ask_once();
 	start();
 	for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
 		ask(names[i], DNS_A);
@@ -217,6 +233,7 @@ static void test_cancel(void **state)
 	struct dns_query *query;
 
 	(void)state;
+	ask_once();
 	start();
 	query = ask("late.example", DNS_A);
 	dns_query_cancel(&query);
@@ -262,7 +279,8 @@ static void test_cancel_in_callback(void **state)
 	ask_with("late.example", DNS_A, on_answer_cancel);
 	w.victim = ask("late.example", DNS_A);
 	ask("late.example", DNS_A);
-	run(1, 3);
+	wait_for(2);
+	run(0.3, 3);
 	assert_int_equal(w.calls, 2);
 }
 
@@ -276,6 +294,7 @@ static void on_answer_ask(const struct dns_answer *answer, void *arg)
 static void test_start_in_callback(void **state)
 {
 	(void)state;
+	ask_once();
 	start();
 	ask_with("late.example", DNS_A, on_answer_ask);
 	wait_for(3);
@@ -293,6 +312,7 @@ static void test_free_alive(void **state)
 		ask(name, DNS_A);
 	}
 	ask("mail.test", DNS_A);
+	wait_for(1);
 	run(0.2, 101);
 	ask("mail.test", DNS_A);
 	assert_int_equal(resolver_lookups_in_flight(w.resolver), 101);
@@ -377,6 +397,7 @@ static void test_too_long(void **state)
 	char name[512] = "late";
 
 	(void)state;
+	ask_once();
 	start();
 	while (strlen(name) < 252)
 		strcat(name, ".a");
@@ -385,9 +406,8 @@ static void test_too_long(void **state)
 	ask(name, DNS_A);
 	strcat(name, "b.example");
 	ask(name, DNS_A);
-	wait_for(1);
-	assert_int_equal(w.last.state, DNS_FAILED);
 	wait_for(2);
+	assert_int_equal(w.first.state, DNS_FAILED);
 	assert_int_equal(w.last.state, DNS_INSECURE);
 }
 
@@ -405,6 +425,7 @@ static void test_tcp(void **state)
 static void test_renew(void **state)
 {
 	(void)state;
+	ask_once();
 	start();
 	ask("host.example", DNS_A);
 	wait_for(1);
@@ -429,7 +450,6 @@ static void test_views(void **state)
 	strcpy(w.views[3].name, "corp.test");
 	w.views[3].is_signed = true;
 	w.conf.dns.view_count = 4;
-	w.conf.dns.timeout = 1;
 	start();
 	ask("host.home.arpa", DNS_A);
 	wait_for(1);
@@ -458,11 +478,6 @@ static void refuse(const char *expected)
 	print_message("  %s\n", error);
 	assert_non_null(strstr(error, expected));
 	free(error);
-}
-
-static struct conf_unbound_option option(const char *name, const char *value)
-{
-	return (struct conf_unbound_option){(char *)name, (char *)value, (char *)"f:1"};
 }
 
 static void refuse_option(const char *name, const char *value, const char *expected)
