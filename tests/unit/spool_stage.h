@@ -23,6 +23,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -370,6 +371,18 @@ static inline void reopen(void)
 {
 	spool_close(&spool);
 	open_spool();
+}
+
+/* What a process has written outlives it on any file system: a test of deaths takes the fastest, if
+ * there is room. Not by statvfs(), which a test may count. */
+static inline const char *fastest_root(void)
+{
+	static const char memory[] = "/dev/shm";
+	struct statfs fs;
+
+	if (access(memory, W_OK) < 0 || statfs(memory, &fs) < 0)
+		return "/tmp";
+	return (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize > 1 << 30 ? memory : "/tmp";
 }
 
 static inline int make_state(void **state)

@@ -24,15 +24,14 @@
 static struct {
 	int error;
 	int ms;
-	size_t calls;
 	size_t looks; /* of the loop's process at the disk's room */
+	bool is_held; /* by the other process */
 } * disk;
 static pid_t loop_process;
 
 static int sync_as_told(long call, int fd)
 {
 	if (disk) {
-		disk->calls++;
 		usleep((useconds_t)disk->ms * 1000);
 		if (disk->error) {
 			errno = disk->error;
@@ -544,6 +543,13 @@ static void settled_when_the_disk_is_back(void **state)
 
 /* ---- company ---- */
 
+static void await_holder(void)
+{
+	for (int i = 0; i < 24000 && !disk->is_held; i++)
+		usleep(1000);
+	assert_true(disk->is_held);
+}
+
 static pid_t start_other(void (*what)(void))
 {
 	pid_t child = fork();
@@ -559,10 +565,9 @@ static pid_t start_other(void (*what)(void))
 
 static void hold_the_spool(void)
 {
-	disk->calls = 0;
 	open_spool();
 	expect_none_due();
-	disk->calls = SIZE_MAX / 2;
+	disk->is_held = true;
 	for (;;)
 		ev_run(loop, EVRUN_ONCE);
 }
@@ -574,9 +579,7 @@ static void another_takes_over(void **state)
 
 	(void)state;
 	other = start_other(hold_the_spool);
-	for (int i = 0; i < 8000 && disk->calls < SIZE_MAX / 2; i++)
-		usleep(1000);
-	assert_true(disk->calls >= SIZE_MAX / 2);
+	await_holder();
 	open_spool();
 	put("x");
 	run_for(1.2);
@@ -599,12 +602,11 @@ static void hold_the_index(void)
 	sqlite3 *db;
 
 	snprintf(path, sizeof path, "%s/index.sqlite", directory);
-	disk->calls = 0;
 	if (sqlite3_open(path, &db) == SQLITE_OK &&
 	    sqlite3_exec(db,
 		"PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; DELETE FROM remembered", NULL,
 		NULL, NULL) == SQLITE_OK)
-		disk->calls = SIZE_MAX / 2;
+		disk->is_held = true;
 	for (;;)
 		pause();
 }
@@ -619,9 +621,7 @@ static void damaged_time_is_found_after_a_busy_start(void **state)
 	run_sql("UPDATE messages SET due = due + 1099511627776");
 	spool_close(&spool);
 	other = start_other(hold_the_index);
-	for (int i = 0; i < 8000 && disk->calls < SIZE_MAX / 2; i++)
-		usleep(1000);
-	assert_true(disk->calls >= SIZE_MAX / 2);
+	await_holder();
 	open_spool(); /* waits for its time */
 	run_for(0.5);
 	kill(other, SIGKILL);
@@ -813,7 +813,6 @@ static void settled_to_the_end(void **state)
 
 /* ---- setting up ---- */
 
-/* Mounts of a test are seen by it alone. */
 /* As if its disk was unmounted: what is missing is not lost, and nothing takes its place. */
 static void directory_that_is_away(void **state)
 {
@@ -848,6 +847,7 @@ static void directory_that_is_away(void **state)
 	expect_log("damaged", 0);
 }
 
+/* Mounts of a test are seen by it alone. */
 static int set_up_disk(void **state)
 {
 	(void)state;
@@ -855,7 +855,7 @@ static int set_up_disk(void **state)
 	disk = mmap(NULL, sizeof *disk, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (unshare(CLONE_NEWNS) == 0)
 		mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
-	stage_root = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+	stage_root = fastest_root();
 	return 0;
 }
 
