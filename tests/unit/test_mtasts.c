@@ -302,6 +302,19 @@ static void run_for(double seconds)
 	ev_timer_stop(loop, &over);
 }
 
+static void await_flight(void)
+{
+	for (int i = 0; i < 200 && !flying_count; i++)
+		run_for(0.05);
+	assert_int_equal(flying_count, 1);
+}
+
+static void await_answer(const struct asked *asked)
+{
+	for (int i = 0; i < 200 && !asked->called; i++)
+		run_for(0.05);
+}
+
 static void ask(struct asked *asked, const char *domain)
 {
 	memset(asked, 0, sizeof *asked);
@@ -488,11 +501,11 @@ static void patience(void **state)
 	struct asked asked;
 
 	(void)state;
-	conf.mta_sts.fetch_timeout = 0.05;
+	conf.mta_sts.fetch_timeout = 0.5;
 	publish_id("1");
 	ask(&asked, "example.org");
 	expect_waiting(&asked);
-	run_for(0.2);
+	await_answer(&asked);
 	expect(&asked, STS_ABSENT, REASON_STS_FETCH);
 	land(FETCH_OK, body_of("enforce", WEEK));
 	ask_and_expect("example.org", STS_POLICY, REASON_NONE);
@@ -823,8 +836,7 @@ static void refresh_daily(void **state)
 	store_has("early.example", "1", STS_MODE_ENFORCE, wall - DAY * 70 / 100, 4 * WEEK);
 	store_has("due.example", "1", STS_MODE_ENFORCE, wall - DAY * 126 / 100, 4 * WEEK);
 	start();
-	run_for(0.3);
-	assert_int_equal(flying_count, 1);
+	await_flight();
 	assert_string_equal(flying[0]->domain, "due.example");
 	assert_true(flying[0]->timeout == 60);
 	land(FETCH_OK, body_of("enforce", 4 * WEEK));
@@ -841,8 +853,7 @@ static void refresh_while_running(void **state)
 	pass(DAY);
 	mtasts_recheck(mtasts, "example.org"); /* looks at the clock again */
 	publish_id("2");
-	run_for(0.3);
-	assert_int_equal(flying_count, 1);
+	await_flight();
 	land(FETCH_OK, body_of("testing", WEEK));
 	assert_string_equal(journal, "put example.org 2 testing;");
 }
@@ -852,8 +863,7 @@ static void refresh_before_expiry(void **state)
 	(void)state;
 	store_has("example.org", "1", STS_MODE_ENFORCE, wall - 2300, 3600);
 	start();
-	run_for(0.3);
-	assert_int_equal(flying_count, 1);
+	await_flight();
 	land(FETCH_OK, body_of("enforce", 3600));
 }
 
@@ -864,7 +874,7 @@ static void refresh_fails(void **state)
 	(void)state;
 	store_has("example.org", "1", STS_MODE_ENFORCE, wall - 2 * DAY, WEEK);
 	start();
-	run_for(0.3);
+	await_flight();
 	land(FETCH_FAILED, "refused");
 	run_for(0.3);
 	assert_int_equal(flying_count, 0); /* not at once again */
@@ -886,17 +896,16 @@ static void refresh_and_mail(void **state)
 	struct asked asked;
 
 	(void)state;
-	conf.mta_sts.fetch_timeout = 0.1;
+	conf.mta_sts.fetch_timeout = 0.5;
 	store_has("example.org", "1", STS_MODE_ENFORCE, wall - 2 * DAY, WEEK);
 	publish_id("1");
 	start();
-	run_for(0.3);
-	assert_int_equal(flying_count, 1);
+	await_flight();
 	ask_and_expect("example.org", STS_POLICY, REASON_NONE);
 	publish_id("2"); /* now it does, with patience */
 	ask(&asked, "example.org");
 	expect_waiting(&asked);
-	run_for(0.3);
+	await_answer(&asked);
 	expect(&asked, STS_POLICY, REASON_STS_FETCH);
 	land(FETCH_OK, body_of("enforce", WEEK));
 	assert_int_equal(fetched_count, 1);
@@ -910,8 +919,7 @@ static void clock_forward(void **state)
 	store_has("alive.example", "1", STS_MODE_ENFORCE, wall - 60, WEEK);
 	wall += 10 * 365 * DAY;
 	start();
-	run_for(0.3);
-	assert_int_equal(flying_count, 1);
+	await_flight();
 	land(FETCH_OK, body_of("enforce", WEEK));
 	ask_and_expect("alive.example", STS_POLICY, REASON_NONE);
 }
@@ -922,7 +930,7 @@ static void clock_forward_and_gone(void **state)
 	store_has("gone.example", "1", STS_MODE_ENFORCE, wall - 60, WEEK);
 	wall += 10 * 365 * DAY;
 	start();
-	run_for(0.3);
+	await_flight();
 	land(FETCH_FAILED, "refused");
 	assert_string_equal(journal, "delete gone.example;");
 	ask_and_expect("gone.example", STS_ABSENT, REASON_NONE);
@@ -959,8 +967,7 @@ static void clock_back(void **state)
 	mtasts_free(&mtasts);
 	store_has("future.example", "1", STS_MODE_ENFORCE, wall + 365 * DAY, WEEK);
 	start();
-	run_for(0.3);
-	assert_int_equal(flying_count, 1); /* and is fetched under the present clock */
+	await_flight(); /* and is fetched under the present clock */
 	ask_and_expect("future.example", STS_POLICY, REASON_NONE);
 }
 
