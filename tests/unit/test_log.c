@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -246,6 +247,16 @@ static void stopped_reader(void **unused)
 	assert_string_equal(strchr(report, '\n'), "\n<6>danelaw: info after\n");
 }
 
+/* Two programs that would be the syslog daemon take turns. */
+static int take_turn(void)
+{
+	int folder = open("/dev", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	assert_true(folder >= 0);
+	assert_int_equal(flock(folder, LOCK_EX), 0);
+	return folder;
+}
+
 /* Needs to be the syslog daemon, so only where there is none: else -1. */
 static int be_syslogd(void)
 {
@@ -283,12 +294,14 @@ static const char *words_of(const char *datagram)
 
 static void syslog_datagrams(void **unused)
 {
-	int server = be_syslogd();
+	int turn = take_turn(), server = be_syslogd();
 	int sent = 0;
 
 	(void)unused;
-	if (server < 0)
+	if (server < 0) {
+		close(turn);
 		skip();
+	}
 	log_open(LOG_TO_SYSLOG, LOG_AS_TEXT, LOG_LEVEL_INFO);
 	log_warning("hello");
 	const char *text = receive(server);
@@ -304,6 +317,7 @@ static void syslog_datagrams(void **unused)
 	log_info("again");
 	assert_int_equal(atoi(words_of(receive(server)) + strlen("warning ")), sent);
 	end_syslogd(server);
+	close(turn);
 	log_open(LOG_TO_STDERR, LOG_AS_TEXT, LOG_LEVEL_INFO);
 }
 
@@ -334,13 +348,16 @@ static void let_go_on(pid_t child)
 /* No socket can be made there; the one that there is finds the new daemon, and the loss is told. */
 static void syslogd_is_restarted(void **unused)
 {
-	int server = be_syslogd(), status;
+	int turn = take_turn(), server = be_syslogd(), status;
 	pid_t child;
 
 	(void)unused;
-	if (server < 0)
+	if (server < 0) {
+		close(turn);
 		skip();
+	}
 	child = fork();
+	assert_true(child >= 0);
 	if (child == 0) {
 		close(server);
 		log_in_a_sandbox();
@@ -356,6 +373,7 @@ static void syslogd_is_restarted(void **unused)
 	assert_string_equal(words_of(receive(server)), "info line 3");
 	let_go_on(child);
 	end_syslogd(server);
+	close(turn);
 }
 
 int main(void)

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -44,6 +45,7 @@ static void overflow_ends_the_process(void **unused)
 	pid_t child = fork();
 
 	if (child == 0) {
+		setrlimit(RLIMIT_CORE, &(struct rlimit){0});
 		close(STDERR_FILENO);
 		mem_resize(NULL, SIZE_MAX / 2, 4);
 		_exit(0);

@@ -129,7 +129,7 @@ static void put_refused(char id[SPOOL_ID_SIZE])
 	message->envelope.dsn.ret = SMTP_RET_HDRS;
 	r->tries = 3;
 	r->last_try = clock_wall() - 300;
-	r->next_try = clock_wall() + 12 * 60 + 5;
+	r->next_try = clock_wall() + 12 * 60 + 59; /* also after a while */
 	r->dsn.notify = SMTP_NOTIFY_SUCCESS;
 	r->last.code = 451;
 	r->last.reason = REASON_DANE_MISMATCH;

@@ -137,11 +137,12 @@ static void calls(void **state)
 }
 
 /* Claims and returns until it is killed. */
-static void work(unsigned seat)
+static _Noreturn void work(unsigned seat)
 {
 	struct count_key key = key_of("192.0.2.1");
 	struct addr address;
 
+	alarm(60); /* where the test has failed */
 	for (uint16_t port = 1;; port++) {
 		addr_parse_ip(&address, "192.0.2.9", port);
 		struct count_key rare = count_key(COUNT_NEXT_HOP, &address, NULL);
@@ -165,6 +166,7 @@ static void killed(void **state)
 
 		for (unsigned seat = 0; seat < 2; seat++) {
 			pids[seat] = fork();
+			assert_true(pids[seat] >= 0);
 			if (pids[seat] == 0)
 				work(seat);
 		}
