@@ -72,14 +72,17 @@ class Zones:
         return z
 
     def change(self, name, records):
-        """Serves other records from now on (caches keep what they have for its TTL)."""
+        """Serves other records from now on (caches keep what they have for its TTL). NSD's process of
+        before answers beside its successor for a while."""
         z = self.zones[name.rstrip(".") + "."]
         z.records = textwrap.dedent(records)
         z.serial += 1
         self._write(z)
         nsd = self.processes[SERVERS.index(z.server)]
+        before = leaves(nsd.pid)
         nsd.send_signal(1)  # SIGHUP: read the changed zone files
-        wait(lambda: self._serial(z) == z.serial, 5, "NSD serves the new " + name)
+        wait(lambda: self._serial(z) == z.serial and not any(map(is_alive, before)), 5,
+             "NSD serves the new %s, and nothing else" % name)
 
     @property
     def root_hints(self):
@@ -198,6 +201,18 @@ class Zones:
         except (OSError, dns.exception.DNSException):
             return None
         return answer.answer[0][0].serial if answer.answer else None
+
+
+def leaves(pid):
+    """Of the processes below this one those that have no other below them."""
+    with open("/proc/%d/task/%d/children" % (pid, pid)) as f:
+        below = [int(word) for word in f.read().split()]
+    return set().union(*map(leaves, below)) if below else {pid}
+
+
+def is_alive(pid):
+    """A process that has ended, and that nobody has asked about yet, has no program."""
+    return os.path.exists("/proc/%d/exe" % pid)
 
 
 def corrupt(path, types):
