@@ -34,6 +34,7 @@ from zones import NSEC3, UNSIGNED, wait
 OWN = "198.18.251.1"
 LOOP = "554 5.4.6 mx-loop"
 EQUALS = 24  # hosts in an order of chance: of so many, both orders are seen
+BATCH = 6  # of them at once: more would take longer than one lookup may
 LAB = SimpleNamespace()
 
 
@@ -61,6 +62,7 @@ def when_client_left(query, fetch):
 def danelaw(lab):
     changes = {"listener smarthost": {"listen": "127.0.0.1:2525 %s:25 0.0.0.0:2626" % OWN},
                "dns": {"timeout": "1s", "total": "4s"},
+               "unbound": {"unknown-server-time-limit": "900"},  # then a question is sent again
                "domain wild4.h.lab": {"next_hop": "wild4.h.lab:2626"},
                "domain two-families.h.lab": {"ip": "ipv6"}}
     if os.path.exists("/proc/net/if_inet6"):
@@ -112,7 +114,7 @@ def test_many_large_answers_at_once(lab):
     """C.2 item 23: 30 sets that need TCP, on 10 name servers, and no needless 451."""
     names = ["big-%d-%d.h.lab" % (s, i) for s in range(10) for i in range(3)]
     with Danelaw(lab, {"listener smarthost": {"listen": "127.0.0.4:2525"},
-                       "dns": {"timeout": "5s"}}) as d:
+                       "dns": {"timeout": "15s"}}) as d:
         replies = at_once(["b@" + n for n in names], d.server)
         assert [r for r, _ in replies if r.code != 250] == []
         for name in names:
@@ -399,7 +401,7 @@ def test_insecure_second_family(danelaw):
 
 def declare_ourselves(lab, cert):
     def late(c):
-        c.stall(4)
+        c.stall(8)
         polite(c)
     LAB.other, LAB.late = lab.fake(lab.address(), cert), lab.fake(lab.address(), script=late)
     LAB.backup = lab.fake(lab.address(), cert)
@@ -433,9 +435,10 @@ def test_ourselves_below(danelaw):
 
 def test_ourselves_found_while_connecting(danelaw):
     """The other host was faster with its addresses, but not with its greeting."""
-    replies = at_once(["b@late%d.eq.h.lab" % i for i in range(EQUALS)], danelaw.server)
-    for reply, seconds in replies:
-        assert reply.startswith(LOOP) and seconds < 3.9, reply
+    for first in range(0, EQUALS, BATCH):
+        batch = range(first, first + BATCH)
+        for reply, seconds in at_once(["b@late%d.eq.h.lab" % i for i in batch], danelaw.server):
+            assert reply.startswith(LOOP) and seconds < 7, reply
     assert LAB.late.connections, "by chance it always came second"
     assert b"MAIL" not in LAB.late.clear
 
