@@ -9,6 +9,7 @@ import re
 import socket
 import struct
 import subprocess
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -328,9 +329,9 @@ def reset(c):
     c.close()
 
 
-def leave_after_dot(server, recipients, text, mxs, how=reset):
-    """Once all of these next hops have the message."""
-    with Smtp(server) as c:
+def leave_after_dot(danelaw, recipients, text, mxs, how=reset, server=None):
+    """Once all of these next hops have the message; they answer when danelaw knows of it (when_gone)."""
+    with Smtp(server or danelaw.server) as c:
         c("MAIL FROM:<%s>" % SENDER, 250)
         for r in recipients:
             c("RCPT TO:<%s>" % r, 250)
@@ -338,12 +339,26 @@ def leave_after_dot(server, recipients, text, mxs, how=reset):
         c.raw(stuff(text))
         wait(lambda: all(map(has_data, mxs)), 5, "the next hops have it")
         how(c)
+    session = re.findall(r"session=(\S+) < RCPT TO:<%s>" % re.escape(recipients[0]), danelaw.log)[-1]
+    if how is reset:
+        wait(lambda: "session=%s closed: " % session in danelaw.log, 5, "danelaw knows\n" + danelaw.tail())
+    for mx in mxs:
+        mx.replies["."].client_is_gone.set()
+
+
+def when_gone(reply):
+    """To the final dot, once its client has left (leave_after_dot)."""
+    def answer(c, text):
+        answer.client_is_gone.wait(10)
+        return reply
+    answer.client_is_gone = threading.Event()
+    return {".": answer}
 
 
 def slow(reply):
-    """To the final dot, when a client had time to leave."""
+    """To the final dot."""
     def answer(c, text):
-        time.sleep(1.5)
+        c.stall(1)
         return reply
     return {".": answer}
 
@@ -363,9 +378,9 @@ def retry(danelaw, recipients, text):
 
 def test_client_gone_is_remembered(danelaw, hop):
     """R-SMTP-64, -70: what was accepted without its client hearing of it is not delivered twice."""
-    mx = hop(replies=slow("250 2.0.0 taken"))
+    mx = hop(replies=when_gone("250 2.0.0 taken"))
     to, text = ["gone@" + mx.domain], message("gone")
-    leave_after_dot(danelaw.server, to, text, [mx.mx])
+    leave_after_dot(danelaw, to, text, [mx.mx])
     wait(lambda: danelaw.deliveries(to="<%s>" % to[0], status="sent"), 5, danelaw.tail())
     assert retry(danelaw, to, text).startswith("250 2.0.0 duplicate: ")
     assert duplicates(danelaw, "gone") == to and len(mx.mx.messages) == 1
@@ -375,9 +390,9 @@ def test_client_gone_is_remembered(danelaw, hop):
 
 def test_client_gone_in_a_mix(danelaw, hop):
     """R-SMTP-70: nothing is kept for a client that did not hear; its retry goes where it is missing."""
-    good, late = hop(replies=slow("250 2.0.0 taken")), hop(replies=slow("451 4.3.0 later"))
+    good, late = hop(replies=when_gone("250 2.0.0 taken")), hop(replies=when_gone("451 4.3.0 later"))
     to, text = ["mixed@" + good.domain, "mixed@" + late.domain], message("mixed")
-    leave_after_dot(danelaw.server, to, text, [good.mx, late.mx])
+    leave_after_dot(danelaw, to, text, [good.mx, late.mx])
     wait(lambda: danelaw.deliveries(to="<%s>" % to[1], status="deferred"), 5, danelaw.tail())
     assert not spooled(danelaw, "mixed")
     late.mx.replies.clear()
@@ -390,7 +405,7 @@ def test_killed_between_acceptances(lab, hop):
     """R-SMTP-64: who had answered when danelaw was killed is not served again by the client's retry;
     and once it was told, the like of the message is mail again."""
     def stays_silent(c, text):
-        time.sleep(3)
+        c.stall(8)
         raise Gone("as told")
     good, silent = hop(), hop(replies={".": stays_silent})
     to, text = ["killed@" + good.domain, "killed@" + silent.domain], message("killed")
@@ -403,7 +418,7 @@ def test_killed_between_acceptances(lab, hop):
             c("DATA", 354)
             c.raw(stuff(text))
             wait(lambda: re.search(r"mx1\.%s\[.*?\]:25: final dot -> " % good.domain, d.log), 5, d.tail())
-            time.sleep(1)  # what it answered is written down
+            time.sleep(1.5)  # what it answered is written down
             d.child.kill()
             d.child.wait()
         d.start()
@@ -418,9 +433,9 @@ def test_killed_between_acceptances(lab, hop):
 def test_client_closed_in_a_mix(danelaw, hop):
     """R-SMTP-71: one that has closed its side may still listen, so all goes on; or it may not, so
     nobody is served twice if it comes again, nor whom danelaw has taken over."""
-    good, late = hop(replies=slow("250 2.0.0 taken")), hop(replies=slow("451 4.3.0 later"))
+    good, late = hop(replies=when_gone("250 2.0.0 taken")), hop(replies=when_gone("451 4.3.0 later"))
     to, text = ["closed@" + good.domain, "closed@" + late.domain], message("closed")
-    leave_after_dot(danelaw.server, to, text, [good.mx, late.mx], Smtp.close)
+    leave_after_dot(danelaw, to, text, [good.mx, late.mx], Smtp.close)
     wait(lambda: spooled(danelaw, "closed") == {to[1]: "retry"}, 5, danelaw.tail())
     await_end(danelaw, "closed")
     late.mx.replies.clear()
@@ -431,9 +446,9 @@ def test_client_closed_in_a_mix(danelaw, hop):
 
 def test_no_message_id_no_duplicate(danelaw, hop):
     """In doubt it is delivered: two alarms may be alike."""
-    mx = hop(replies=slow("250 2.0.0 taken"))
+    mx = hop(replies=when_gone("250 2.0.0 taken"))
     to, text = ["alarm@" + mx.domain], b"Subject: the disk is full\r\n\r\nAgain.\r\n"
-    leave_after_dot(danelaw.server, to, text, [mx.mx])
+    leave_after_dot(danelaw, to, text, [mx.mx])
     wait(lambda: danelaw.deliveries(to="<%s>" % to[0], status="sent"), 5, danelaw.tail())
     assert retry(danelaw, to, text).code == 250
     assert len(mx.mx.messages) == 2 and not duplicates(danelaw, "alarm")
@@ -465,9 +480,9 @@ def test_half_closed_client_is_alive(danelaw, hop):
 
 def test_duplicate_that_was_told_is_forgotten(danelaw, hop):
     """R-SMTP-64: one retry is what the guard is for; the daily alarm after it is mail."""
-    mx = hop(replies=slow("250 2.0.0 taken"))
+    mx = hop(replies=when_gone("250 2.0.0 taken"))
     to, text = ["once@" + mx.domain], message("once")
-    leave_after_dot(danelaw.server, to, text, [mx.mx])
+    leave_after_dot(danelaw, to, text, [mx.mx])
     wait(lambda: danelaw.deliveries(to="<%s>" % to[0], status="sent"), 5, danelaw.tail())
     assert retry(danelaw, to, text).startswith("250 2.0.0 duplicate: ")
     assert not retry(danelaw, to, text).startswith("250 2.0.0 duplicate: ")
@@ -673,8 +688,9 @@ def test_full_after_an_acceptance(full, hop):
     late = hop(replies=slow("451 4.3.0 later"))
     to, text = ["after@" + good.domain, "after@" + late.domain], message("after")
     assert retry(full, to, text).startswith("452 4.3.1 spool-failed")
+    wait(lambda: "alarm what=disk state=on" in full.log, 8, "danelaw has looked\n" + full.tail())
     os.unlink(full.state + "/ballast")
-    time.sleep(3)  # the free space is looked at now and then
+    wait(lambda: "alarm what=disk state=off" in full.log, 8, "it has looked again\n" + full.tail())
     late.mx.replies.clear()
     assert retry(full, to, text).code == 250
     assert len(good.mx.messages) == len(late.mx.messages) == 1
