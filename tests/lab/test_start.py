@@ -219,20 +219,25 @@ def test_good_file_and_options(tmp_path):
         assert code == 64 and "section.key=value" in err and "danelaw --help" in err, (bad, err)
 
 
+def complaints(err):
+    """Without what a start says first, and its warnings: how many descriptors a machine has is its own."""
+    return [line for line in err.splitlines() if not re.search(": (info|warning) ", line)]
+
+
 @pytest.mark.parametrize("words", [["-t"], []], ids=["-t", "serve"])
 @pytest.mark.parametrize("content", [None, b"", b"\n; nothing\n", b"garbage\n", b"\0\xff\0",
                                      b". IN DS 20326 8 2 00\n", "folder"])
-def test_unusable_trust_anchor(tmp_path, content, words):
+def test_unusable_trust_anchor(lab, content, words):
     """R-DNS-38, D-23: without a usable anchor everything would look insecure: 78, and one line."""
-    anchor = tmp_path / "anchor"
+    anchor = lab.new_folder("anchor")
     if content == "folder":
-        anchor.mkdir()
+        os.mkdir(anchor)
     elif content is not None:
-        anchor.write_bytes(content)
-    code, _, err = run(*words, "-o", "dns.trust_anchor=%s" % anchor)
-    complaint = [line for line in err.splitlines() if ": info " not in line]
-    assert code == 78 and len(complaint) == 1 and "trust_anchor" in complaint[0], err
-    assert "listening" not in err
+        with open(anchor, "wb") as f:
+            f.write(content)
+    code, _, err = run(*words, "-o", "dns.trust_anchor=" + anchor)
+    assert code == 78 and len(complaints(err)) == 1 and "trust_anchor" in complaints(err)[0], err
+    assert "listening" not in err and "Permission denied" not in err
 
 
 @pytest.mark.parametrize("option", ["unbound.no-such-thing=yes", "unbound.num-queries-per-thread=many",
@@ -250,9 +255,8 @@ def test_port_taken(lab):
     """69 and one line that says what to do; an address bound before it is given back."""
     with socket.create_server(("127.0.0.1", 2526)):
         code, _, err = run("-o", "listener a.listen=127.0.0.1:2525 127.0.0.1:2526")
-        complaint = [line for line in err.splitlines() if ": info " not in line]
-        assert code == 69 and len(complaint) == 1, err
-        assert "127.0.0.1]:2526" in complaint[0] and "another program has this port" in complaint[0]
+        assert code == 69 and len(complaints(err)) == 1, err
+        assert "127.0.0.1]:2526" in err and "another program has this port" in complaints(err)[0]
         assert is_port_free(2525)
 
 
