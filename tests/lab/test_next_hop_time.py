@@ -21,11 +21,11 @@ from zones import wait
 ZONE = "nht.lab"
 LINE = b"x" * 998 + b"\r\n"
 
-SHORT = {"timeouts": {"rcpt": "4s", "connect": "600ms", "greeting": "600ms", "handshake": "600ms",
-                      "command": "600ms", "data_start": "600ms", "data_block": "900ms",
-                      "data_end": "1s", "shutdown": "1s"},
+SHORT = {"timeouts": {"rcpt": "4s", "connect": "1s", "greeting": "1s", "handshake": "1s",
+                      "command": "1s", "data_start": "1s", "data_block": "1500ms",
+                      "data_end": "2500ms", "shutdown": "1s"},
          "dns": {"timeout": "2s", "total": "3s"}}
-KEPT = {"limits": {"connection_idle": "5s", "connection_messages": "3",
+KEPT = {"limits": {"connection_idle": "7s", "connection_messages": "3",
                    "next_hop_connections": "2"},
         "timeouts": {t: "5s" for t in ("rcpt", "connect", "greeting", "handshake", "command")},
         "dns": {"timeout": "2s", "total": "3s"},
@@ -150,7 +150,7 @@ def test_timeouts_of_each_kind(short, hop):
         results = list(pool.map(run, cases))
     for (stage, h), (reply, seconds) in zip(cases, results):
         assert reply.startswith(SILENT[stage]), stage + ": " + reply
-        assert 0.5 < seconds < 8, (stage, seconds)
+        assert 0.9 < seconds < 9, (stage, seconds)
         assert "within" in reply or "timed out" in reply, reply
         line = short.delivery_to("b@" + h.domain)
         assert line["status"] == ("unknown" if stage == "." else "deferred")
@@ -168,11 +168,10 @@ def test_connect_timeout(short, hop):
         s.setblocking(False)
         s.connect_ex((h.addresses[0], 25))
         fillers.append(s)
-    time.sleep(0.1)
     reply = attempt(h.domain)
     for s in fillers + [full]:
         s.close()
-    assert reply.startswith("451 4.4.1 connect-failed") and "within 0.6 s" in reply
+    assert reply.startswith("451 4.4.1 connect-failed") and "within 1 s" in reply
 
 
 def test_u13_total_budget(alone, hop):
@@ -216,7 +215,7 @@ def test_u09_stalled_body(short, hop, size, kind):
     reply = c.reply(451)
     assert time.monotonic() - begun < 9
     if size > 1 << 20:
-        assert reply.startswith("451 4.4.2 connection-lost") and "took no data for 0.9 s" in reply
+        assert reply.startswith("451 4.4.2 connection-lost") and "took no data for 1.5 s" in reply
     else:  # so small that the kernel may have taken it all
         assert reply.split()[2] in ("connection-lost:", "outcome-unknown:")
     h.mx.go_on.set()
@@ -261,7 +260,7 @@ def test_r_smtp_37_slow_body_is_no_stall(short, hop):
     def data(c, line):
         c.say("354 go")
         text = bytearray()
-        for _ in range(16):
+        for _ in range(22):
             c.stall(0.1)
             text += c.sock.recv(1 << 18)
         c.buffer = bytes(text)
@@ -275,6 +274,13 @@ def test_r_smtp_37_slow_body_is_no_stall(short, hop):
     assert h.mx.taken.endswith(LINE * 8000)
 
 
+def about(danelaw, session, words):
+    """The lines with these words about a session, once there is one."""
+    named = re.compile(r"\b%s\b" % session)
+    return wait(lambda: [x for x in danelaw.log.splitlines() if named.search(x) and words in x], 5,
+                "%s of %s\n%s" % (words, session, danelaw.tail()))
+
+
 def test_u06_late_final_reply(short, hop):
     """U-06, R-SMTP-36: 451 outcome-unknown at data_end; the late 250 is told in the log."""
     h = hop(replies={".": lambda c, text: c.mx.go_on.wait(10) and "250 2.0.0 at last"})
@@ -282,14 +288,12 @@ def test_u06_late_final_reply(short, hop):
     begun = time.monotonic()
     reply = attempt(h.domain)
     assert reply.startswith("451 4.4.2 outcome-unknown") and "duplicate" in reply
-    assert 0.9 < time.monotonic() - begun < 5
+    assert 2.4 < time.monotonic() - begun < 8
     h.mx.go_on.set()
     line = short.delivery_to("b@" + h.domain)
     assert (line["status"], line["reason"]) == ("unknown", "outcome-unknown")
-    wait(lambda: "possible duplicate when" in short.log, 3, "the late reply\n" + short.tail())
-    late = next(x for x in short.log.splitlines() if "possible duplicate when" in x)
-    assert 'reply="250 2.0.0 at last"' in late
-    assert line["session"] in late and " warning " in late
+    [late] = about(short, line["session"], "possible duplicate when")
+    assert 'reply="250 2.0.0 at last"' in late and " warning " in late
     wait_over(h.mx)
 
 
@@ -297,10 +301,15 @@ def test_late_reply_that_never_comes_ends(short, hop):
     h = hop(replies={".": lambda c, text: listen(c)})
     assert attempt(h.domain).startswith("451 4.4.2 outcome-unknown")
     wait_over(h.mx, 3)
-    wait(lambda: "no late reply" in short.log, 2, "the line about it")
+    assert about(short, short.delivery_to("b@" + h.domain)["session"], "no late reply")
 
 
 # ---- the client ----
+
+def session_to(danelaw, h):
+    """The one that has named a recipient of this hop last."""
+    return re.findall(r"session=(\S+) < RCPT TO:<\w+@%s>" % re.escape(h.domain), danelaw.log)[-1]
+
 
 @pytest.mark.parametrize("how", ["FIN", "RST"])
 @pytest.mark.parametrize("sent", [b"", b"Subject: x\r\n\r\ntext\r\n", b"x\r\n.", b"x\r\n.\r",
@@ -328,16 +337,14 @@ def test_r_smtp_70_client_gone_after_its_dot(short, hop, how):
     assert h.mx.got.wait(10)
     if how == "RST":
         c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    before = short.log.count(" closed: ")
     c.close()
     if how == "RST":
-        wait(lambda: short.log.count(" closed: ") > before, 4, "danelaw has noticed")
+        about(short, session_to(short, h), " closed: ")
     h.mx.go_on.set()
     line = short.delivery_to("b@" + h.domain)
     assert (line["status"], line["reply"]) == ("sent", "250 2.0.0 mine")
     if how == "RST":
-        wait(lambda: "session=%s the client left before it heard" % line["session"] in short.log, 2,
-             "the duplicate is foretold\n" + short.tail())
+        about(short, line["session"], " the client left before it heard")  # a duplicate is foretold
 
 
 def test_r_smtp_75_reset_behind_the_dot(short, hop):
@@ -350,7 +357,6 @@ def test_r_smtp_75_reset_behind_the_dot(short, hop):
         c.raw(stuff(MESSAGE))
         c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         c.close()
-        time.sleep(0.1)
     finally:
         os.kill(short.worker, signal.SIGCONT)
     wait_over(h.mx)
@@ -419,7 +425,7 @@ def test_the_end_of_a_message_that_waits_for_room(serving, hop, small_buffers, o
     log = danelaw.log
     ours = [r for h, r in zip(hops, replies) if "outcome-unknown" not in r
             and "mx1.%s[%s]:25: message -> final dot" % (h.domain, h.addresses[0]) in log]
-    assert ours and all("took no data for 0.9 s" in r for r in ours), ours
+    assert ours and all("took no data for 1.5 s" in r for r in ours), ours
 
 
 def test_r_smtp_72_lost_in_the_body(short, hop):
@@ -472,7 +478,7 @@ def test_r_smtp_34_dead_first_address(short, hop, kind):
     h = hop(kind, {"script": script}, {"script": script})
     begun = time.monotonic()
     assert attempt(h.domain).code == 250
-    assert time.monotonic() - begun > 0.5
+    assert time.monotonic() - begun > 0.9
     for _ in range(2):
         begun = time.monotonic()
         assert attempt(h.domain).code == 250
@@ -498,7 +504,7 @@ def test_r_smtp_34_a_host_gets_a_third(alone, hop):
         h = hop("pair", {"script": stalls}, {})
         begun = time.monotonic()
         assert attempt(h.domain).code == 250
-        assert 1.8 < time.monotonic() - begun < 4.5
+        assert 1.8 < time.monotonic() - begun < 4.9  # the first host's own timer has 5 s
 
 
 # ---- next_hop ----
@@ -548,7 +554,7 @@ def test_r_smtp_81_reuse(kept, hop):
     lines = [x for x in kept.deliveries() if h.domain in x["to"]]
     assert [x["reused"] for x in lines] == ["no", "yes", "yes", "no"]
     assert {x["tls"] for x in lines} == {"verified"}
-    wait_over(h.mx, 4)
+    wait_over(h.mx, 9)
     assert verbs(h.mx)[-1] == "QUIT"
 
 
@@ -630,24 +636,26 @@ def test_r_net_13_next_hop_connections(kept, hop):
     assert len(h.mx.connections) == 2
 
 
-def test_first_come_first_served(kept, hop):
-    """R-NET-13: each connection that is free again serves who has waited longest."""
-    h = hop()
-    working = [begin(h, "u%d" % n) for n in range(2)]
-    waiting = []
-    for n in range(4):
-        waiting.append(Smtp())
-        waiting[-1].raw(b"MAIL FROM:<a@client.lab>\r\nRCPT TO:<w%d@%s>\r\nDATA\r\n" % (n, h.domain.encode()))
-        time.sleep(0.2)
-    waiting.pop(1).close()  # who leaves the queue costs nobody a turn
-    for done, served in zip(working + waiting, waiting):
-        done.raw(stuff(MESSAGE))
-        done.reply(250)
-        for code in (250, 250, 354):
-            served.reply(code)
-    for c in working + waiting:
-        c.close()
-    assert len(h.mx.connections) <= 4
+def test_first_come_first_served(alone, hop):
+    """R-NET-13: each connection that is free again serves who has waited longest. DNS is known, so that
+    each stands in the queue before danelaw greets the next."""
+    with Danelaw(alone, {"limits": KEPT["limits"]}):
+        h = hop()
+        working = [begin(h, "u%d" % n) for n in range(2)]
+        waiting = []
+        for n in range(4):
+            waiting.append(Smtp())
+            waiting[-1].raw(b"MAIL FROM:<a@client.lab>\r\nRCPT TO:<w%d@%s>\r\nDATA\r\n" % (
+                n, h.domain.encode()))
+        waiting.pop(1).close()  # who leaves the queue costs nobody a turn
+        for done, served in zip(working + waiting, waiting):
+            done.raw(stuff(MESSAGE))
+            done.reply(250)
+            for code in (250, 250, 354):
+                served.reply(code)
+        for c in working + waiting:
+            c.close()
+        assert len(h.mx.connections) <= 4
 
 
 def test_first_come_first_served_at_a_provider(alone, hop):
