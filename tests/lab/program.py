@@ -34,7 +34,7 @@ def settings(lab, changes=None):
         "dns": {"root_hints": lab.dns.root_hints, "trust_anchor": lab.dns.trust_anchor},
         "policy": {"allow_addresses": "198.18.0.0/15 2001:db8:25::/48"},
         "tls": {"ca_file": lab.ca.pem},
-        "mta-sts": {"fetch_timeout": "2s"},
+        "mta-sts": {"fetch_timeout": "4s"},
         "log": {"level": "debug"},
     }
     for section, keys in (changes or {}).items():

@@ -1,6 +1,7 @@
 """Odd and hostile clients: what they hear, what the next hop sees, and that others are not disturbed.
 
 Content is witnessed by a FakeMx octet by octet, and by real Postfix and Exim in their maildirs."""
+import contextlib
 import email
 import itertools
 import os
@@ -792,6 +793,7 @@ def test_two_danelaws_in_a_loop(lab):
                 "limits": {"next_hop_connections": 5},
                 "timeouts": {"rcpt": "3s", "greeting": "3s", "connect": "3s", "handshake": "3s",
                              "command": "3s"},
+                "mta-sts": {"fetch_timeout": "3s"},
                 "dns": {"root_hints": lab.dns.root_hints, "trust_anchor": lab.dns.trust_anchor,
                         "timeout": "1s", "total": "2s"},
                 "policy": {"next_hop": "[127.0.0.1]:%d" % to, "level": "may"}}
@@ -855,10 +857,10 @@ def test_gone_after_the_dot(lab, danelaw, how):
     wait(lambda: has_data(lab["odd-gone.lab"].receiver), 5, "the next hop has it")
     if how == "RST":
         c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    before = danelaw.log.count(" closed: ")
     c.close()
     if how == "RST":
-        wait(lambda: danelaw.log.count(" closed: ") > before, 5, "danelaw has noticed")
+        session = re.findall(r"session=(\S+) < RCPT TO:<%s>" % re.escape(to), danelaw.log)[-1]
+        wait(lambda: "session=%s closed: " % session in danelaw.log, 5, "danelaw has noticed")
     CLIENT_IS_GONE.set()
     log = danelaw.delivery_to(to)
     assert log["status"] == "sent" and log["reply"] == "250 2.0.0 slowly taken"
@@ -968,9 +970,10 @@ def test_idle_clients(lab, hasty):
         started = time.monotonic()
         with Smtp(HASTY, ehlo=None) as c:
             c.reply(220)
-            for word in words:
-                c.raw(word)
-                time.sleep(0.06)
+            with contextlib.suppress(ConnectionError):  # a slow machine's last words come too late
+                for word in words:
+                    c.raw(word)
+                    time.sleep(0.06)
             codes = []
             while 421 not in codes:
                 codes.append(c.reply().code)
@@ -989,9 +992,9 @@ def test_idle_in_the_body(lab, hasty):
     with Smtp(HASTY) as c:
         envelope(c)
         c("DATA", 354)
-        for octet in b"S: x\r\n":
+        for octet in b"Subject: x\r\n":  # which takes longer than a client may be idle
             c.raw(bytes([octet]))
-            time.sleep(0.25)
+            time.sleep(0.13)
         c.raw(b".\r\n")
         c.reply(250)
 

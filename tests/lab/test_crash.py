@@ -6,7 +6,7 @@ import time
 from program import Danelaw
 from senders import Sender, check_nothing_is_lost
 
-KILLS, SECONDS, LONGEST = 200, 40, 90  # it goes on for LONGEST where a slow machine has not shown enough
+KILLS, SECONDS, LONGEST = 200, 40, 180  # it goes on for LONGEST where a slow machine has not shown enough
 TEST_SECONDS = 240
 PROXIES, CLIENTS = 2, 4  # CLIENTS for each of the PROXIES
 

@@ -224,7 +224,7 @@ def test_worse_hosts_are_not_waited_for(lab, danelaw):
     """A backup MX whose zone is silent costs nothing while the best host works."""
     started = time.monotonic()
     assert send("b@patient.lab").code == 250
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5  # a lookup that nobody answers takes 20
 
 
 def test_one_family_that_fails(lab, danelaw):

@@ -33,12 +33,12 @@ def accept_late(c, text):
 
 
 def reads_late(c):
-    """A next hop that takes nothing of the message for 1.5 s."""
+    """A next hop that takes nothing of the message for 3.5 s."""
     c.say("220 slow")
     for verb, reply in (("EHLO", "250 8BITMIME"), ("MAIL", "250 ok"), ("RCPT", "250 ok"), ("DATA", "354 go")):
         c.expect(verb)
         c.say(reply)
-    time.sleep(1.5)
+    c.stall(3.5)
     c.hear_data()
     c.say("250 2.0.0 taken")
     c.stall()
@@ -144,7 +144,7 @@ def test_long_lists_at_level_warning(lab):
 def test_a_slow_next_hop_is_not_the_clients_fault(lab):
     """R-SMTP-37: while our own buffers wait for the next hop, the client is not idle."""
     lines = b"Subject: x\r\n\r\n" + (b"z" * 70 + b"\r\n") * 60000 + b".\r\n"
-    with Danelaw(lab, {"timeouts": {"idle_client": "500ms"}}):
+    with Danelaw(lab, {"timeouts": {"idle_client": "1500ms"}}):
         with Smtp(timeout=20) as c:
             c("MAIL FROM:<s@client.lab>", 250)
             c("RCPT TO:<x@reads-late.plain>", 250)

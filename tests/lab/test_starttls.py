@@ -162,7 +162,7 @@ def test_injected_commands(danelaw, what, place):
             c.raw({"after the 220": octets, "before the ClientHello": octets + first,
                    "within it": first[:20] + octets + first[20:]}[place])
         heard = b""
-        c.sock.settimeout(4)
+        c.sock.settimeout(9)
         try:
             if place == "after the 220":
                 time.sleep(0.05)

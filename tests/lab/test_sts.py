@@ -133,7 +133,7 @@ def switches(lab):
 
 
 def changes(lab, sts=None, port=2526, **more):
-    """A state and a port of its own; policy hosts have the lab's two seconds."""
+    """A state and a port of its own; policy hosts have the lab's four seconds."""
     return {"server": {"state_dir": lab.new_folder("sts-state")},
             "listener smarthost": {"listen": "127.0.0.1:%d" % port,
                                    "max_sessions_per_client": "2000"},
@@ -275,7 +275,7 @@ def test_no_policy(sts, name):
     """R-STS-08..12, -18, S-01..05: delivered without, within fetch_timeout, with a warning."""
     start = time.monotonic()
     assert mail(sts, "b@" + name).code == 250
-    assert time.monotonic() - start < 8
+    assert time.monotonic() - start < 10
     assert outcome(sts, "b@" + name) == ("may", "encrypted", "sent")
     warned(sts, "reason=sts-fetch text=.*" + re.escape(name))
 
@@ -508,7 +508,7 @@ def test_slow_disk(lab, sts, switches):
 def test_crowd(lab):
     """S-15: a thousand new domains with one slow policy host; connections to it are limited, and
     mail for others is none the slower."""
-    settings = changes(lab, {"fetch_timeout": "20s"})
+    settings = changes(lab, {"fetch_timeout": "60s"})
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit[1], limit[1]))
     clients = []
@@ -526,4 +526,4 @@ def test_crowd(lab):
         for c in clients:
             c.close()
     assert 1 <= lab.silent.most <= 5
-    assert crowded < usual + 1  # a fetch from the silent host takes 20 s
+    assert crowded < usual + 1  # a fetch from the silent host takes 60 s
