@@ -14,6 +14,7 @@ from zones import wait
 
 GREEDY, OTHER, THIRD = "127.0.0.66", "127.0.0.67", "127.0.0.68"
 NARROW = ("127.0.0.1", 2551)
+LONGEST = 30  # seconds of a flood, which ends when others were served
 
 
 def declare(lab):
@@ -83,10 +84,10 @@ def test_the_last_seats_are_for_others(danelaw):
                      danelaw.log)
 
 
-def flood(until):
+def flood(until, is_over):
     """As fast as it goes: connections of which some are held, and some go at once."""
     held = []
-    while time.monotonic() < until:
+    while time.monotonic() < until and not is_over.is_set():
         sock = socket.socket()
         sock.bind((GREEDY, 0))
         try:
@@ -100,19 +101,20 @@ def flood(until):
 
 def test_a_flood_starves_nobody(danelaw):
     """R-NET-13, N-10: its caps hold; others are accepted and served; the log is not the victim."""
-    before = len(danelaw.log)
-    attacker = multiprocessing.Process(target=flood, args=(time.monotonic() + 3,))
+    before, is_over = len(danelaw.log), multiprocessing.Event()
+    attacker = multiprocessing.Process(target=flood, args=(time.monotonic() + LONGEST, is_over))
+    took, begun = [], time.monotonic()
     attacker.start()
-    took = []
-    while attacker.is_alive():
+    while len(took) < 4 or time.monotonic() - begun < 3:
         started = time.monotonic()
         assert send("b@calm.lab").code == 250
         took.append(time.monotonic() - started)
         time.sleep(0.05)
-    attacker.join()
-    assert len(took) >= 2 and max(took) < 2.9, took
+    assert attacker.is_alive(), "the flood was longer than all of this: %s" % took
+    is_over.set()
+    attacker.join(10)
     refused = danelaw.log.count("client=%s refused" % GREEDY, before)
-    assert 0 < refused < 40, "lines"
+    assert 0 < refused <= 21 + time.monotonic() - begun, "20 lines at once, then one a second"
     wait(lambda: seats(1, GREEDY), 5, "the attacker is a client again")
 
 

@@ -27,9 +27,9 @@ def declare(lab):
     lab.domain("crew.lab", "3 1 1", fake={})
     lab.domain("crew-load.lab", "3 1 1", fake={"replies": {".": unhurried}})
     lab.domain("crew-slow.lab", "3 1 1", fake={"replies": {".": when_client_is_gone}})
-    lab.domain("crew-narrow.lab", "3 1 1", fake={"replies": {".": lambda c, text: counted(NARROW)}})
+    lab.domain("crew-narrow.lab", "3 1 1", fake={"replies": {".": NARROW.final}})
     for n in range(HOSTS):
-        lab.domain("h%d.crew-hoster.lab" % n, fake={"replies": {".": lambda c, text: counted(HOSTER)}})
+        lab.domain("h%d.crew-hoster.lab" % n, fake={"replies": {".": HOSTER.final}})
 
 
 def unhurried(c, text):
@@ -38,17 +38,32 @@ def unhurried(c, text):
 
 
 HOSTS = 8
-NARROW, HOSTER = ({"now": 0, "most": 0, "lock": threading.Lock()} for _ in range(2))
 
 
-def counted(at_once):
-    with at_once["lock"]:
-        at_once["now"] += 1
-        at_once["most"] = max(at_once["most"], at_once["now"])
-    time.sleep(0.1)
-    with at_once["lock"]:
-        at_once["now"] -= 1
-    return "250 2.0.0 taken"
+class AtOnce:
+    """How many messages next hops have at a time; the first ones wait until there are so many, all for one
+    more than there may be."""
+
+    def __init__(self, wanted):
+        self.wanted, self.now, self.most = wanted, 0, 0
+        self.lock, self.is_met = threading.Lock(), threading.Event()
+
+    def final(self, c, text):
+        self._count(1)
+        self.is_met.wait(8)
+        c.stall(0.1)
+        self._count(-1)
+        return "250 2.0.0 taken"
+
+    def _count(self, step):
+        with self.lock:
+            self.now += step
+            self.most = max(self.most, self.now)
+            if self.now == self.wanted:
+                self.is_met.set()
+
+
+NARROW, HOSTER = AtOnce(3), AtOnce(3 * 3 + 1)
 
 
 CLIENT_IS_GONE = threading.Event()
@@ -196,14 +211,14 @@ def test_next_hop_limit(crew, lab):
     """[limits] next_hop_connections is one limit over all workers, and whoever waits gets room that
     another worker makes."""
     assert send_at_once(crew.server, ["b@crew-narrow.lab"] * 24) == [250] * 24
-    assert NARROW["most"] == 3
+    assert NARROW.most == 3
 
 
 def test_provider_limit(crew, lab):
     """R-NET-13: so is that of a provider, for all its hosts together: five times as many."""
     recipients = ["b@h%d.crew-hoster.lab" % (n % HOSTS) for n in range(3 * HOSTS)] * 2
     assert send_at_once(crew.server, recipients) == [250] * 6 * HOSTS
-    assert 3 * 3 < HOSTER["most"] <= 5 * 3
+    assert 3 * 3 < HOSTER.most <= 5 * 3
 
 
 def test_session_limits(lab):
