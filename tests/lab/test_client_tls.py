@@ -26,7 +26,7 @@ def changes(certificate, key):
 @pytest.fixture(scope="module")
 def offering(lab):
     cert = lab.cert("sender.lab")
-    with Danelaw(lab, {**changes(cert.chain, cert.key), "timeouts": {"handshake": "2s"},
+    with Danelaw(lab, {**changes(cert.chain, cert.key), "timeouts": {"handshake": "2s", "idle_client": "20s"},
                        "server": {"hostname": "sender.lab"}}) as d:
         yield d
 
@@ -92,6 +92,7 @@ def test_commands_in_place_of_the_handshake(offering):
 
 
 def test_a_silent_handshake_ends(offering):
+    """R-SMTP-38: in its own time, though the patience for the next command began only a moment before."""
     with Smtp(SERVER) as c:
         began = time.monotonic()
         c("STARTTLS", 220)
