@@ -667,13 +667,13 @@ def test_first_come_first_served_at_a_provider(alone, hop):
         return c
 
     changes = {"limits": {"next_hop_connections": "1"}, "dns": {"timeout": "1s", "total": "1s"},
-               "timeouts": dict.fromkeys(KEPT["timeouts"], "2s")}
-    with Danelaw(alone, changes):
+               "timeouts": dict.fromkeys(KEPT["timeouts"], "4s")}
+    with Danelaw(alone, changes) as d:
         working = [begin(hop()) for _ in range(5)]
         waiting = []
-        for _ in range(3):
-            waiting.append(envelope(hop()))
-            time.sleep(0.1)
+        for h in (hop(), hop(), hop()):
+            waiting.append(envelope(h))
+            wait(lambda: "route mx1.%s: " % h.domain in d.log, 5, "it stands in the queue\n" + d.tail())
         for done, served in zip(working, waiting[:2]):
             done.raw(stuff(MESSAGE))
             done.reply(250)
