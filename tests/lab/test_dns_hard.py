@@ -47,22 +47,23 @@ def declare(lab):
     declare_ourselves(lab, cert)
     for i in range(5):
         lab.domain("outage-%d.h.lab" % i, "3 1 1", cert=cert, fake={})
-    LAB.client_left = threading.Event()
+    LAB.client_left, LAB.is_known = threading.Event(), threading.Event()
     LAB.left = lab.domain("left.h.lab", "3 1 1", cert=cert, fake={}, twist=when_client_left)
 
 
 def when_client_left(query, fetch):
-    """Before danelaw's patience with one lookup is over."""
+    """Before danelaw's patience with one lookup is over; whoever asks once more hears nothing."""
     if qtype(query) == "MX":
-        LAB.client_left.wait(0.9)
+        LAB.client_left.wait(1.8)
+        if LAB.is_known.is_set():
+            return None
     return fetch()
 
 
 @pytest.fixture(scope="module")
 def danelaw(lab):
     changes = {"listener smarthost": {"listen": "127.0.0.1:2525 %s:25 0.0.0.0:2626" % OWN},
-               "dns": {"timeout": "1s", "total": "4s"},
-               "unbound": {"unknown-server-time-limit": "900"},  # then a question is sent again
+               "dns": {"timeout": "2s", "total": "5s"},
                "domain wild4.h.lab": {"next_hop": "wild4.h.lab:2626"},
                "domain two-families.h.lab": {"ip": "ipv6"}}
     if os.path.exists("/proc/net/if_inet6"):
@@ -292,9 +293,8 @@ def test_lookup_whose_client_left(danelaw):
         assert not lookups(danelaw, "MX", "name=left.h.lab ")
     LAB.client_left.set()
     wait(lambda: lookups(danelaw, "MX", "name=left.h.lab "), 5, "the answer")
-    asked = len(LAB.left.relay.asked("MX"))
+    LAB.is_known.set()
     assert send("b@left.h.lab").code == 250
-    assert len(LAB.left.relay.asked("MX")) == asked
     assert danelaw.delivery_to("b@left.h.lab")["tls"] == "verified"
 
 
@@ -451,7 +451,7 @@ def test_silent_equal_delays_nobody(danelaw):
         started = time.monotonic()
         assert send("b@q%d.eq.h.lab" % i).code == 250
         took.append(time.monotonic() - started)
-        if "route mx.silent-%d.h.lab:" % i not in danelaw.log and took[-1] < 0.9:
+        if "route mx.silent-%d.h.lab:" % i not in danelaw.log and took[-1] < 1.9:
             return
     raise AssertionError("the silent host was waited for, or came first: %s" % took)
 
