@@ -6,6 +6,7 @@
 """
 import os
 
+import dns.exception
 import dns.message
 import dns.query
 
@@ -31,7 +32,7 @@ class SiteResolver(Process):
     def _answers(self):
         try:
             return self.ask(".", "SOA")
-        except OSError:
+        except (OSError, EOFError, dns.exception.DNSException):
             return False
 
 

@@ -227,7 +227,7 @@ def declare(lab):
 @pytest.fixture(scope="module")
 def danelaw(lab):
     changes = {"listener smarthost": {"listen": "127.0.0.1:2525 %s:25 %s:2525" % (OWN, NEIGHBOUR)},
-               "dns": {"timeout": "1s", "total": "4s"},
+               "dns": {"timeout": "2s", "total": "4s"},
                "domain next-is-us.z.lab": {"next_hop": "[127.0.0.1]:2525"}}
     with Danelaw(lab, changes) as d:
         yield d
@@ -371,7 +371,7 @@ def test_address_literals(danelaw, literal):
 # ---- other resolvers: each has a danelaw of its own ----
 
 def elsewhere(lab, **dns):
-    dns = {"timeout": "1s", "total": "4s", **dns}
+    dns = {"timeout": "2s", "total": "4s", **dns}
     view = dns.pop("view", {})
     return Danelaw(lab, {"listener smarthost": {"listen": "127.0.0.4:2525"}, "dns": dns,
                          "domain may.signed.z.lab": {"level": "may"}, **view})

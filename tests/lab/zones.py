@@ -254,8 +254,8 @@ def end(child):
 
 def wait(condition, seconds, what):
     """Until it holds; returns what it has become. `seconds` are those of a machine at rest: a loaded one
-    gets three times as many, up to ten. How long something may take is for the test to measure."""
-    end = time.monotonic() + max(seconds, min(3 * seconds, 10))
+    gets at least ten. How long something may take is for the test to measure."""
+    end = time.monotonic() + max(seconds, 10)
     while True:
         is_over = time.monotonic() > end  # before the last look: this process waits its turn, too
         found = condition()
