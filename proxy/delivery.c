@@ -224,6 +224,15 @@ static void on_data_reply(struct delivery *d, const struct smtp_reply *reply)
 	tell(d, DELIVERY_DATA);
 }
 
+/* To the pool where it may: others need it while this message waits for its other next hops. */
+static void give_back(struct delivery *d)
+{
+	if (d->hop.client && d->hop.may_be_kept)
+		pool_give(d->proxy->pool, d->hop.destination->next_hop, &d->hop.route->rule,
+		    &d->hop.client);
+	smtp_client_close(&d->hop.client);
+}
+
 static void end_with_reply(
     struct delivery *d, enum smtp_client_event event, const struct smtp_reply *reply)
 {
@@ -233,6 +242,8 @@ static void end_with_reply(
 	end(d, &outcome);
 	if (event == CLIENT_EARLY) /* the client may take long to come to its end */
 		smtp_client_close(&d->hop.client);
+	else
+		give_back(d);
 	tell(d, DELIVERY_ENDED);
 }
 
@@ -501,14 +512,6 @@ void delivery_log_refused(const struct proxy *proxy, const char *session,
 }
 
 /* ---- the end ---- */
-
-static void give_back(struct delivery *d)
-{
-	if (d->hop.client && d->hop.may_be_kept)
-		pool_give(d->proxy->pool, d->hop.destination->next_hop, &d->hop.route->rule,
-		    &d->hop.client);
-	smtp_client_close(&d->hop.client);
-}
 
 static void release(void *object)
 {

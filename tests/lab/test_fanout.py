@@ -322,6 +322,25 @@ def test_many_domains_at_one_hoster(lab, many):
         assert len(set(had(many, "hoster"))) == len(had(many, "hoster"))
 
 
+def test_connection_is_free_at_its_own_end(lab, hop):
+    """R-SMTP-81: a next hop that has answered the final dot serves the next message, while this one waits
+    for others."""
+    quick, late = hop(), hop(replies=slow("250 2.0.0 taken"))
+    changes = dict(SHORT, **{"listener smarthost": {"listen": "127.0.0.11:2525"},
+                             "limits": {"next_hop_connections": "1"}})
+    with Danelaw(lab, changes) as d, Smtp(d.server) as c:
+        c("MAIL FROM:<%s>" % SENDER, 250)
+        for h in (quick, late):
+            c("RCPT TO:<free@%s>" % h.domain, 250)
+        c("DATA", 354)
+        c.raw(stuff(message("free")))
+        wait(lambda: had(quick.mx, "free"), 5, d.tail())
+        assert retry(d, ["next@" + quick.domain], message("next")).code == 250
+        assert not had(late.mx, "free")
+        c.reply(250)
+    assert len(quick.mx.connections) == 1
+
+
 # ---- the client leaves (R-SMTP-70), and comes back ----
 
 def reset(c):
