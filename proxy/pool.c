@@ -96,12 +96,14 @@ static void put_on_shelf(struct pool *pool, struct idle *entry)
 	}
 	entry->shelf = shelf;
 	DL_PREPEND2(shelf->idle, entry, shelf_prev, shelf_next);
+	pool_count_idle(pool, smtp_client_hop(entry->client));
 }
 
 static void take_off_shelf(struct pool *pool, struct idle *entry)
 {
 	struct shelf *shelf = entry->shelf;
 
+	pool_uncount_idle(entry->pool, smtp_client_hop(entry->client));
 	DL_DELETE2(shelf->idle, entry, shelf_prev, shelf_next);
 	if (shelf->idle)
 		return;

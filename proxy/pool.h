@@ -38,8 +38,8 @@ enum pool_want {
 	POOL_NOW,    /* nothing: there is another address */
 	POOL_WAITS,  /* a client waits for its turn */
 	POOL_SPOOL,  /* the same while few of the spool wait; else its mail comes again by itself */
-	POOL_MODEST, /* nothing, and from half of them on: the other half is not for a message that
-			has a next hop already */
+	POOL_MODEST, /* nothing, and from the moment half of them are at work: the other half is not
+			for a message that has a next hop already */
 };
 
 /* Whether there may be one more connection. */

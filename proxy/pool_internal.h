@@ -44,6 +44,9 @@ void pool_call_next(struct pool *pool, const struct count_key *key);
 
 unsigned pool_count_open(const struct pool *pool, const struct count_key *key);
 unsigned pool_most_open(const struct pool *pool, const struct count_key *key);
+/* One of ours becomes idle, or is no longer. */
+void pool_count_idle(struct pool *pool, const struct pool_hop *hop);
+void pool_uncount_idle(struct pool *pool, const struct pool_hop *hop);
 void pool_unclaim(struct pool *pool); /* room that was found and then not used */
 /* By a worker that waits for room there. */
 bool pool_is_called(const struct pool *pool, const struct count_key *key);

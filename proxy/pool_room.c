@@ -35,6 +35,30 @@ unsigned pool_count_open(const struct pool *pool, const struct count_key *key)
 
 /* ---- those that there are ---- */
 
+static struct count_key idle_key(const struct count_key *key)
+{
+	struct count_key idle = *key;
+
+	idle.kind = key->kind == COUNT_PROVIDER ? COUNT_PROVIDER_IDLE : COUNT_NEXT_HOP_IDLE;
+	return idle;
+}
+
+void pool_count_idle(struct pool *pool, const struct pool_hop *hop)
+{
+	struct count_key address = idle_key(&hop->address), provider = idle_key(&hop->provider);
+
+	claim(pool, &address, UINT_MAX);
+	claim(pool, &provider, UINT_MAX);
+}
+
+void pool_uncount_idle(struct pool *pool, const struct pool_hop *hop)
+{
+	struct count_key address = idle_key(&hop->address), provider = idle_key(&hop->provider);
+
+	give_back(pool, &address);
+	give_back(pool, &provider);
+}
+
 void pool_unclaim(struct pool *pool)
 {
 	if (!pool->has_claimed)
@@ -119,19 +143,34 @@ unsigned pool_most_open(const struct pool *pool, const struct count_key *key)
 	return key->kind == COUNT_PROVIDER ? PROVIDER_SHARE * most : most;
 }
 
-static bool claim_one(struct pool *pool, const struct count_key *key, enum pool_want want)
+/* What is idle takes nothing from others: it is given up when somebody waits for room. Two workers
+ * may look at the same moment, and both find the last of that half. */
+static bool is_half_at_work(const struct pool *pool, const struct count_key *key)
 {
+	struct count_key idle = idle_key(key);
 	unsigned most = pool_most_open(pool, key);
 
-	return claim(pool, key, want == POOL_MODEST && most > 1 ? most / 2 : most);
+	return pool_count_open(pool, key) >=
+	       pool_count_open(pool, &idle) + (most > 1 ? most / 2 : most);
 }
 
-static enum pool_room claim_both(struct pool *pool, const struct pool_hop *hop, enum pool_want want)
+static enum pool_room find_modest_room(const struct pool *pool, const struct pool_hop *hop)
 {
-	pool_unclaim(pool);
-	if (!claim_one(pool, &hop->address, want))
+	if (is_half_at_work(pool, &hop->address))
 		return POOL_ADDRESS_FULL;
-	if (!claim_one(pool, &hop->provider, want)) {
+	return is_half_at_work(pool, &hop->provider) ? POOL_PROVIDER_FULL : POOL_ROOM;
+}
+
+static bool claim_one(struct pool *pool, const struct count_key *key)
+{
+	return claim(pool, key, pool_most_open(pool, key));
+}
+
+static enum pool_room claim_both(struct pool *pool, const struct pool_hop *hop)
+{
+	if (!claim_one(pool, &hop->address))
+		return POOL_ADDRESS_FULL;
+	if (!claim_one(pool, &hop->provider)) {
 		give_back(pool, &hop->address);
 		return POOL_PROVIDER_FULL;
 	}
@@ -141,15 +180,25 @@ static enum pool_room claim_both(struct pool *pool, const struct pool_hop *hop, 
 }
 
 /* Of the address first, which makes room at its provider, too. */
-enum pool_room pool_find_room(struct pool *pool, const struct pool_hop *hop, enum pool_want want)
+static enum pool_room make_room(struct pool *pool, const struct pool_hop *hop)
 {
-	enum pool_room room = claim_both(pool, hop, want);
+	enum pool_room room = claim_both(pool, hop);
 
 	if (room == POOL_ADDRESS_FULL && pool_drop_idle(pool, &hop->address))
-		room = claim_both(pool, hop, want);
+		room = claim_both(pool, hop);
 	if (room == POOL_PROVIDER_FULL && pool_drop_idle(pool, &hop->provider))
-		room = claim_both(pool, hop, want);
+		room = claim_both(pool, hop);
 	return room;
+}
+
+enum pool_room pool_find_room(struct pool *pool, const struct pool_hop *hop, enum pool_want want)
+{
+	enum pool_room room = POOL_ROOM;
+
+	pool_unclaim(pool);
+	if (want == POOL_MODEST)
+		room = find_modest_room(pool, hop);
+	return room == POOL_ROOM ? make_room(pool, hop) : room;
 }
 
 /* ---- calls between workers ---- */

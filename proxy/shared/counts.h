@@ -18,7 +18,14 @@
 enum { COUNT_SEATS = 128 };
 
 /* What is counted under a key. Sessions have a kind of their own for each listener. */
-enum { COUNT_NEXT_HOP, COUNT_PROVIDER, COUNT_FLOW, COUNT_LISTENER_FIRST };
+enum {
+	COUNT_NEXT_HOP,
+	COUNT_NEXT_HOP_IDLE,
+	COUNT_PROVIDER,
+	COUNT_PROVIDER_IDLE,
+	COUNT_FLOW,
+	COUNT_LISTENER_FIRST
+};
 
 enum { COUNT_DIGEST = 32 };
 

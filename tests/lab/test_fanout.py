@@ -322,6 +322,20 @@ def test_many_domains_at_one_hoster(lab, many):
         assert len(set(had(many, "hoster"))) == len(had(many, "hoster"))
 
 
+def test_idle_connections_leave_room(lab, many):
+    """R-SMTP-81: as many connections to a hoster as there may be, all idle: a message to other domains of it
+    takes their room and needs no spool."""
+    changes = dict(SHORT, **{"listener smarthost": {"listen": "127.0.0.11:2525"},
+                             "limits": {"next_hop_connections": "10"}})
+    with Danelaw(lab, changes) as d:
+        for n in range(10):
+            assert retry(d, ["idle@d%d.many.lab" % n], message("idle")).code == 250
+        with taking_many(d.server, "awake", range(20, 25)) as (c, replies):
+            assert [r.code for r in replies] == [250] * 5
+            c.data(message("awake"), 250)
+        assert len(had(many, "awake")) == 5 and not spooled(d, "awake")
+
+
 def test_connection_is_free_at_its_own_end(lab, hop):
     """R-SMTP-81: a next hop that has answered the final dot serves the next message, while this one waits
     for others."""

@@ -221,6 +221,23 @@ def test_provider_limit(crew, lab):
     assert 3 * 3 < HOSTER.most <= 5 * 3
 
 
+def test_idle_elsewhere(crew):
+    """R-SMTP-81: what other workers keep idle takes no room from a message that has a next hop already."""
+    clients = sessions_of_all(crew)
+    one, *others = [some[0] for some in clients.values()]
+    with contextlib.ExitStack() as together:
+        for c in others:  # both at once, so that neither has the other's connection
+            c("MAIL FROM:<a@client.lab>", 250)
+            c("RCPT TO:<kept@crew.lab>", 250)
+            together.callback(c.data, MESSAGE, 250)
+    one("MAIL FROM:<a@client.lab>", 250)
+    one("RCPT TO:<first@crew-narrow.lab>", 250)
+    assert "busy" not in one("RCPT TO:<further@crew.lab>", 250)
+    one.data(MESSAGE, 250)
+    close_all(sum(clients.values(), []))
+    assert crew.delivery_to("further@crew.lab")["status"] == "sent"
+
+
 def test_session_limits(lab):
     """R-NET-13: max_sessions and max_sessions_per_client over all workers; a dead worker's share ends
     with it."""

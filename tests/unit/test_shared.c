@@ -77,6 +77,7 @@ static void keys(void **state)
 	    count_key(COUNT_FLOW, &far, &near),
 	    count_key(COUNT_FLOW, &near, NULL),
 	    count_key(COUNT_NEXT_HOP, &near, NULL),
+	    count_key(COUNT_NEXT_HOP_IDLE, &near, NULL),
 	    count_key(COUNT_LISTENER_FIRST, NULL, NULL),
 	    count_key(COUNT_LISTENER_FIRST + 1, NULL, NULL),
 	};
