@@ -118,17 +118,40 @@ static void keep(struct relay *r, const void *data, size_t len)
 	refuse(r, REASON_SPOOL_FAILED, spool_draft_error(r->draft));
 }
 
-static void write_all(struct relay *r, const void *data, size_t len,
-    void write(struct delivery *delivery, const void *data, size_t len))
+typedef void write_fn(struct delivery *delivery, const void *data, size_t len);
+
+static void write_outlets(struct relay *r, const void *data, size_t len, write_fn *write)
+{
+	for (struct outlet *o = r->outlets; o; o = o->next) {
+		if (delivery_is_writing(o->delivery))
+			write(o->delivery, data, len);
+	}
+}
+
+static void hold_back(struct relay_tail *tail, const void *data, size_t len)
+{
+	tail->octets = mem_resize(tail->octets, tail->len + len, 1);
+	memcpy(tail->octets + tail->len, data, len);
+	tail->len += len;
+}
+
+static void write_all(struct relay *r, const void *data, size_t len, write_fn *write)
 {
 	if (!len)
 		return;
 	keep(r, data, len);
 	r->written += len;
-	for (struct outlet *o = r->outlets; o; o = o->next) {
-		if (delivery_is_writing(o->delivery))
-			write(o->delivery, data, len);
-	}
+	if (r->draft && r->outlets && r->body.ended)
+		hold_back(&r->tail, data, len);
+	else
+		write_outlets(r, data, len, write);
+}
+
+void relay_write_tail(struct relay *r)
+{
+	if (r->tail.len)
+		write_outlets(r, r->tail.octets, r->tail.len, delivery_write);
+	r->tail.len = 0;
 }
 
 void relay_begin(struct relay *r, const struct proxy *proxy, const struct conf_listener *listener,
@@ -311,5 +334,6 @@ enum relay_progress relay_pump(struct relay *r, const struct body_source *source
 void relay_release(struct relay *r)
 {
 	fingerprint_free(&r->fingerprint);
+	free(r->tail.octets);
 	free(r->received);
 }

@@ -41,12 +41,19 @@ struct outlet {
 };
 bool outlets_are_writing(const struct outlet *outlets); /* any of them */
 
+/* What the next hops get later than the draft: as it goes to each. */
+struct relay_tail {
+	char *octets; /* NULL: none */
+	size_t len;
+};
+
 /* Zeroed is empty. */
 struct relay {
 	struct outlet *outlets;    /* borrowed; NULL: the draft alone */
 	struct spool_draft *draft; /* borrowed; NULL: none */
 	struct smtp_body body;
 	char *received;         /* our field; NULL once it is written */
+	struct relay_tail tail; /* waits for relay_write_tail() */
 	uint64_t written;       /* octets as they go to each next hop, with our Received field */
 	uint64_t drained;       /* of a refused message, read for the sake of a clean reply */
 	struct outcome refusal; /* of the message, for all; code 0: none */
@@ -57,7 +64,10 @@ struct relay {
 	double held_since;               /* of the steady clock */
 };
 
-/* outlets and draft stay the caller's. Our Received field leaves with the message's first octets.
+/*
+ * outlets and draft stay the caller's. Our Received field leaves with the message's first octets.
+ * With a draft the final dot waits for the disk, and the last octets before it wait, too, so that
+ * all leave in one piece.
  */
 void relay_begin(struct relay *relay, const struct proxy *proxy,
     const struct conf_listener *listener, const struct received *received);
@@ -75,6 +85,9 @@ enum relay_progress relay_pump(struct relay *relay, const struct body_source *so
 double relay_patience_left(const struct relay *relay, double patience);
 /* That one falls out. */
 void relay_drop_holder(struct relay *relay);
+
+/* After RELAY_ENDED, and before the final dots. */
+void relay_write_tail(struct relay *relay);
 
 void relay_release(struct relay *relay);
 

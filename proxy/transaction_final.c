@@ -266,6 +266,7 @@ static void send_dots(struct transaction *t)
 
 	t->state = FINAL;
 	DL_APPEND(t->proxy->finals, t);
+	relay_write_tail(&t->relay);
 	for (struct outlet *o = t->outlets; o; o = o->next) {
 		if (delivery_is_writing(o->delivery))
 			delivery_end(o->delivery, left);

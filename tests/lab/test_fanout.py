@@ -336,6 +336,22 @@ def test_idle_connections_leave_room(lab, many):
         assert len(had(many, "awake")) == 5 and not spooled(d, "awake")
 
 
+def test_message_and_dot_in_one_piece(danelaw, hop):
+    """R-SMTP-75: the dot waits for the disk, and what comes before it waits, too: one write to each next hop."""
+    pieces = []
+
+    def reads(c, line):
+        c.say("354 go on")
+        c.buffer = c._read(1 << 20)
+        pieces.append(c.buffer)
+        c.hear_data()
+        return "250 2.0.0 taken"
+    to = ["piece@" + hop(replies={"DATA": reads}).domain for _ in range(2)]
+    assert retry(danelaw, to, message("piece")).code == 250
+    assert len(pieces) == 2 and pieces[0] == pieces[1]
+    assert pieces[0].startswith(b"Received: ") and pieces[0].endswith(b"\r\nHello.\r\n.\r\n")
+
+
 def test_connection_is_free_at_its_own_end(lab, hop):
     """R-SMTP-81: a next hop that has answered the final dot serves the next message, while this one waits
     for others."""
