@@ -391,6 +391,7 @@ void delivery_add_recipient(struct delivery *d, struct recipient *r)
 		smtp_client_rcpt(d->hop.client, r);
 }
 
+struct recipient *delivery_recipients(const struct delivery *d) { return d->recipients; }
 const char *delivery_domain(const struct delivery *d) { return d->domain; }
 
 /* A lost one whose recipients were told 250 counts: its failure must be the message's (R-SMTP-68).

@@ -40,6 +40,7 @@ struct delivery *delivery_new(struct proxy *proxy, const char *session,
 void delivery_add_recipient(struct delivery *delivery, struct recipient *recipient);
 
 const char *delivery_domain(const struct delivery *delivery);
+struct recipient *delivery_recipients(const struct delivery *delivery); /* a list */
 bool delivery_is_live(
     const struct delivery *delivery); /* a recipient was accepted or is not decided yet */
 bool delivery_wants_message(

@@ -2,10 +2,10 @@
  * duplicates.c - remembered acceptances, in a hash table of each worker, through the journal in all
  * workers, and through the spool over restarts.
  *
- * An entry is 32 octets: a third tells (client, sender, recipient), known at RCPT; the rest tells
- * the message, too, known at its end. Both come of SHA-256, and the message of a fingerprint that
- * nobody else can make, so that nobody can have mail of others taken for a duplicate. In doubt
- * nothing is known: a duplicate is better than a loss.
+ * An entry is 32 octets: half of them tell (client, sender, recipient), known at RCPT, and are of
+ * its SHA-256; the rest tells the message, known at its end, and is a fingerprint that nobody else
+ * can make, so that nobody can have mail of others taken for a duplicate. In doubt nothing is
+ * known: a duplicate is better than a loss.
  */
 #include "proxy/duplicates.h"
 
@@ -27,13 +27,14 @@ enum {
 	KEEP = 86400,    /* seconds */
 	UNDER_WAY = 600, /* the longest that a next hop's final reply is waited for */
 	UNHEARD_MAX = 10000,
-	WHO_SIZE = 10,
+	WHO_SIZE = DUPLICATE_WHO_SIZE,
 };
 
 static const double youth = 0.1;
 
 static_assert((int)DIGEST_SIZE == (int)SPOOL_DIGEST_SIZE, "an entry is what the spool stores");
 static_assert((int)DIGEST_SIZE == (int)JOURNAL_DIGEST_SIZE, "and what the journal tells");
+static_assert((int)DIGEST_SIZE == (int)WHO_SIZE + (int)FINGERPRINT_SIZE, "nothing is cut off");
 
 struct entry {
 	unsigned char digest[DIGEST_SIZE];
@@ -53,7 +54,8 @@ struct who {
 /* Until its client has heard of it nearly nothing is done for it: nearly all do. */
 struct acceptance {
 	unsigned char body[FINGERPRINT_SIZE];
-	char *client, *sender, *recipient; /* in one piece, the first's */
+	struct duplicate_who who;
+	char *client, *sender, *recipient; /* in one piece, the first's; NULL: who is known */
 };
 
 struct duplicates {
@@ -76,27 +78,33 @@ static void add_text(struct digest *digest, const char *text)
 	digest_add(digest, text, strlen(text) + 1);
 }
 
-static void make_digest(
-    const struct duplicate_key *key, const unsigned char *body, unsigned char out[DIGEST_SIZE])
+static void make_who(const struct duplicate_key *key, struct duplicate_who *who)
 {
 	struct digest *digest = digest_new();
+	unsigned char whole[DIGEST_SIZE];
 
 	add_text(digest, key->client);
 	add_text(digest, key->sender);
 	add_text(digest, key->recipient);
-	if (body)
-		digest_add(digest, body, FINGERPRINT_SIZE);
-	digest_end(&digest, out);
+	digest_end(&digest, whole);
+	memcpy(who->digest, whole, WHO_SIZE);
+	who->is_known = true;
+}
+
+static void put_who(const struct duplicate_key *key, unsigned char out[WHO_SIZE])
+{
+	struct duplicate_who own = {0}, *who = key->who ? key->who : &own;
+
+	if (!who->is_known)
+		make_who(key, who);
+	memcpy(out, who->digest, WHO_SIZE);
 }
 
 static void make_entry(const struct duplicate_key *key, const unsigned char body[FINGERPRINT_SIZE],
     unsigned char out[DIGEST_SIZE])
 {
-	unsigned char who[DIGEST_SIZE];
-
-	make_digest(key, body, out);
-	make_digest(key, NULL, who);
-	memcpy(out, who, WHO_SIZE);
+	put_who(key, out);
+	memcpy(out + WHO_SIZE, body, FINGERPRINT_SIZE);
 }
 
 /* ---- the table ---- */
@@ -278,13 +286,13 @@ struct fingerprint *duplicates_fingerprint(const struct duplicates *d)
 
 bool duplicates_may_know(struct duplicates *d, const struct duplicate_key *key)
 {
-	unsigned char digest[DIGEST_SIZE];
+	unsigned char who[WHO_SIZE];
 
 	catch_up(d);
 	if (!d->entries)
 		return false;
-	make_digest(key, NULL, digest);
-	return find_who(d, digest) != NULL;
+	put_who(key, who);
+	return find_who(d, who) != NULL;
 }
 
 time_t duplicates_find(struct duplicates *d, const struct duplicate_key *key,
@@ -339,7 +347,7 @@ static void forget_digest(struct duplicates *d, const unsigned char digest[DIGES
 
 /* ---- messages on their way ---- */
 
-/* An entry of its own beside that of the acceptance to come; RCPT knows both by the same third. */
+/* An entry of its own beside that of the acceptance to come; RCPT knows both by the same half. */
 static void make_under_way(const struct duplicate_key *key,
     const unsigned char body[FINGERPRINT_SIZE], unsigned char out[DIGEST_SIZE])
 {
@@ -376,7 +384,7 @@ bool duplicates_is_under_way(struct duplicates *d, const struct duplicate_key *k
 
 /* ---- replies on their way ---- */
 
-static void put(struct acceptance *a, const struct duplicate_key *key)
+static void copy_key(struct acceptance *a, const struct duplicate_key *key)
 {
 	size_t client = strlen(key->client) + 1, sender = strlen(key->sender) + 1,
 	       recipient = strlen(key->recipient) + 1;
@@ -398,13 +406,17 @@ void unheard_add(
 		return;
 	u->acceptances = mem_resize(u->acceptances, u->count + 1, sizeof *u->acceptances);
 	a = &u->acceptances[u->count++];
+	*a = (struct acceptance){0};
 	memcpy(a->body, body, FINGERPRINT_SIZE);
-	put(a, key);
+	if (key->who && key->who->is_known)
+		a->who = *key->who;
+	else
+		copy_key(a, key);
 }
 
-static void settle(struct duplicates *d, const struct acceptance *a, bool is_heard)
+static void settle(struct duplicates *d, struct acceptance *a, bool is_heard)
 {
-	struct duplicate_key key = {a->client, a->sender, a->recipient};
+	struct duplicate_key key = {a->client, a->sender, a->recipient, &a->who};
 	unsigned char digest[DIGEST_SIZE];
 
 	if (is_heard && !d->entries)

@@ -15,18 +15,28 @@
 #include <stddef.h>
 #include <time.h>
 
-enum { DUPLICATES_MAX = 100000 }; /* beyond it the oldest goes */
+enum {
+	DUPLICATES_MAX = 100000, /* beyond it the oldest goes */
+	DUPLICATE_WHO_SIZE = 16,
+};
 
 struct duplicates;
 struct ev_loop;
 struct journal;
 struct spool;
 
+/* What a key is known by. Zeroed: not computed yet. */
+struct duplicate_who {
+	unsigned char digest[DUPLICATE_WHO_SIZE];
+	bool is_known;
+};
+
 /* Whose message for whom; all borrowed. */
 struct duplicate_key {
 	const char *client; /* address text */
 	const char *sender;
 	const char *recipient;
+	struct duplicate_who *who; /* computed once, and kept here; NULL: nowhere */
 };
 
 /*

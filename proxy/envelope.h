@@ -5,6 +5,7 @@
 #ifndef PROXY_ENVELOPE_H
 #define PROXY_ENVELOPE_H
 
+#include "proxy/duplicates.h"
 #include "proxy/outcome.h"
 #include "proxy/smtp/smtp_parse.h"
 
@@ -28,6 +29,7 @@ struct recipient {
 	struct smtp_path path;
 	struct smtp_dsn_rcpt dsn; /* NOTIFY and ORCPT; owned */
 	struct outcome outcome;   /* of its RCPT; later the message's */
+	struct duplicate_who who;
 	struct delivery *delivery;
 	struct recipient *next; /* of the same delivery */
 	bool is_logged;         /* in a line of the log already */

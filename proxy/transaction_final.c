@@ -34,6 +34,18 @@ static const struct outcome **collect(const struct transaction *t, size_t *count
 	return outcomes;
 }
 
+/* What was known stays known, so nobody is asked twice. */
+static bool is_all_known(struct transaction *t)
+{
+	for (; t->known < t->recipient_count; t->known++) {
+		const struct recipient *r = t->recipients[t->known];
+
+		if (r->is_promised && !outcome_is_known(delivery_outcome(r->delivery)))
+			return false;
+	}
+	return true;
+}
+
 static enum upshot upshot(const struct transaction *t, const struct outcome **worst)
 {
 	size_t count;
@@ -83,11 +95,6 @@ void final_decide(struct transaction *t)
 
 /* ---- the duplicate guard (RFC 1047) ---- */
 
-static struct duplicate_key key_of(const struct transaction *t, const struct recipient *r)
-{
-	return (struct duplicate_key){t->client_text, t->envelope.sender.address, r->path.address};
-}
-
 /* Without a Message-ID two messages may be alike and yet two: the daily "disk is full". */
 static bool can_be_known_again(const struct transaction *t)
 {
@@ -98,8 +105,8 @@ static bool can_be_known_again(const struct transaction *t)
 static void note_accepted(const struct transaction *t, bool and_kept, struct unheard *unheard)
 {
 	for (size_t i = 0; i < t->recipient_count && can_be_known_again(t); i++) {
-		const struct recipient *r = t->recipients[i];
-		struct duplicate_key key = key_of(t, r);
+		struct recipient *r = t->recipients[i];
+		struct duplicate_key key = transaction_duplicate_key(t, r);
 
 		if (r->is_promised &&
 		    (and_kept || (r->delivery && outcome_is_good(delivery_outcome(r->delivery)))))
@@ -137,7 +144,7 @@ void transaction_note_told(const struct transaction *t, struct unheard *unheard)
 static void set_under_way(const struct transaction *t, bool is_under_way)
 {
 	for (size_t i = 0; i < t->recipient_count && can_be_known_again(t); i++) {
-		struct duplicate_key key = key_of(t, t->recipients[i]);
+		struct duplicate_key key = transaction_duplicate_key(t, t->recipients[i]);
 
 		if (t->recipients[i]->is_promised)
 			duplicates_set_under_way(
@@ -159,11 +166,10 @@ static bool is_known(const struct transaction *t, const struct delivery *d)
 {
 	bool any = false;
 
-	for (size_t i = 0; i < t->recipient_count; i++) {
-		const struct recipient *r = t->recipients[i];
-		struct duplicate_key key = key_of(t, r);
+	for (struct recipient *r = delivery_recipients(d); r; r = r->next) {
+		struct duplicate_key key = transaction_duplicate_key(t, r);
 
-		if (!r->is_promised || r->delivery != d)
+		if (!r->is_promised)
 			continue;
 		if (!duplicates_find(t->proxy->duplicates, &key, t->body_print))
 			return false;
@@ -172,9 +178,9 @@ static bool is_known(const struct transaction *t, const struct delivery *d)
 	return any;
 }
 
-static void log_duplicate(const struct transaction *t, const struct recipient *r)
+static void log_duplicate(const struct transaction *t, struct recipient *r)
 {
-	struct duplicate_key key = key_of(t, r);
+	struct duplicate_key key = transaction_duplicate_key(t, r);
 	time_t when = duplicates_find(t->proxy->duplicates, &key, t->body_print);
 	char to[SMTP_PATH_MAX + 3], accepted[sizeof "2027-01-31T12:00:00Z"] = "";
 	struct log_line line;
@@ -204,9 +210,9 @@ static void set_duplicate(struct outcome *outcome)
 
 static void log_duplicates(const struct transaction *t, const struct delivery *d)
 {
-	for (size_t i = 0; i < t->recipient_count; i++) {
-		if (t->recipients[i]->is_promised && t->recipients[i]->delivery == d)
-			log_duplicate(t, t->recipients[i]);
+	for (struct recipient *r = delivery_recipients(d); r; r = r->next) {
+		if (r->is_promised)
+			log_duplicate(t, r);
 	}
 }
 
@@ -233,7 +239,7 @@ static bool skip_known(struct transaction *t)
 
 	for (size_t i = 0; i < t->recipient_count; i++) {
 		struct recipient *r = t->recipients[i];
-		struct duplicate_key key = key_of(t, r);
+		struct duplicate_key key = transaction_duplicate_key(t, r);
 
 		if (!r->is_promised)
 			continue;
@@ -314,7 +320,7 @@ static void finish(struct transaction *t)
 static bool is_under_way(const struct transaction *t)
 {
 	for (size_t i = 0; i < t->recipient_count && is_any_known(t); i++) {
-		struct duplicate_key key = key_of(t, t->recipients[i]);
+		struct duplicate_key key = transaction_duplicate_key(t, t->recipients[i]);
 
 		if (t->recipients[i]->is_promised &&
 		    duplicates_is_under_way(t->proxy->duplicates, &key, t->body_print))
@@ -346,21 +352,18 @@ static void remember_first_ones(const struct transaction *t, const struct delive
 {
 	if (!t->draft || !can_be_known_again(t) || !outcome_is_good(delivery_outcome(d)))
 		return;
-	for (size_t i = 0; i < t->recipient_count; i++) {
-		const struct recipient *r = t->recipients[i];
-		struct duplicate_key key = key_of(t, r);
+	for (struct recipient *r = delivery_recipients(d); r; r = r->next) {
+		struct duplicate_key key = transaction_duplicate_key(t, r);
 
-		if (r->is_promised && r->delivery == d)
+		if (r->is_promised)
 			duplicates_remember(t->proxy->duplicates, &key, t->body_print);
 	}
 }
 
 void final_on_delivery(struct transaction *t, const struct delivery *d)
 {
-	const struct outcome *worst;
-
 	remember_first_ones(t, d);
-	if (upshot(t, &worst) == UPSHOT_OPEN)
+	if (!is_all_known(t))
 		return;
 	DL_DELETE(t->proxy->finals, t);
 	final_decide(t);

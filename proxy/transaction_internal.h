@@ -59,6 +59,7 @@ struct transaction {
 	time_t arrived;
 	unsigned char body_print[FINGERPRINT_SIZE];
 	double dot_seen; /* of the steady clock: the client's final dot */
+	size_t known;    /* recipients from the first on whose outcome is known */
 
 	struct outcome outcome; /* of the message as a whole */
 	bool is_told_each;      /* LMTP, and the client has sent the message */
@@ -68,6 +69,14 @@ struct transaction {
 
 	struct transaction *prev, *next; /* FINAL: among proxy->finals */
 };
+
+/* Borrows from both. */
+static inline struct duplicate_key transaction_duplicate_key(
+    const struct transaction *t, struct recipient *r)
+{
+	return (struct duplicate_key){
+	    t->client_text, t->envelope.sender.address, r->path.address, &r->who};
+}
 
 static inline bool is_queueing(const struct transaction *t)
 {

@@ -146,9 +146,9 @@ static bool refuse_further_domain(const struct transaction *t, struct recipient 
 }
 
 /* One that may have this message already goes by itself: whether it has is known with the body. */
-static bool must_go_apart(const struct transaction *t, const struct recipient *r)
+static bool must_go_apart(const struct transaction *t, struct recipient *r)
 {
-	struct duplicate_key key = {t->client_text, t->envelope.sender.address, r->path.address};
+	struct duplicate_key key = transaction_duplicate_key(t, r);
 
 	return intercept_delivery(&t->interception, t->listener) == DELIVERY_FANOUT &&
 	       t->outlet_count < DOMAINS_MAX && duplicates_may_know(t->proxy->duplicates, &key);

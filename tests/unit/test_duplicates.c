@@ -51,18 +51,41 @@ void spool_recall(struct spool *spool, spool_memory_fn *each, void *arg)
 
 /* ---- tests ---- */
 
-static const struct duplicate_key key = {"10.0.0.1", "a@x.example", "b@y.example"};
+static const struct duplicate_key key = {"10.0.0.1", "a@x.example", "b@y.example", NULL};
 static const unsigned char secret[FINGERPRINT_SECRET] = {7};
 static const unsigned char body[FINGERPRINT_SIZE] = {1}, other_body[FINGERPRINT_SIZE] = {2};
+
+/* Computed once and kept, or each time: the same, also where only what was kept is left. */
+static void kept_key(void **state)
+{
+	struct duplicates *d = duplicates_new(loop, NULL, NULL, secret);
+	struct duplicate_who who = {.is_known = false};
+	struct duplicate_key keeps = {key.client, key.sender, key.recipient, &who};
+	struct unheard unheard = {0};
+
+	(void)state;
+	duplicates_remember(d, &keeps, body);
+	assert_true(who.is_known);
+	assert_int_equal(duplicates_find(d, &key, body), now);
+	assert_int_equal(duplicates_find(d, &keeps, body), now);
+	unheard_add(&unheard, &keeps, body);
+	who = (struct duplicate_who){.is_known = false};
+	duplicates_settle(d, &unheard, true);
+	assert_int_equal(duplicates_count(d), 0);
+	unheard_add(&unheard, &keeps, body); /* not known yet: what it is made of is copied */
+	duplicates_settle(d, &unheard, false);
+	assert_int_equal(duplicates_find(d, &key, body), now);
+	duplicates_free(&d);
+}
 
 static void only_the_same(void **state)
 {
 	static const struct duplicate_key others[] = {
-	    {"10.0.0.2", "a@x.example", "b@y.example"},
-	    {"10.0.0.1", "c@x.example", "b@y.example"},
-	    {"10.0.0.1", "a@x.example", "B@y.example"},
-	    {"10.0.0.1", "a@x.exampleb", "@y.example"},
-	    {"10.0.0.1a", "@x.example", "b@y.example"},
+	    {"10.0.0.2", "a@x.example", "b@y.example", NULL},
+	    {"10.0.0.1", "c@x.example", "b@y.example", NULL},
+	    {"10.0.0.1", "a@x.example", "B@y.example", NULL},
+	    {"10.0.0.1", "a@x.exampleb", "@y.example", NULL},
+	    {"10.0.0.1a", "@x.example", "b@y.example", NULL},
 	};
 	struct duplicates *d = duplicates_new(loop, NULL, NULL, secret);
 
@@ -213,12 +236,12 @@ static void bounded(void **state)
 
 		snprintf(recipient, sizeof recipient, "%u@y.example", i);
 		duplicates_remember(
-		    d, &(struct duplicate_key){"10.0.0.1", "a@x.example", recipient}, many);
+		    d, &(struct duplicate_key){"10.0.0.1", "a@x.example", recipient, NULL}, many);
 	}
 	assert_int_equal(duplicates_count(d), DUPLICATES_MAX);
 	assert_false(duplicates_may_know(d, &key));
 	assert_true(duplicates_may_know(
-	    d, &(struct duplicate_key){"10.0.0.1", "a@x.example", "0@y.example"}));
+	    d, &(struct duplicate_key){"10.0.0.1", "a@x.example", "0@y.example", NULL}));
 	now += DAY;
 	duplicates_remember(d, &key, body);
 	assert_int_equal(duplicates_count(d), 1);
@@ -260,6 +283,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    {"R-SMTP-64: the same message alone is known again", only_the_same, NULL, NULL, NULL},
+	    {"a key that is computed once", kept_key, NULL, NULL, NULL},
 	    {"R-SMTP-64: for a day", for_a_day, NULL, NULL, NULL},
 	    {"R-SMTP-64: over restarts", over_restarts, NULL, NULL, NULL},
 	    {"R-SMTP-64: over workers", over_workers, NULL, NULL, NULL},
