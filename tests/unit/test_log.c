@@ -6,6 +6,7 @@
 #include "conf/escape.h"
 #include "conf/sandbox.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -263,6 +264,10 @@ static int be_syslogd(void)
 	struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
 	int server = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
 
+	/* One that was killed has left its name. */
+	if (connect(server, (struct sockaddr *)&address, sizeof address) < 0 &&
+	    errno == ECONNREFUSED)
+		unlink(address.sun_path);
 	if (bind(server, (struct sockaddr *)&address, sizeof address) == 0)
 		return server;
 	close(server);
