@@ -526,7 +526,7 @@ def test_u08_eager_acknowledgement(danelaw, hop, when, tls):
         c("RCPT TO:<b@%s>" % h.domain, 250)
         c("DATA", 354)
         line, sent = b"x" * 998 + b"\r\n", 0
-        c.sock.settimeout(0.4)
+        c.sock.settimeout(1.5)
         try:
             for sent in range(40000):
                 c.sock.sendall(line)
