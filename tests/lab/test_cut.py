@@ -150,7 +150,7 @@ def test_next_hops_are_cut_off(network, danelaw, hop, cut):
         for stage, sender in senders.items():
             sender.join(10)
             assert sender.reply and sender.reply.startswith(STAGES[stage]), (stage, sender.reply)
-        assert 1 < time.monotonic() - begun < 10
+        assert 1 < time.monotonic() - begun < 20
         again = Sender(network, "b@" + hops["RCPT"].domain)
         again.join(10)
         assert again.reply and again.reply.startswith("451 4.4."), again.reply

@@ -247,9 +247,9 @@ def test_colliding_keys(danelaw):
     watcher.join()
     for reply, seconds in replies:
         assert reply.startswith((BOGUS, FAILED)), reply
-        assert seconds < 12
+        assert seconds < 15
     assert cpu_seconds(danelaw) - before > 0.2, "the trap was entered"
-    assert len(waits) > 2 and max(waits) < 4
+    assert len(waits) > 2 and max(waits) < 8
 
 
 # ---- an outage (R-DNS-37, R-DNS-42) ----

@@ -150,7 +150,7 @@ def test_timeouts_of_each_kind(short, hop):
         results = list(pool.map(run, cases))
     for (stage, h), (reply, seconds) in zip(cases, results):
         assert reply.startswith(SILENT[stage]), stage + ": " + reply
-        assert 0.9 < seconds < 9, (stage, seconds)
+        assert 0.9 < seconds < 20, (stage, seconds)
         assert "within" in reply or "timed out" in reply, reply
         line = short.delivery_to("b@" + h.domain)
         assert line["status"] == ("unknown" if stage == "." else "deferred")

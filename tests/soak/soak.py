@@ -28,7 +28,7 @@ from zones import wait  # noqa: E402
 CLIENTS = 2  # of each listener
 BACKLOG = 200  # messages in a spool with which its clients wait: it must be worked off at the end
 WARM_UP, QUIET = 0.3, 6  # share of the time; seconds until idle connections are gone
-SPOOL_EMPTY = 100  # seconds; libunbound believes for 60 that a zone is bogus (val-bogus-ttl)
+SPOOL_EMPTY = 180  # seconds; libunbound believes for 60 that a zone is bogus (val-bogus-ttl)
 DIGESTION = 3.0  # from a next hop's last word to the disk, on a busy machine
 LAG = 2.8  # a slow next hop has thought about a message for so long when it looks at its clock
 FLAGGED = re.compile(r"outcome-unknown|status=unknown|possible duplicate|closed before|vanished")
