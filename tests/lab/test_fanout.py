@@ -355,7 +355,7 @@ def test_message_and_dot_in_one_piece(danelaw, hop):
 def test_connection_is_free_at_its_own_end(lab, hop):
     """R-SMTP-81: a next hop that has answered the final dot serves the next message, while this one waits
     for others."""
-    quick, late = hop(), hop(replies=slow("250 2.0.0 taken"))
+    quick, late = hop(), hop(replies=when_told("250 2.0.0 taken"))
     changes = dict(SHORT, **{"listener smarthost": {"listen": "127.0.0.11:2525"},
                              "limits": {"next_hop_connections": "1"}})
     with Danelaw(lab, changes) as d, Smtp(d.server) as c:
@@ -367,6 +367,7 @@ def test_connection_is_free_at_its_own_end(lab, hop):
         wait(lambda: had(quick.mx, "free"), 5, d.tail())
         assert retry(d, ["next@" + quick.domain], message("next")).code == 250
         assert not had(late.mx, "free")
+        late.mx.replies["."].is_told.set()
         c.reply(250)
     assert len(quick.mx.connections) == 1
 
@@ -379,7 +380,7 @@ def reset(c):
 
 
 def leave_after_dot(danelaw, recipients, text, mxs, how=reset, server=None):
-    """Once all of these next hops have the message; they answer when danelaw knows of it (when_gone)."""
+    """Once all of these next hops have the message; they answer when danelaw knows of it (when_told)."""
     with Smtp(server or danelaw.server) as c:
         c("MAIL FROM:<%s>" % SENDER, 250)
         for r in recipients:
@@ -392,15 +393,15 @@ def leave_after_dot(danelaw, recipients, text, mxs, how=reset, server=None):
     if how is reset:
         wait(lambda: "session=%s closed: " % session in danelaw.log, 5, "danelaw knows\n" + danelaw.tail())
     for mx in mxs:
-        mx.replies["."].client_is_gone.set()
+        mx.replies["."].is_told.set()
 
 
-def when_gone(reply):
-    """To the final dot, once its client has left (leave_after_dot)."""
+def when_told(reply):
+    """To the final dot, once mx.replies["."].is_told."""
     def answer(c, text):
-        answer.client_is_gone.wait(10)
+        answer.is_told.wait(10)
         return reply
-    answer.client_is_gone = threading.Event()
+    answer.is_told = threading.Event()
     return {".": answer}
 
 
@@ -427,7 +428,7 @@ def retry(danelaw, recipients, text):
 
 def test_client_gone_is_remembered(danelaw, hop):
     """R-SMTP-64, -70: what was accepted without its client hearing of it is not delivered twice."""
-    mx = hop(replies=when_gone("250 2.0.0 taken"))
+    mx = hop(replies=when_told("250 2.0.0 taken"))
     to, text = ["gone@" + mx.domain], message("gone")
     leave_after_dot(danelaw, to, text, [mx.mx])
     wait(lambda: danelaw.deliveries(to="<%s>" % to[0], status="sent"), 5, danelaw.tail())
@@ -439,7 +440,7 @@ def test_client_gone_is_remembered(danelaw, hop):
 
 def test_client_gone_in_a_mix(danelaw, hop):
     """R-SMTP-70: nothing is kept for a client that did not hear; its retry goes where it is missing."""
-    good, late = hop(replies=when_gone("250 2.0.0 taken")), hop(replies=when_gone("451 4.3.0 later"))
+    good, late = hop(replies=when_told("250 2.0.0 taken")), hop(replies=when_told("451 4.3.0 later"))
     to, text = ["mixed@" + good.domain, "mixed@" + late.domain], message("mixed")
     leave_after_dot(danelaw, to, text, [good.mx, late.mx])
     wait(lambda: danelaw.deliveries(to="<%s>" % to[1], status="deferred"), 5, danelaw.tail())
@@ -482,7 +483,7 @@ def test_killed_between_acceptances(lab, hop):
 def test_client_closed_in_a_mix(danelaw, hop):
     """R-SMTP-71: one that has closed its side may still listen, so all goes on; or it may not, so
     nobody is served twice if it comes again, nor whom danelaw has taken over."""
-    good, late = hop(replies=when_gone("250 2.0.0 taken")), hop(replies=when_gone("451 4.3.0 later"))
+    good, late = hop(replies=when_told("250 2.0.0 taken")), hop(replies=when_told("451 4.3.0 later"))
     to, text = ["closed@" + good.domain, "closed@" + late.domain], message("closed")
     leave_after_dot(danelaw, to, text, [good.mx, late.mx], Smtp.close)
     wait(lambda: spooled(danelaw, "closed") == {to[1]: "retry"}, 5, danelaw.tail())
@@ -495,7 +496,7 @@ def test_client_closed_in_a_mix(danelaw, hop):
 
 def test_no_message_id_no_duplicate(danelaw, hop):
     """In doubt it is delivered: two alarms may be alike."""
-    mx = hop(replies=when_gone("250 2.0.0 taken"))
+    mx = hop(replies=when_told("250 2.0.0 taken"))
     to, text = ["alarm@" + mx.domain], b"Subject: the disk is full\r\n\r\nAgain.\r\n"
     leave_after_dot(danelaw, to, text, [mx.mx])
     wait(lambda: danelaw.deliveries(to="<%s>" % to[0], status="sent"), 5, danelaw.tail())
@@ -529,7 +530,7 @@ def test_half_closed_client_is_alive(danelaw, hop):
 
 def test_duplicate_that_was_told_is_forgotten(danelaw, hop):
     """R-SMTP-64: one retry is what the guard is for; the daily alarm after it is mail."""
-    mx = hop(replies=when_gone("250 2.0.0 taken"))
+    mx = hop(replies=when_told("250 2.0.0 taken"))
     to, text = ["once@" + mx.domain], message("once")
     leave_after_dot(danelaw, to, text, [mx.mx])
     wait(lambda: danelaw.deliveries(to="<%s>" % to[0], status="sent"), 5, danelaw.tail())

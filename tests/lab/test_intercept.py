@@ -11,7 +11,7 @@ import netlab
 from program import PROGRAM, Danelaw, ini, settings
 from smtp import Smtp, send
 from switches import Switches
-from test_fanout import SENDER, leave_after_dot, message, when_gone
+from test_fanout import SENDER, leave_after_dot, message, when_told
 from test_start import status
 from zones import BOGUS_DS, UNSIGNED, wait, write
 
@@ -213,7 +213,7 @@ def test_passthrough_keeps_nothing(lab, network):
     host, text = lab.smarthost, message("kept")
     to = ["kept@trap.lab", "kept@other-trap.lab"]
     with trap(lab, network, "redirect", {"passthrough": host.address}) as d, network.client.inside():
-        host.replies.update(when_gone("250 2.0.0 taken"))
+        host.replies.update(when_told("250 2.0.0 taken"))
         leave_after_dot(d, to[:1], text, [host], server=(host.address, 25))
         d.delivery_to(to[0])
         host.replies.clear()
