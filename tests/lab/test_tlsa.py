@@ -114,7 +114,7 @@ def test_forms_of_a_key(lab, key):
 
 
 def served(name):
-    answer = dns.query.tcp(dns.message.make_query(name, "TLSA"), SERVERS[2], timeout=5)
+    answer = dns.query.tcp(dns.message.make_query(name, "TLSA"), SERVERS[2], timeout=20)
     assert len(answer.answer) == 1 and len(answer.answer[0]) == 1, answer
     r = answer.answer[0][0]
     return "%d %d %d %s" % (r.usage, r.selector, r.mtype, r.cert.hex())
