@@ -205,8 +205,11 @@ class Zones:
 
 def leaves(pid):
     """Of the processes below this one those that have no other below them."""
-    with open("/proc/%d/task/%d/children" % (pid, pid)) as f:
-        below = [int(word) for word in f.read().split()]
+    try:
+        with open("/proc/%d/task/%d/children" % (pid, pid)) as f:
+            below = [int(word) for word in f.read().split()]
+    except FileNotFoundError:  # it has ended
+        return set()
     return set().union(*map(leaves, below)) if below else {pid}
 
 
