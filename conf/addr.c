@@ -6,6 +6,7 @@
  * ranges: the IANA special-purpose address registries (RFC 6890). Pure.
  */
 #include "conf/addr.h"
+#include "conf/join.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -240,7 +241,7 @@ const char *addr_literal(const struct addr *a, char *out)
 	char ip[ADDR_TEXT];
 
 	addr_ip(a, ip);
-	snprintf(out, ADDR_TEXT, "[%s%.*s]", tag, INET6_ADDRSTRLEN - 1, ip);
+	text_join(out, ADDR_TEXT, "[", tag, ip, "]");
 	return out;
 }
 

@@ -10,6 +10,7 @@
 #include "dnsval/lookup.h"
 
 #include "conf/mem.h"
+#include "conf/timer.h"
 #include "dnsval/context.h"
 
 #include <assert.h>
@@ -160,10 +161,7 @@ struct lookup *lookup_start(struct context *context, const char *name, enum dns_
 	ask(lookup);
 	if (lookup->is_asked) {
 		lookup->timeout = timeout;
-		/* libev counts from the start of this turn, which may lie well back. */
-		ev_now_update(lookup->loop);
-		ev_timer_set(&lookup->deadline, timeout, 0.);
-		ev_timer_start(lookup->loop, &lookup->deadline);
+		timer_start(lookup->loop, &lookup->deadline, timeout);
 	}
 	return lookup;
 }

@@ -11,6 +11,7 @@
 #include "conf/conf.h"
 #include "conf/log.h"
 #include "conf/mem.h"
+#include "conf/timer.h"
 #include "dnsval/anchor.h"
 #include "dnsval/context.h"
 #include "dnsval/lookup.h"
@@ -175,9 +176,7 @@ static void conclude(struct probe *probe, enum finding finding, const char *form
 	if (finding == FOUND_FAILED && probe->state != PROBE_BROKEN)
 		log_warning("DNSSEC probe failed, trying again: %s", probe->why);
 	judge(probe, finding);
-	ev_now_update(probe->loop);
-	ev_timer_set(&probe->timer, wait_after(probe), 0.);
-	ev_timer_start(probe->loop, &probe->timer);
+	timer_start(probe->loop, &probe->timer, wait_after(probe));
 }
 
 /* ---- an attempt ---- */

@@ -5,6 +5,7 @@
 #include "policy/budget.h"
 
 #include "conf/clock.h"
+#include "conf/timer.h"
 
 void budget_open(struct budget *budget, struct ev_loop *loop, double total, double *spent,
     void (*on_expired)(struct ev_loop *loop, ev_timer *timer, int events), void *arg)
@@ -15,14 +16,9 @@ void budget_open(struct budget *budget, struct ev_loop *loop, double total, doub
 	budget->loop = loop;
 	budget->opened = clock_steady();
 	budget->spent = spent;
-	/*
-	 * libev counts from the start of this turn: without the update a long turn shortens the
-	 * timer.
-	 */
-	ev_now_update(loop);
-	ev_timer_init(&budget->timer, on_expired, left, 0);
+	ev_init(&budget->timer, on_expired);
 	budget->timer.data = arg;
-	ev_timer_start(loop, &budget->timer);
+	timer_start(loop, &budget->timer, left);
 }
 
 void budget_close(struct budget *budget)

@@ -9,6 +9,7 @@
 
 #include "conf/mem.h"
 #include "conf/reap.h"
+#include "conf/timer.h"
 
 #include <assert.h>
 #include <ev.h>
@@ -92,12 +93,10 @@ static int on_timeout_wanted(CURLM *multi, long milliseconds, void *arg)
 	struct fetch_loop *transfers = arg;
 
 	(void)multi;
-	ev_timer_stop(transfers->loop, &transfers->timer);
 	if (milliseconds < 0)
-		return 0;
-	ev_now_update(transfers->loop);
-	ev_timer_set(&transfers->timer, (double)milliseconds / 1000, 0);
-	ev_timer_start(transfers->loop, &transfers->timer);
+		ev_timer_stop(transfers->loop, &transfers->timer);
+	else
+		timer_start(transfers->loop, &transfers->timer, (double)milliseconds / 1000);
 	return 0;
 }
 

@@ -14,6 +14,7 @@
 #include "conf/conf.h"
 #include "conf/log.h"
 #include "conf/mem.h"
+#include "conf/timer.h"
 #include "dnsval/resolver.h"
 #include "policy/answers.h"
 #include "policy/mtasts_internal.h"
@@ -178,9 +179,8 @@ static void wait_for_fetch(struct sts_lookup *lookup, const char *id)
 	    lookup->callback ? patience : background_timeout, on_landing, lookup);
 	if (!lookup->callback)
 		return;
-	ev_now_update(mtasts->loop);
-	ev_timer_init(&lookup->timer, on_patience_over, patience, 0.);
-	ev_timer_start(mtasts->loop, &lookup->timer);
+	ev_init(&lookup->timer, on_patience_over);
+	timer_start(mtasts->loop, &lookup->timer, patience);
 }
 
 /* ---- is a fetch needed, and allowed? ---- */

@@ -45,7 +45,7 @@ struct route_lookup {
 	route_fn *callback;
 	void *arg;
 	struct question questions[ASK_COUNT];
-	struct dane_decision dane; /* made; the policy may still be waited for */
+	struct dane_decision *dane; /* made; the policy may still be waited for */
 	struct budget budget;
 	ev_timer turn; /* never started, only fed: there is nothing to ask */
 	unsigned dns_generation;
@@ -58,7 +58,9 @@ static void stop(struct route_lookup *lookup)
 		free(lookup->questions[i].answer);
 	}
 	sts_question_leave(lookup->destination->sts);
-	dane_decision_release(&lookup->dane);
+	if (lookup->dane)
+		dane_decision_release(lookup->dane);
+	free(lookup->dane);
 	budget_close(&lookup->budget);
 	ev_timer_stop(lookup->policy->loop, &lookup->turn);
 }
@@ -168,7 +170,7 @@ static void conclude(struct route_lookup *lookup, const struct sts_answer *sts)
 {
 	if (sts)
 		lookup->destination->notice = sts->notice;
-	route_decide(lookup->destination, &lookup->dane, sts, lookup->route);
+	route_decide(lookup->destination, lookup->dane, sts, lookup->route);
 	if (lookup->route->refusal.reason == REASON_STS_MX)
 		route_recheck_sts(lookup->policy, lookup->route);
 	keep(lookup, sts);
@@ -186,10 +188,11 @@ static void decide(struct route_lookup *lookup, const struct dane_answers *answe
 {
 	struct sts_question *sts = lookup->destination->sts;
 
-	dane_decide(answers, &lookup->dane);
+	lookup->dane = mem_zero(1, sizeof *lookup->dane);
+	dane_decide(answers, lookup->dane);
 	/* A policy's lookup and fetch have limits of their own. */
 	budget_close(&lookup->budget);
-	if (!sts || !route_needs_sts(lookup->destination, &lookup->dane))
+	if (!sts || !route_needs_sts(lookup->destination, lookup->dane))
 		conclude(lookup, NULL);
 	else if (sts_question_answer(sts))
 		conclude(lookup, sts_question_answer(sts));
@@ -284,9 +287,10 @@ static void on_literal(struct ev_loop *loop, ev_timer *timer, int events)
 	struct dial_rules dial = rules(lookup);
 
 	(void)loop, (void)events;
-	lookup->dane.outcome = DANE_ABSENT;
+	lookup->dane = mem_zero(1, sizeof *lookup->dane);
+	lookup->dane->outcome = DANE_ABSENT;
 	if (dial_choose_literal(&dial, &lookup->destination->conf->next_hop.address, lookup->route))
-		route_decide(lookup->destination, &lookup->dane, NULL, lookup->route);
+		route_decide(lookup->destination, lookup->dane, NULL, lookup->route);
 	finish(lookup);
 }
 

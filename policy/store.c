@@ -14,6 +14,7 @@
 #include "conf/conf.h"
 #include "conf/log.h"
 #include "conf/mem.h"
+#include "conf/timer.h"
 #include "policy/store_load.h"
 #include "policy/store_writer.h"
 
@@ -119,10 +120,7 @@ static void wait_for_writer(struct store *store, struct store_row *row)
 
 static void try_again_after(struct store *store, double seconds)
 {
-	ev_now_update(store->loop);
-	ev_timer_stop(store->loop, &store->timer);
-	ev_timer_set(&store->timer, seconds, 0.);
-	ev_timer_start(store->loop, &store->timer);
+	timer_start(store->loop, &store->timer, seconds);
 }
 
 /* Once for each change of state: a full disk fails each batch. */

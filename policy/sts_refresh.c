@@ -10,6 +10,7 @@
 
 #include "conf/clock.h"
 #include "conf/log.h"
+#include "conf/timer.h"
 
 #include <string.h>
 #include <sys/random.h>
@@ -93,9 +94,7 @@ void sts_refresh_schedule(struct mtasts *mtasts)
 		wait = spacing;
 	if (wait > longest_wait)
 		wait = longest_wait;
-	ev_now_update(mtasts->loop);
-	ev_timer_set(&mtasts->refresh_timer, wait, 0.);
-	ev_timer_start(mtasts->loop, &mtasts->refresh_timer);
+	timer_start(mtasts->loop, &mtasts->refresh_timer, wait);
 }
 
 void sts_refresh_start(struct mtasts *mtasts)

@@ -10,6 +10,7 @@
 #include "conf/conf.h"
 #include "conf/log.h"
 #include "conf/mem.h"
+#include "conf/timer.h"
 #include "proxy/service/health.h"
 #include "proxy/service/sockets.h"
 #include "tls/socket.h"
@@ -198,12 +199,10 @@ static void work(struct admin *a)
 	MHD_UNSIGNED_LONG_LONG milliseconds;
 
 	MHD_run(a->daemon);
-	ev_timer_stop(a->loop, &a->later);
-	if (MHD_get_timeout(a->daemon, &milliseconds) != MHD_YES)
-		return;
-	ev_now_update(a->loop);
-	ev_timer_set(&a->later, (double)milliseconds / 1000, 0.);
-	ev_timer_start(a->loop, &a->later);
+	if (MHD_get_timeout(a->daemon, &milliseconds) == MHD_YES)
+		timer_start(a->loop, &a->later, (double)milliseconds / 1000);
+	else
+		ev_timer_stop(a->loop, &a->later);
 }
 
 static void on_work(struct ev_loop *loop, ev_io *w, int revents)

@@ -12,6 +12,7 @@
 #include "conf/log.h"
 #include "conf/mem.h"
 #include "conf/reap.h"
+#include "conf/timer.h"
 #include "proxy/attempt.h"
 #include "proxy/intercept/hint.h"
 #include "proxy/intercept/intercept.h"
@@ -42,7 +43,7 @@ struct approach {
 	struct route_lookup *route_lookup;
 	struct route *route;
 	struct attempt *attempt;
-	struct tls_rule relaxed_rule; /* TLS_MAY, for the second round of enforce = no */
+	struct tls_rule *relaxed_rule; /* TLS_MAY, for the second round of enforce = no */
 
 	bool is_relaxed;
 	enum reason would_refuse;
@@ -75,6 +76,7 @@ static void release(void *object)
 	route_free(&a->route);
 	route_free(&a->failed_route);
 	destination_free(&a->destination);
+	free(a->relaxed_rule);
 	free(a);
 }
 
@@ -242,11 +244,10 @@ static void share_time(struct approach *a)
 {
 	double left = ev_timer_remaining(a->proxy->loop, &a->total);
 
-	ev_timer_stop(a->proxy->loop, &a->host_share);
-	if (a->host + 1 >= a->destination->host_count)
-		return;
-	ev_timer_set(&a->host_share, left / 3, 0.);
-	ev_timer_start(a->proxy->loop, &a->host_share);
+	if (a->host + 1 < a->destination->host_count)
+		timer_start(a->proxy->loop, &a->host_share, left / 3);
+	else
+		ev_timer_stop(a->proxy->loop, &a->host_share);
 }
 
 /* Once for each preference. */
@@ -266,7 +267,7 @@ static void try_next_host(struct approach *a)
 		hosts_exhausted(a);
 		return;
 	}
-	ev_now_update(a->proxy->loop);
+	timer_refresh(a->proxy->loop);
 	share_time(a);
 	look_for_self(a);
 	a->route_lookup =
@@ -342,10 +343,12 @@ static const struct tls_rule *current_rule(struct approach *a)
 {
 	if (!a->is_relaxed)
 		return &a->route->rule;
-	a->relaxed_rule =
-	    (struct tls_rule){.need = TLS_MAY, .min_version = a->route->rule.min_version};
-	memcpy(a->relaxed_rule.sni, a->route->rule.sni, sizeof a->relaxed_rule.sni);
-	return &a->relaxed_rule;
+	if (!a->relaxed_rule)
+		a->relaxed_rule = mem_zero(1, sizeof *a->relaxed_rule);
+	a->relaxed_rule->need = TLS_MAY;
+	a->relaxed_rule->min_version = a->route->rule.min_version;
+	memcpy(a->relaxed_rule->sni, a->route->rule.sni, sizeof a->relaxed_rule->sni);
+	return a->relaxed_rule;
 }
 
 static void on_attempt(const struct attempt_result *result, void *arg)
@@ -481,9 +484,8 @@ struct approach *approach_start(
 	a->interception = task->interception ? task->interception : &none;
 	a->callback = callback;
 	a->arg = arg;
-	ev_now_update(proxy->loop);
-	ev_timer_init(&a->total, on_total, proxy->conf->timeouts.rcpt, 0.);
-	ev_timer_start(proxy->loop, &a->total);
+	ev_init(&a->total, on_total);
+	timer_start(proxy->loop, &a->total, proxy->conf->timeouts.rcpt);
 	ev_init(&a->host_share, on_host_share);
 	a->total.data = a->host_share.data = a;
 	if (task->policy)

@@ -30,8 +30,8 @@ struct attempt {
 	ev_timer turn; /* the first address is tried on a turn of its own */
 
 	size_t address_count, address; /* index of the one under way */
-	struct addr addresses[ROUTE_ADDR_MAX];
 	enum pool_room room; /* that was found there */
+	struct addr *addresses;
 	struct pool_place place;
 	struct smtp_client *client;
 	bool is_reused, in_clear;
@@ -45,6 +45,14 @@ static void try_next_address(struct attempt *a);
 
 /* ---- the end ---- */
 
+static void release(void *object)
+{
+	struct attempt *a = object;
+
+	free(a->addresses);
+	free(a);
+}
+
 void attempt_cancel(struct attempt **attempt)
 {
 	struct attempt *a = *attempt;
@@ -56,7 +64,7 @@ void attempt_cancel(struct attempt **attempt)
 	ev_clear_pending(a->proxy->loop, &a->turn);
 	pool_leave(a->proxy->pool, &a->place);
 	smtp_client_close(&a->client);
-	reap_later(a->proxy->loop, a, free);
+	reap_later(a->proxy->loop, a, release);
 }
 
 /* The connection moves to the owner; NULL: every address failed. */
@@ -119,6 +127,7 @@ static void take_addresses(struct attempt *a, const struct route *route)
 	size_t count =
 	    intercept_order(a->plan.interception, route->addresses, route->address_count, ordered);
 
+	a->addresses = mem_alloc((count ? count : 1) * sizeof *a->addresses);
 	for (int dead = 0; dead < 2; dead++) {
 		for (size_t i = 0; i < count; i++) {
 			bool is_dead =

@@ -6,8 +6,10 @@
 
 #include "conf/clock.h"
 #include "conf/conf.h"
+#include "conf/join.h"
 #include "conf/mem.h"
 #include "conf/reap.h"
+#include "conf/timer.h"
 #include "proxy/approach.h"
 #include "proxy/delivery_record.h"
 #include "proxy/pool.h"
@@ -360,18 +362,16 @@ struct delivery *delivery_new(struct proxy *proxy, const char *session,
 	d->proxy = proxy;
 	d->session = session;
 	d->envelope = envelope;
-	snprintf(d->domain, sizeof d->domain, "%s", domain);
+	text_join(d->domain, sizeof d->domain, domain);
 	d->want = want;
 	d->callback = callback;
 	d->arg = arg;
 	d->recipients_end = &d->recipients;
 	d->started = clock_steady();
-	ev_now_update(proxy->loop);
-	/* A little later than the approach's own limit, which gives the better words. */
-	ev_timer_init(
-	    &d->first_reply, on_first_reply_overdue, proxy->conf->timeouts.rcpt + 0.05, 0.);
+	ev_init(&d->first_reply, on_first_reply_overdue);
 	d->first_reply.data = d;
-	ev_timer_start(proxy->loop, &d->first_reply);
+	/* A little later than the approach's own limit, which gives the better words. */
+	timer_start(proxy->loop, &d->first_reply, proxy->conf->timeouts.rcpt + 0.05);
 	approach(d, APPROACH_ANY);
 	return d;
 }

@@ -11,6 +11,7 @@
 
 #include "conf/clock.h"
 #include "conf/mem.h"
+#include "conf/timer.h"
 #include "proxy/shared/journal.h"
 #include "proxy/spool/spool.h"
 #include "tls/digest.h"
@@ -217,11 +218,8 @@ static void begin_young(struct duplicates *d, struct entry *entry)
 		return;
 	entry->is_young = true;
 	DL_APPEND(d->young, entry);
-	if (ev_is_active(&d->grow_up))
-		return;
-	ev_now_update(d->loop);
-	ev_timer_set(&d->grow_up, youth, 0.);
-	ev_timer_start(d->loop, &d->grow_up);
+	if (!ev_is_active(&d->grow_up))
+		timer_start(d->loop, &d->grow_up, youth);
 }
 
 static void tell_spool(struct duplicates *d)

@@ -35,7 +35,7 @@ struct recipient {
 	bool is_logged;         /* in a line of the log already */
 	bool is_promised;       /* the client was told 250 */
 	bool is_known;          /* it has this message, or will: nothing is queued for it again */
-	double came;            /* of the steady clock */
+	double came;            /* of the rough clock */
 };
 
 #endif

@@ -9,6 +9,7 @@
 #include "conf/clock.h"
 #include "conf/conf.h"
 #include "conf/mem.h"
+#include "conf/timer.h"
 #include "proxy/privileges.h"
 #include "proxy/shared/shared.h"
 #include "proxy/smtp/smtp_client.h"
@@ -34,7 +35,7 @@ struct idle {
 	struct shelf *shelf;
 	struct smtp_client *client;
 	unsigned char rule[TLS_KEY_SIZE];     /* of what it has proven */
-	double since;                         /* of the steady clock */
+	double since;                         /* of the rough clock */
 	struct idle *prev, *next;             /* of all: the one used last first ... */
 	struct idle *shelf_prev, *shelf_next; /* ... and of its shelf */
 	char next_hop[];
@@ -213,16 +214,14 @@ static void watch_idle(struct pool *pool)
 
 	if (ev_is_active(&pool->sweep) || !pool->idle)
 		return;
-	left = pool->idle->prev->since + pool->proxy->conf->limits.connection_idle - clock_steady();
-	ev_now_update(pool->proxy->loop);
-	ev_timer_set(&pool->sweep, left > 0 ? left : 0., 0.);
-	ev_timer_start(pool->proxy->loop, &pool->sweep);
+	left = pool->idle->prev->since + pool->proxy->conf->limits.connection_idle - clock_rough();
+	timer_start(pool->proxy->loop, &pool->sweep, left > 0 ? left : 0.);
 }
 
 static void on_sweep(struct ev_loop *loop, ev_timer *w, int revents)
 {
 	struct pool *pool = w->data;
-	double over = clock_steady() - pool->proxy->conf->limits.connection_idle;
+	double over = clock_rough() - pool->proxy->conf->limits.connection_idle;
 
 	(void)loop, (void)revents;
 	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): drop() takes it out of this list */
@@ -314,7 +313,7 @@ void pool_give(struct pool *pool, const char *next_hop, const struct tls_rule *r
 	*client = NULL;
 	strcpy(entry->next_hop, next_hop);
 	tls_rule_key(rule, entry->rule);
-	entry->since = clock_steady();
+	entry->since = clock_rough();
 	smtp_client_set_owner(entry->client, on_client, entry);
 	DL_PREPEND(pool->idle, entry);
 	put_on_shelf(pool, entry);

@@ -7,6 +7,7 @@
  * transaction.
  */
 #include "proxy/received.h"
+#include "conf/join.h"
 #include "proxy/smtp/smtp_text.h"
 
 #include <assert.h>
@@ -87,9 +88,9 @@ static bool is_fit_to_show(const char *recipient, bool utf8)
 
 void received_mark(char *out, size_t size, const char *by)
 {
-	int len = snprintf(out, size, "by %s (danelaw)", by);
+	size_t len = text_join(out, size, "by ", by, " (danelaw)");
 
-	assert(len > 0 && (size_t)len < size);
+	assert(len < size);
 }
 
 size_t received_format(char out[RECEIVED_SIZE], const struct received *received)
@@ -97,19 +98,19 @@ size_t received_format(char out[RECEIVED_SIZE], const struct received *received)
 	char helo[HELO_MAX + 1] = "";
 	char literal[ADDR_TEXT];
 	char mark[512];
+	char session[SESSION_MAX + 1];
 	char date[DATE_SIZE];
+	size_t len;
 	bool show = is_fit_to_show(received->recipient, received->utf8);
 
 	clean_helo(helo, received->helo, received->utf8);
 	received_mark(mark, sizeof mark, received->by);
 	format_date(date, received->when);
-	int len = snprintf(out, RECEIVED_SIZE,
-	    "Received: from %s (%s)\r\n"
-	    "\t%s with %s id %.*s%s%s%s%s\r\n",
-	    helo, addr_literal(received->client, literal), mark, protocol(received), SESSION_MAX,
-	    received->session, show ? "\r\n\tfor <" : "", show ? received->recipient : "",
-	    show ? ">; " : ";\r\n\t", date);
-
-	assert(len > 0 && len < RECEIVED_SIZE);
-	return (size_t)len;
+	text_join(session, sizeof session, received->session);
+	len = text_join(out, RECEIVED_SIZE, "Received: from ", helo, " (",
+	    addr_literal(received->client, literal), ")\r\n\t", mark, " with ", protocol(received),
+	    " id ", session, show ? "\r\n\tfor <" : "", show ? received->recipient : "",
+	    show ? ">; " : ";\r\n\t", date, "\r\n");
+	assert(len < RECEIVED_SIZE);
+	return len;
 }

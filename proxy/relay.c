@@ -241,7 +241,7 @@ static struct outlet *find_holder(const struct relay *r)
 /* It counts only while there is something to be had from the client. */
 static void note_holder(struct relay *r, bool has_input)
 {
-	double now = clock_steady();
+	double now = clock_rough();
 
 	if (r->holder)
 		r->holder->held += now - r->held_since;

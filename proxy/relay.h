@@ -61,7 +61,7 @@ struct relay {
 	bool is_over;           /* nothing more is taken from the source */
 	struct fingerprint *fingerprint; /* of what the client sent */
 	struct outlet *holder;           /* keeps all others waiting now; NULL: none */
-	double held_since;               /* of the steady clock */
+	double held_since;               /* of the rough clock */
 };
 
 /*

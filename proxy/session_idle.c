@@ -3,6 +3,7 @@
  * has time limits of its own.
  */
 #include "proxy/session_internal.h"
+#include "conf/timer.h"
 
 #include "proxy/listener.h"
 #include "proxy/proxy.h"
@@ -53,7 +54,7 @@ static void start_idle(struct session *s, double patience)
 	if (is_just_started(s, first, patience - first))
 		return;
 	ev_timer_stop(s->proxy->loop, &s->idle);
-	ev_now_update(s->proxy->loop);
+	timer_refresh(s->proxy->loop);
 	ev_timer_set(&s->idle, first, patience - first);
 	ev_timer_start(s->proxy->loop, &s->idle);
 }

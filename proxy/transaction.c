@@ -6,10 +6,12 @@
  * transaction_final.c. Called by session.c.
  */
 #include "proxy/transaction.h"
+#include "conf/join.h"
 
 #include "conf/log.h"
 #include "conf/mem.h"
 #include "conf/reap.h"
+#include "conf/timer.h"
 #include "proxy/intercept/intercept.h"
 #include "proxy/received.h"
 #include "proxy/transaction_internal.h"
@@ -27,7 +29,7 @@ struct transaction *transaction_new(struct proxy *proxy, const struct transactio
 	struct transaction *t = mem_zero(1, sizeof *t);
 
 	t->proxy = proxy;
-	snprintf(t->session, sizeof t->session, "%s", origin->session);
+	text_join(t->session, sizeof t->session, origin->session);
 	t->message = origin->message;
 	t->client = *origin->client;
 	t->local = *origin->local;
@@ -54,10 +56,7 @@ bool transaction_is_utf8(const struct transaction *t) { return t->envelope.smtpu
 
 void transaction_set_patience(struct transaction *t, double seconds)
 {
-	ev_timer_stop(t->proxy->loop, &t->patience);
-	ev_now_update(t->proxy->loop);
-	ev_timer_set(&t->patience, seconds, 0.);
-	ev_timer_start(t->proxy->loop, &t->patience);
+	timer_start(t->proxy->loop, &t->patience, seconds);
 }
 
 static void on_patience_over(struct ev_loop *loop, ev_timer *w, int revents)

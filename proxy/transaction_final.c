@@ -268,7 +268,7 @@ static void queue(struct transaction *t)
 
 static void send_dots(struct transaction *t)
 {
-	double left = t->dot_seen + t->proxy->conf->timeouts.data_end - clock_steady();
+	double left = t->dot_seen + t->proxy->conf->timeouts.data_end - clock_rough();
 
 	t->state = FINAL;
 	DL_APPEND(t->proxy->finals, t);
@@ -331,7 +331,7 @@ static bool is_under_way(const struct transaction *t)
 
 void final_begin(struct transaction *t)
 {
-	t->dot_seen = clock_steady();
+	t->dot_seen = clock_rough();
 	fingerprint_end(&t->relay.fingerprint, t->body_print);
 	if (outcome_is_known(&t->relay.refusal))
 		final_end(t, &t->relay.refusal);

@@ -58,7 +58,7 @@ struct transaction {
 	char id[SPOOL_ID_SIZE];    /* of the draft */
 	time_t arrived;
 	unsigned char body_print[FINGERPRINT_SIZE];
-	double dot_seen; /* of the steady clock: the client's final dot */
+	double dot_seen; /* of the rough clock: the client's final dot */
 	size_t known;    /* recipients from the first on whose outcome is known */
 
 	struct outcome outcome; /* of the message as a whole */

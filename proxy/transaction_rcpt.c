@@ -70,7 +70,7 @@ static struct recipient *append_recipient(struct transaction *t, const struct sm
 	r->dsn = rcpt->dsn_rcpt;
 	if (r->dsn.orcpt)
 		r->dsn.orcpt = mem_strdup(r->dsn.orcpt);
-	r->came = clock_steady();
+	r->came = clock_rough();
 	t->recipients = mem_resize(t->recipients, t->recipient_count + 1, sizeof *t->recipients);
 	t->recipients[t->recipient_count++] = r;
 	return r;
@@ -216,7 +216,7 @@ static const struct outcome *queue_answer(struct transaction *t, const struct re
 {
 	static const struct outcome queued = {
 	    .code = 250, .text = "2.1.5 taken; the next hop has not accepted it yet"};
-	double left = r->came + QUEUE_PATIENCE - clock_steady();
+	double left = r->came + QUEUE_PATIENCE - clock_rough();
 	bool is_ours = r->delivery == NULL; /* a refusal of danelaw's own limits */
 
 	if (outcome_is_known(&r->outcome) && (is_ours || r->outcome.code / 100 != 4))

@@ -178,7 +178,7 @@ static void on_committed(bool ok, const char *why, void *arg)
 
 void keep_commit(struct transaction *t)
 {
-	double left = t->dot_seen + CLIENT_PATIENCE - clock_steady();
+	double left = t->dot_seen + CLIENT_PATIENCE - clock_rough();
 	struct spool_message message;
 
 	t->state = COMMIT;

@@ -8,6 +8,7 @@
 
 #include "conf/mem.h"
 #include "conf/reap.h"
+#include "conf/timer.h"
 #include "proxy/intercept/proxy_header.h"
 
 #include <errno.h>
@@ -123,11 +124,10 @@ struct introduction *introduction_start(
 	i->arg = arg;
 	i->balancer = *balancer;
 	ev_io_init(&i->io, on_readable, fd, EV_READ);
-	ev_timer_init(&i->patience, on_patience_over, PATIENCE, 0.);
+	ev_init(&i->patience, on_patience_over);
 	i->io.data = i->patience.data = i;
-	ev_now_update(loop);
 	ev_io_start(loop, &i->io);
-	ev_timer_start(loop, &i->patience);
+	timer_start(loop, &i->patience, PATIENCE);
 	return i;
 }
 

@@ -10,6 +10,7 @@
 #include "conf/log.h"
 #include "conf/mem.h"
 #include "conf/reap.h"
+#include "conf/timer.h"
 #include "proxy/smtp/smtp_client_internal.h"
 #include "proxy/smtp/smtp_text.h"
 
@@ -21,8 +22,6 @@
 
 /* How long a QUIT may take to leave and be answered; nobody waits for it. */
 #define QUIT_LINGER 2.0
-/* A timer that was started so lately (s) need not be started anew. */
-#define A_MOMENT 0.01
 
 enum { REPLY_SIZE_MAX = STREAM_INPUT_MAX };
 
@@ -53,17 +52,31 @@ static double seconds(const struct smtp_client *c, enum timer timer)
 
 void client_set_timer(struct smtp_client *c, double after)
 {
-	if (after > 0 && ev_is_active(&c->timer) && c->timer_after == after &&
-	    ev_timer_remaining(c->proxy->loop, &c->timer) > after - A_MOMENT)
+	double left = 0;
+
+	c->is_timed = after > 0;
+	if (!c->is_timed)
 		return;
-	ev_timer_stop(c->proxy->loop, &c->timer);
-	c->timer_after = after;
-	if (after <= 0)
+	timer_refresh(c->proxy->loop);
+	if (ev_is_active(&c->timer))
+		left = ev_timer_remaining(c->proxy->loop, &c->timer);
+	if (left > 0 && left <= after) {
+		c->timer_more = after - left;
 		return;
-	/* libev counts from the start of this turn; after a long callback that lies in the past. */
-	ev_now_update(c->proxy->loop);
-	ev_timer_set(&c->timer, after, 0.);
-	ev_timer_start(c->proxy->loop, &c->timer);
+	}
+	c->timer_more = 0;
+	timer_start(c->proxy->loop, &c->timer, after);
+}
+
+/* Whether the time is over that was set last. */
+static bool is_over(struct smtp_client *c)
+{
+	double more = c->timer_more;
+
+	c->timer_more = 0;
+	if (c->is_timed && more > 0)
+		timer_start(c->proxy->loop, &c->timer, more);
+	return c->is_timed && more <= 0;
 }
 
 void client_tell(
@@ -300,7 +313,7 @@ static void on_stream(struct stream *stream, enum stream_event event, void *arg)
 /* Of [timeouts] data_end, which counts from the moment our dot was written (R-SMTP-36). */
 static double final_time_left(const struct smtp_client *c)
 {
-	return c->final_deadline - clock_steady();
+	return c->final_deadline - clock_rough();
 }
 
 /* While nothing waits to be sent it is the client's turn, or that of the final reply. */
@@ -317,12 +330,11 @@ static void set_check(struct smtp_client *c)
 static void note_progress(struct smtp_client *c)
 {
 	c->sent_at_check = c->written - stream_unsent(c->stream);
-	c->moved = clock_steady();
+	c->moved = clock_rough();
 }
 
 void client_watch_message(struct smtp_client *c)
 {
-	ev_now_update(c->proxy->loop);
 	note_progress(c);
 	set_check(c);
 }
@@ -332,7 +344,7 @@ static bool has_stalled(struct smtp_client *c)
 {
 	if (!stream_unsent(c->stream) || c->written - stream_unsent(c->stream) != c->sent_at_check)
 		note_progress(c);
-	return clock_steady() - c->moved >= seconds(c, T_DATA_BLOCK);
+	return clock_rough() - c->moved >= seconds(c, T_DATA_BLOCK);
 }
 
 static void on_timeout(struct ev_loop *loop, ev_timer *w, int revents)
@@ -345,6 +357,8 @@ static void on_timeout(struct ev_loop *loop, ev_timer *w, int revents)
 		fail_doomed(c);
 		return;
 	}
+	if (!is_over(c))
+		return;
 	if (c->state == BODY || (c->state == FINAL && final_time_left(c) > 0)) {
 		if (!has_stalled(c)) {
 			set_check(c);

@@ -47,7 +47,8 @@ struct smtp_client {
 
 	enum state state;
 	ev_timer timer;
-	double timer_after; /* what it was set to */
+	double timer_more; /* seconds to wait for after it has run off */
+	bool is_timed;     /* else nobody waits for it any more */
 	struct stream *stream;
 	enum tls_need need;
 	struct tls_rule *rule; /* until it is met: NULL from READY on */
@@ -116,6 +117,10 @@ void client_enter(struct smtp_client *c, enum state next);
 void client_say(struct smtp_client *c, const char *line);
 void client_tell(
     struct smtp_client *c, enum smtp_client_event event, const struct smtp_reply *reply);
+/*
+ * Seconds from now; 0: no limit. Set for each step of each message and hardly ever met: while the
+ * timer runs that was set before, only what it is to wait further is noted.
+ */
 void client_set_timer(struct smtp_client *c, double after);
 /* BODY and FINAL, once something was written or has left: is it moving? */
 void client_watch_message(struct smtp_client *c);

@@ -7,9 +7,9 @@
  * too much, never by counting too little.
  */
 #include "proxy/smtp/smtp_header.h"
+#include "conf/join.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <string.h>
 
 enum state { LINE_START, NAME, NAME_BLANK, VALUE, BODY };
@@ -26,10 +26,8 @@ void smtp_header_init(struct smtp_header *header, const char *own_mark)
 	*header = (struct smtp_header){.state = LINE_START};
 	if (!*own_mark)
 		return;
-	int len = snprintf(header->own_mark, sizeof header->own_mark, " %s", own_mark);
-
-	assert(len > 0 && (size_t)len < sizeof header->own_mark);
-	header->mark_len = (size_t)len;
+	header->mark_len = text_join(header->own_mark, sizeof header->own_mark, " ", own_mark);
+	assert(header->mark_len < sizeof header->own_mark);
 }
 
 bool smtp_header_is_open(const struct smtp_header *header) { return header->state != BODY; }

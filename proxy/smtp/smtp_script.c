@@ -9,6 +9,7 @@
 #include "proxy/smtp/smtp_client_internal.h"
 
 #include "conf/clock.h"
+#include "conf/join.h"
 #include "conf/log.h"
 #include "conf/mem.h"
 #include "proxy/envelope.h"
@@ -17,7 +18,6 @@
 #include "proxy/smtp/smtp_dsn.h"
 #include "tls/resumption.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -191,19 +191,6 @@ static void hear_ehlo_tls(struct smtp_client *c, const struct smtp_reply *reply)
 
 /* ---- one envelope ---- */
 
-static void say_printf(struct smtp_client *c, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-static void say_printf(struct smtp_client *c, const char *format, ...)
-{
-	char line[SMTP_COMMAND_MAX];
-	va_list ap;
-
-	va_start(ap, format);
-	vsnprintf(line, sizeof line, format, ap);
-	va_end(ap);
-	client_say(c, line);
-}
-
 static const char *body_text(enum smtp_body_type body)
 {
 	return body == SMTP_BODY_8BITMIME ? " BODY=8BITMIME"
@@ -213,7 +200,7 @@ static const char *body_text(enum smtp_body_type body)
 
 void smtp_client_mail(struct smtp_client *c, const struct envelope *envelope, uint64_t size)
 {
-	char size_text[40] = "", dsn_text[SMTP_DSN_MAIL_SIZE];
+	char size_text[40] = "", dsn_text[SMTP_DSN_MAIL_SIZE], line[SMTP_COMMAND_MAX];
 
 	if (c->state != READY)
 		return; /* it failed a moment ago, and the event is on its way */
@@ -227,10 +214,11 @@ void smtp_client_mail(struct smtp_client *c, const struct envelope *envelope, ui
 	c->mail_refused = c->rcpt_accepted = c->foresees_data = c->data_asked = false;
 	c->mail_outstanding = true;
 	client_enter(c, ENVELOPE);
-	say_printf(c, "MAIL FROM:<%s>%s%s%s%s\r\n", envelope->sender.address, size_text,
+	text_join(line, sizeof line, "MAIL FROM:<", envelope->sender.address, ">", size_text,
 	    c->offer.eightbitmime ? body_text(envelope->body) : "",
 	    envelope->smtputf8 ? " SMTPUTF8" : "",
-	    c->offer.dsn ? smtp_dsn_mail_text(dsn_text, &envelope->dsn) : "");
+	    c->offer.dsn ? smtp_dsn_mail_text(dsn_text, &envelope->dsn) : "", "\r\n");
+	client_say(c, line);
 }
 
 static bool may_send_rcpt(const struct smtp_client *c)
@@ -281,7 +269,7 @@ void smtp_client_rcpt(struct smtp_client *c, const struct recipient *recipient)
 		smtp_dsn_rcpt_text(dsn, &recipient->dsn);
 	size = strlen(recipient->path.address) + strlen(dsn) + sizeof "RCPT TO:<>\r\n";
 	w = mem_alloc(sizeof *w + size);
-	snprintf(w->line, size, "RCPT TO:<%s>%s\r\n", recipient->path.address, dsn);
+	text_join(w->line, size, "RCPT TO:<", recipient->path.address, ">", dsn, "\r\n");
 	w->next = NULL;
 	*c->waiting_end = w;
 	c->waiting_end = &w->next;
@@ -439,7 +427,7 @@ void smtp_client_end(struct smtp_client *c, double patience)
 	}
 	c->written += sizeof dot - 1;
 	client_enter(c, FINAL);
-	c->final_deadline = clock_steady() + patience;
+	c->final_deadline = clock_rough() + patience;
 	client_watch_message(c);
 }
 

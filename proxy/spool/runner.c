@@ -12,6 +12,7 @@
 #include "conf/clock.h"
 #include "conf/mem.h"
 #include "conf/reap.h"
+#include "conf/timer.h"
 #include "proxy/proxy.h"
 #include "proxy/spool/spool.h"
 #include "proxy/spool/spool_task.h"
@@ -107,12 +108,8 @@ static bool has_room(const struct runner *r, const struct spool_message *message
 
 static void ask_in(struct runner *r, double seconds)
 {
-	if (r->is_stopping || r->is_asking)
-		return;
-	ev_now_update(r->proxy->loop);
-	ev_timer_stop(r->proxy->loop, &r->ask);
-	ev_timer_set(&r->ask, seconds, 0.);
-	ev_timer_start(r->proxy->loop, &r->ask);
+	if (!r->is_stopping && !r->is_asking)
+		timer_start(r->proxy->loop, &r->ask, seconds);
 }
 
 static void on_time_to_ask(struct ev_loop *loop, ev_timer *w, int revents)

@@ -11,6 +11,7 @@
 #include "conf/clock.h"
 #include "conf/log.h"
 #include "conf/mem.h"
+#include "conf/timer.h"
 #include "proxy/spool/spool_dir.h"
 #include "proxy/spool/spool_disk.h"
 
@@ -252,10 +253,7 @@ static void let_go(struct spool *spool)
 
 static void try_again(struct spool *spool, double seconds)
 {
-	ev_now_update(spool->loop);
-	ev_timer_stop(spool->loop, &spool->revive);
-	ev_timer_set(&spool->revive, seconds, 0.);
-	ev_timer_start(spool->loop, &spool->revive);
+	timer_start(spool->loop, &spool->revive, seconds);
 }
 
 static void on_death(struct spool *spool)

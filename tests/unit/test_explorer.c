@@ -172,7 +172,7 @@ static void flush(void)
 
 static bool has_timer(const struct smtp_client *c)
 {
-	return ev_is_active(&c->timer) || ev_is_pending(&c->timer);
+	return (c->is_timed && ev_is_active(&c->timer)) || ev_is_pending(&c->timer);
 }
 
 static bool is_owners_turn(const struct smtp_client *c)
