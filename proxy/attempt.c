@@ -209,7 +209,15 @@ static void refuse_busy(const struct attempt *a, struct refusal *busy)
 	char text[ADDR_TEXT];
 
 	addr_bracketed(current_address(a), text);
-	if (a->room == POOL_PROVIDER_FULL)
+	if (a->room == POOL_BACKED_OFF)
+		refusal_set(busy, REASON_BUSY,
+		    "%s%s said 421 lately, and gets fewer connections for a while; try again soon",
+		    host, text);
+	else if (a->room == POOL_TURNED_AWAY)
+		refusal_set(busy, REASON_CONNECT_FAILED,
+		    "%s%s said 421 a moment ago; this address will be tried again soon", host,
+		    text);
+	else if (a->room == POOL_PROVIDER_FULL)
 		refusal_set(busy, REASON_BUSY,
 		    "%s%s: the hosts of %s have as many connections as a provider may, %d times "
 		    "[limits] next_hop_connections; try again soon",
@@ -241,7 +249,7 @@ static void on_call(void *arg)
 static bool stand_in_queue(struct attempt *a, const struct pool_hop *hop)
 {
 	if ((a->plan.want != POOL_WAITS && a->plan.want != POOL_SPOOL) ||
-	    a->address + 1 < a->address_count)
+	    a->address + 1 < a->address_count || a->room == POOL_TURNED_AWAY)
 		return false;
 	a->place.is_of_spool = a->plan.want == POOL_SPOOL;
 	return pool_queue_up(a->proxy->pool, &a->place, hop, a->room);
@@ -260,7 +268,7 @@ static void connect_or_wait(struct attempt *a)
 	struct pool_hop hop = pool_hop_of(current_address(a), a->plan.route->host);
 
 	if (a->room == POOL_ROOM)
-		a->room = pool_find_room(a->proxy->pool, &hop, a->plan.want);
+		a->room = pool_find_room(a->proxy->pool, &hop, source_of(a), a->plan.want);
 	if (a->room == POOL_ROOM) {
 		connect_anew(a);
 	} else if (!stand_in_queue(a, &hop)) {
@@ -313,6 +321,21 @@ static void give_tls_up(struct attempt *a, const struct smtp_client_failure *fai
 	connect_anew(a);
 }
 
+/* 421 in place of service is no failure of the address but of the moment: while it serves others of
+ * our connections, there is something to wait for (backoff.h). */
+static void on_421(struct attempt *a)
+{
+	struct pool_hop hop = *smtp_client_hop(a->client);
+	struct refusal refusal;
+
+	hop_explain(a->plan.route, a->client, &refusal);
+	note_failure(a, &refusal);
+	smtp_client_close(&a->client);
+	a->room = pool_serves(a->proxy->pool, &hop, source_of(a)) ? POOL_BACKED_OFF : POOL_TURNED_AWAY;
+	if (!stand_in_queue(a, &hop))
+		try_next_address(a);
+}
+
 static void on_failed(struct attempt *a)
 {
 	const struct smtp_client_failure *failure = smtp_client_failure(a->client);
@@ -321,6 +344,10 @@ static void on_failed(struct attempt *a)
 	if (a->is_reused) { /* it died while idle: replaced in silence (R-SMTP-81) */
 		smtp_client_close(&a->client);
 		connect_anew(a);
+		return;
+	}
+	if (smtp_client_said_421(a->client)) {
+		on_421(a);
 		return;
 	}
 	if (failure->stage == STAGE_TLS && smtp_client_offered_session(a->client) &&

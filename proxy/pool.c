@@ -179,9 +179,14 @@ bool pool_drop_idle(struct pool *pool, const struct count_key *key)
 static void on_client(struct smtp_client *client, enum smtp_client_event event,
     const struct smtp_reply *reply, void *arg)
 {
-	(void)client, (void)reply;
-	if (event != CLIENT_READY)
-		drop(arg);
+	struct idle *entry = arg;
+
+	(void)reply;
+	if (event == CLIENT_READY)
+		return;
+	if (smtp_client_said_421(client))
+		pool_shed(entry->pool, client, entry->since);
+	drop(entry);
 }
 
 /* To another worker; whoever waits here may have the connection for some messages more. */
@@ -341,6 +346,7 @@ void pool_free(struct pool **pool)
 		return;
 	pool_drain(*pool);
 	pool_unclaim(*pool);
+	pool_forget_backoffs(*pool);
 	ev_timer_stop((*pool)->proxy->loop, &(*pool)->look);
 	ev_timer_stop((*pool)->proxy->loop, &(*pool)->listen);
 	free(*pool);

@@ -47,14 +47,25 @@ enum pool_room {
 	POOL_ROOM,
 	POOL_ADDRESS_FULL,  /* [limits] next_hop_connections */
 	POOL_PROVIDER_FULL, /* PROVIDER_SHARE times as many */
+	POOL_BACKED_OFF,    /* it said 421, and gets fewer for a while, ... */
+	POOL_TURNED_AWAY,   /* ... and does not serve any: there is nothing to wait for */
 };
 enum { PROVIDER_SHARE = 5 };
 
 /*
- * Over all workers. Closes idle ones of other keys to make room. Room that is found is kept for the
+ * Over all workers. source: the client's address with which it would leave (preserve_source); NULL:
+ * our own. Closes idle ones of other keys to make room. Room that is found is kept for the
  * next pool_opened() of that next hop, which must come before the next question.
  */
-enum pool_room pool_find_room(struct pool *pool, const struct pool_hop *hop, enum pool_want want);
+enum pool_room pool_find_room(
+    struct pool *pool, const struct pool_hop *hop, const struct addr *source, enum pool_want want);
+
+/* What smtp_client hears from its next hop: 421 in place of service (backoff.h), or that a message
+ * was taken. */
+void pool_refused(struct pool *pool, const struct smtp_client *client);
+void pool_served(struct pool *pool, const struct smtp_client *client);
+/* It has a connection, or took a message after it said 421: there is something to wait for. */
+bool pool_serves(struct pool *pool, const struct pool_hop *hop, const struct addr *source);
 
 /*
  * A place in the queue for room: first come, first served, the spool's places being few. Whoever is

@@ -1,10 +1,12 @@
 /*
- * pool_internal.h - shared by pool.c (idle connections), pool_queue.c (who waits for room) and
- * pool_room.c (how many connections there are and may be, over all workers).
+ * pool_internal.h - shared by pool.c (idle connections), pool_queue.c (who waits for room),
+ * pool_room.c (how many connections there are and may be, over all workers) and pool_backoff.c (who
+ * said 421).
  */
 #ifndef PROXY_POOL_INTERNAL_H
 #define PROXY_POOL_INTERNAL_H
 
+#include "proxy/backoff.h"
 #include "proxy/pool.h"
 #include "proxy/proxy.h"
 
@@ -12,12 +14,14 @@
 
 struct idle;
 struct shelf;
+struct spared;
 
 struct pool {
 	struct proxy *proxy;
 	struct idle *idle;     /* the one used last stands first */
 	struct shelf *shelves; /* the same by address */
 	size_t idle_count, idle_max;
+	struct spared *spared;       /* addresses that said 421 lately */
 	size_t further, further_max; /* next hops that are not the first of their message */
 	struct pool_place *queue;    /* for all room */
 	struct pool_hop claimed;     /* the room that was found last, until it is used */
@@ -43,7 +47,8 @@ void pool_call_next(struct pool *pool, const struct count_key *key);
 /* ---- pool_room.c ---- */
 
 unsigned pool_count_open(const struct pool *pool, const struct count_key *key);
-unsigned pool_most_open(const struct pool *pool, const struct count_key *key);
+unsigned pool_most_open(struct pool *pool, const struct count_key *key);
+bool pool_is_pausing(struct pool *pool, const struct count_key *key); /* for it said 421 */
 /* One of ours becomes idle, or is no longer. */
 void pool_count_idle(struct pool *pool, const struct pool_hop *hop);
 void pool_uncount_idle(struct pool *pool, const struct pool_hop *hop);
@@ -53,5 +58,14 @@ bool pool_is_called(const struct pool *pool, const struct count_key *key);
 /* Each call is answered so often as it asked: whoever gives up more opens them again a moment
  * later, and calls in turn. */
 void pool_answer_call(struct pool *pool, const struct count_key *key);
+
+/* ---- pool_backoff.c ---- */
+
+struct count_key pool_backoff_key(const struct pool_hop *hop, const struct addr *source);
+/* NULL: it did not say 421 lately. key: of the above, or of an address. */
+const struct backoff *pool_find_backoff(struct pool *pool, const struct count_key *key);
+/* An idle connection said 421. since: when it became idle, by the steady clock. */
+void pool_shed(struct pool *pool, const struct smtp_client *client, double since);
+void pool_forget_backoffs(struct pool *pool);
 
 #endif

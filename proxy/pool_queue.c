@@ -135,6 +135,8 @@ static void on_look(struct ev_loop *loop, ev_timer *w, int revents)
 	{
 		if (first_in_queue(pool, &place->full) != place)
 			continue;
+		if (pool_is_pausing(pool, &place->full))
+			continue;
 		if (pool_count_open(pool, &place->full) < pool_most_open(pool, &place->full))
 			pool_call_next(pool, &place->full);
 		else

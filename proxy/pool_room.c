@@ -136,16 +136,41 @@ void pool_return_further(struct pool *pool) { pool->further--; }
 
 /* ---- room for one more ---- */
 
-unsigned pool_most_open(const struct pool *pool, const struct count_key *key)
+unsigned pool_most_open(struct pool *pool, const struct count_key *key)
 {
 	unsigned most = pool->proxy->conf->limits.next_hop_connections;
+	const struct backoff *backoff = pool_find_backoff(pool, key);
 
-	return key->kind == COUNT_PROVIDER ? PROVIDER_SHARE * most : most;
+	if (key->kind == COUNT_PROVIDER)
+		return PROVIDER_SHARE * most;
+	return backoff ? backoff_most(backoff, most) : most;
+}
+
+bool pool_is_pausing(struct pool *pool, const struct count_key *key)
+{
+	const struct backoff *backoff = pool_find_backoff(pool, key);
+
+	return backoff && backoff_is_pausing(backoff, clock_steady());
+}
+
+bool pool_serves(struct pool *pool, const struct pool_hop *hop, const struct addr *source)
+{
+	struct count_key key = pool_backoff_key(hop, source);
+	const struct backoff *backoff = pool_find_backoff(pool, &key);
+
+	return !backoff || !backoff_is_silent(backoff) || pool_count_open(pool, &hop->address) > 0;
+}
+
+static enum pool_room why_full(struct pool *pool, const struct count_key *address)
+{
+	return pool_most_open(pool, address) < pool->proxy->conf->limits.next_hop_connections
+		   ? POOL_BACKED_OFF
+		   : POOL_ADDRESS_FULL;
 }
 
 /* What is idle takes nothing from others: it is given up when somebody waits for room. Two workers
  * may look at the same moment, and both find the last of that half. */
-static bool is_half_at_work(const struct pool *pool, const struct count_key *key)
+static bool is_half_at_work(struct pool *pool, const struct count_key *key)
 {
 	struct count_key idle = idle_key(key);
 	unsigned most = pool_most_open(pool, key);
@@ -154,10 +179,10 @@ static bool is_half_at_work(const struct pool *pool, const struct count_key *key
 	       pool_count_open(pool, &idle) + (most > 1 ? most / 2 : most);
 }
 
-static enum pool_room find_modest_room(const struct pool *pool, const struct pool_hop *hop)
+static enum pool_room find_modest_room(struct pool *pool, const struct pool_hop *hop)
 {
 	if (is_half_at_work(pool, &hop->address))
-		return POOL_ADDRESS_FULL;
+		return why_full(pool, &hop->address);
 	return is_half_at_work(pool, &hop->provider) ? POOL_PROVIDER_FULL : POOL_ROOM;
 }
 
@@ -169,7 +194,7 @@ static bool claim_one(struct pool *pool, const struct count_key *key)
 static enum pool_room claim_both(struct pool *pool, const struct pool_hop *hop)
 {
 	if (!claim_one(pool, &hop->address))
-		return POOL_ADDRESS_FULL;
+		return why_full(pool, &hop->address);
 	if (!claim_one(pool, &hop->provider)) {
 		give_back(pool, &hop->address);
 		return POOL_PROVIDER_FULL;
@@ -184,18 +209,23 @@ static enum pool_room make_room(struct pool *pool, const struct pool_hop *hop)
 {
 	enum pool_room room = claim_both(pool, hop);
 
-	if (room == POOL_ADDRESS_FULL && pool_drop_idle(pool, &hop->address))
+	if ((room == POOL_ADDRESS_FULL || room == POOL_BACKED_OFF) &&
+	    pool_drop_idle(pool, &hop->address))
 		room = claim_both(pool, hop);
 	if (room == POOL_PROVIDER_FULL && pool_drop_idle(pool, &hop->provider))
 		room = claim_both(pool, hop);
 	return room;
 }
 
-enum pool_room pool_find_room(struct pool *pool, const struct pool_hop *hop, enum pool_want want)
+enum pool_room pool_find_room(
+    struct pool *pool, const struct pool_hop *hop, const struct addr *source, enum pool_want want)
 {
+	struct count_key key = pool_backoff_key(hop, source);
 	enum pool_room room = POOL_ROOM;
 
 	pool_unclaim(pool);
+	if (pool_is_pausing(pool, &key))
+		return pool_serves(pool, hop, source) ? POOL_BACKED_OFF : POOL_TURNED_AWAY;
 	if (want == POOL_MODEST)
 		room = find_modest_room(pool, hop);
 	return room == POOL_ROOM ? make_room(pool, hop) : room;

@@ -239,6 +239,23 @@ static void fail_broken(struct smtp_client *c, const char *why, const char *in, 
 	client_fail(c, "broke the protocol: %s: %s", why, words);
 }
 
+/*
+ * Some count the messages of a connection, or the time that it is quiet: what is said between two
+ * messages ends this connection alone, and only a new one shows whether there is more to it.
+ */
+static bool is_between_messages(const struct smtp_client *c)
+{
+	return c->state == READY || c->state == RESET || c->state == LATE ||
+	       (c->state == ENVELOPE && c->mail_outstanding && c->messages > 1);
+}
+
+static void hear_421(struct smtp_client *c)
+{
+	c->said_421 = true;
+	if (!is_between_messages(c))
+		pool_refused(c->proxy->pool, c);
+}
+
 static void hear_replies(struct smtp_client *c)
 {
 	enum smtp_reply_status status = SMTP_REPLY_DONE;
@@ -261,6 +278,8 @@ static void hear_replies(struct smtp_client *c)
 		log_debug("%s: < %d %.*s", c->name, reply.code, (int)strcspn(reply.text, "\n"),
 		    reply.text);
 		c->is_leaving |= reply.code == 421 || reply.code == 221;
+		if (reply.code == 421)
+			hear_421(c);
 		if (smtp_script[c->state].hear)
 			smtp_script[c->state].hear(c, &reply);
 		else
@@ -509,6 +528,7 @@ const struct smtp_client_failure *smtp_client_failure(const struct smtp_client *
 
 	return c->failure ? c->failure : &none;
 }
+bool smtp_client_said_421(const struct smtp_client *c) { return c->said_421; }
 bool smtp_client_met_ourselves(const struct smtp_client *c) { return c->met_ourselves; }
 
 const struct smtp_offer *smtp_client_offer(const struct smtp_client *c) { return &c->offer; }

@@ -73,6 +73,9 @@ struct smtp_client_failure {
 };
 const struct smtp_client_failure *smtp_client_failure(const struct smtp_client *client);
 
+/* It is leaving (RFC 5321 3.8). */
+bool smtp_client_said_421(const struct smtp_client *client);
+
 /* It was greeted with our own greeting_name: whatever was dialled, danelaw has answered. */
 bool smtp_client_met_ourselves(const struct smtp_client *client);
 

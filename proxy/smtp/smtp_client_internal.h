@@ -81,7 +81,8 @@ struct smtp_client {
 	double moved;                    /* when it last did */
 	double final_deadline;           /* FINAL */
 	bool timed_out;
-	bool is_leaving;                 /* said 421 or 221: not to be kept */
+	bool is_leaving; /* said 421 or 221: not to be kept */
+	bool said_421;
 	bool doomed;                     /* spoke out of turn; the failure is on its way */
 	enum state ended_in;             /* what we waited for when it failed */
 	char *session;                   /* LATE: whose message it was */

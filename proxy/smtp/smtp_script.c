@@ -453,6 +453,8 @@ static void hear_final(struct smtp_client *c, const struct smtp_reply *reply)
 		return;
 	}
 	client_enter(c, READY);
+	if (reply->code / 100 == 2)
+		pool_served(c->proxy->pool, c);
 	client_tell(c, CLIENT_FINAL, reply);
 }
 

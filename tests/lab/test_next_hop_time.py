@@ -686,6 +686,79 @@ def test_first_come_first_served_at_a_provider(alone, hop):
             c.close()
 
 
+# ---- 421 ----
+
+def crowded(most, each):
+    """A receiver that turns away who comes while `most` are served, and each after some messages."""
+    def script(c):
+        with c.mx.lock:
+            c.mx.open += 1
+            has_room = c.mx.open <= most
+        try:
+            if not has_room:
+                c.mx.turned_away += 1
+                says_and_closes("421 4.3.2 too many connections")(c)
+            polite(c)
+        finally:
+            with c.mx.lock:
+                c.mx.open -= 1
+
+    def mail(c, line):
+        c.served = getattr(c, "served", 0) + 1
+        return says_and_closes("421 4.7.0 too many messages")(c) if c.served > each else None
+
+    def final(c, text):
+        c.stall(0.05)
+        return "250 2.0.0 taken"
+    return {"script": script, "replies": {"MAIL": mail, ".": final}}
+
+
+def test_u03_421_to_the_third_connection(alone, hop):
+    """RFC 5321 3.8: who is turned away waits for the connections that are served; they become fewer,
+    and more again with each message; nothing is lost, refused or doubled."""
+    with Danelaw(alone, {"log": {"level": "info"}}) as d:
+        h = hop("tls")
+        h.mx.__dict__.update(lock=threading.Lock(), open=0, turned_away=0,
+                             **crowded(most=2, each=4))
+        to = ["u%d@%s" % (n, h.domain) for n in range(24)]
+        with ThreadPoolExecutor(len(to)) as pool:
+            assert [r.code for r in pool.map(send, to)] == [250] * len(to), d.tail()
+        assert sorted(m.recipients[0] for m in h.mx.messages) == sorted(to)
+        assert 0 < h.mx.turned_away < 2 * len(to), h.mx.turned_away
+        assert " next-hop-421 mx=mx1.%s[" % h.domain in d.log
+
+
+@pytest.mark.parametrize("stage", ["greeting", "MAIL", "."])
+def test_u03_421_is_followed_by_a_pause(kept, hop, stage):
+    """A second, for the first one; meanwhile nobody connects, and the reply says why."""
+    text = says_and_closes("421 4.3.2 not now")
+    h = hop(**{"script": text} if stage == "greeting" else {"replies": {stage: lambda c, rest: text(c)}})
+    assert "421 4.3.2 not now" in attempt(h.domain) or stage != "greeting"
+    reply = attempt(h.domain)
+    assert reply.startswith("451 4.4.1 connect-failed: mx1.") and "said 421 a moment ago" in reply
+    assert len(h.mx.connections) == 1
+    time.sleep(1)
+    assert "said 421" not in attempt(h.domain)
+    assert len(h.mx.connections) == 2
+
+
+def test_u03_421_leads_to_the_other_host(kept, hop):
+    h = hop("pair", {"script": says_and_closes("421 4.3.2 not now")}, {})
+    assert [attempt(h.domain).code for _ in range(3)] == [250] * 3
+    assert len(h.mxs[0].connections) == 1 and len(h.mxs[1].messages) == 3
+
+
+def test_u03_421_to_idle_connections(kept, hop):
+    """They are replaced without a word, and at once: the next message is not refused."""
+    h = hop()
+    for n in range(1, 4):
+        assert attempt(h.domain).code == 250
+        h.mx.connections[-1].say("421 4.3.2 closing")
+        h.mx.connections[-1].close()
+        wait_over(h.mx)
+    assert len(h.mx.connections) == 3
+
+
 # ---- size ----
 
 def rss(pid):

@@ -60,6 +60,10 @@ void pool_closed(struct pool *pool, const struct pool_hop *hop, const struct add
 	truth.closed++;
 }
 
+void pool_refused(struct pool *pool, const struct smtp_client *client) { (void)pool, (void)client; }
+
+void pool_served(struct pool *pool, const struct smtp_client *client) { (void)pool, (void)client; }
+
 void metrics_count_handshake(bool resumed) { (void)resumed; }
 
 struct stream *stream_connect(struct ev_loop *l, const struct addr *to,
