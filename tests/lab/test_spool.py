@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
@@ -75,7 +76,7 @@ def declare(lab):
     lab.domain("unread.lab", "3 1 1", fake={"replies": {".": refuse_first_time()}})
     lab.domain("unmounted.lab", "3 1 1", fake={"replies": {".": dot_first(*["451 4.3.0 not now"] * 4)}})
     lab.domain("turns.lab", "3 1 1", fake={"replies": {".": slow_dot}})
-    lab.domain("crowd.lab", "3 1 1", fake={"replies": {".": slow_dot}})
+    lab.domain("crowd.lab", "3 1 1", fake={"replies": {".": slow_dot_in_company()}})
 
 
 def rcpt_of_some():
@@ -102,6 +103,21 @@ def refuse_notices(c, line):
 def slow_dot(c, text):
     c.stall(1)
     return "250 2.0.0 taken"
+
+
+def slow_dot_in_company():
+    """The first message waits for a second one beside it."""
+    here, are_two = [], threading.Event()
+
+    def final(c, text):
+        here.append(c)
+        if len(here) == 2:
+            are_two.set()
+        are_two.wait(8)
+        c.stall(1)
+        here.remove(c)
+        return "250 2.0.0 taken"
+    return final
 
 
 def very_slow_dot(c, text):
