@@ -33,7 +33,7 @@ KEPT = {"limits": {"connection_idle": "7s", "connection_messages": "3",
 
 
 def declare(lab):
-    lab.next_hop_time_slots = Slots(lab, ZONE, plain=190, tls=60, pair=12, dual=8, six=2)
+    lab.next_hop_time_slots = Slots(lab, ZONE, plain=230, tls=60, pair=24, dual=8, six=2)
     # One MX host for two domains; and a TLSA RRset that changes.
     lab.next_hop_shared = lab.address()
     cert = lab.next_hop_time_slots.cert
@@ -728,23 +728,37 @@ def test_u03_421_to_the_third_connection(alone, hop):
         assert " next-hop-421 mx=mx1.%s[" % h.domain in d.log
 
 
+PAUSE = 1  # second, for the first 421
+
+
+def within_pause(new_hop, count):
+    """A hop, and the replies to so many messages that took no longer than a pause: a busy machine may need
+    some tries, of a hop each."""
+    for _ in range(10):
+        h, begun = new_hop(), time.monotonic()
+        replies = [attempt(h.domain) for _ in range(count)]
+        if time.monotonic() - begun < PAUSE:
+            return h, replies
+    raise AssertionError("%d messages never took less than %d s" % (count, PAUSE))
+
+
 @pytest.mark.parametrize("stage", ["greeting", "MAIL", "."])
 def test_u03_421_is_followed_by_a_pause(kept, hop, stage):
-    """A second, for the first one; meanwhile nobody connects, and the reply says why."""
+    """Meanwhile nobody connects, and the reply says why."""
     text = says_and_closes("421 4.3.2 not now")
-    h = hop(**{"script": text} if stage == "greeting" else {"replies": {stage: lambda c, rest: text(c)}})
-    assert "421 4.3.2 not now" in attempt(h.domain) or stage != "greeting"
-    reply = attempt(h.domain)
+    how = {"script": text} if stage == "greeting" else {"replies": {stage: lambda c, rest: text(c)}}
+    h, (first, reply) = within_pause(lambda: hop(**how), 2)
+    assert "421 4.3.2 not now" in first or stage != "greeting"
     assert reply.startswith("451 4.4.1 connect-failed: mx1.") and "said 421 a moment ago" in reply
     assert len(h.mx.connections) == 1
-    time.sleep(1)
+    time.sleep(PAUSE)
     assert "said 421" not in attempt(h.domain)
     assert len(h.mx.connections) == 2
 
 
 def test_u03_421_leads_to_the_other_host(kept, hop):
-    h = hop("pair", {"script": says_and_closes("421 4.3.2 not now")}, {})
-    assert [attempt(h.domain).code for _ in range(3)] == [250] * 3
+    h, replies = within_pause(lambda: hop("pair", {"script": says_and_closes("421 4.3.2 not now")}, {}), 3)
+    assert [r.code for r in replies] == [250] * 3
     assert len(h.mxs[0].connections) == 1 and len(h.mxs[1].messages) == 3
 
 
