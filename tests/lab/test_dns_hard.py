@@ -54,7 +54,7 @@ def declare(lab):
 def when_client_left(query, fetch):
     """Before danelaw's patience with one lookup is over; whoever asks once more hears nothing."""
     if qtype(query) == "MX":
-        LAB.client_left.wait(1.8)
+        LAB.client_left.wait(10)
         if LAB.is_known.is_set():
             return None
     return fetch()
@@ -284,22 +284,23 @@ def test_outage(lab, danelaw):
     back = time.monotonic()
     for user, name in ("new", "outage-3.h.lab"), ("failed-before", "outage-1.h.lab"):
         wait(lambda: send("%s@%s" % (user, name)).code == 250, 10, user)
-    assert time.monotonic() - back < 10
+    assert time.monotonic() - back < 16
     assert danelaw.delivery_to("failed-before@outage-1.h.lab")["tls"] == "verified"
 
 
-def test_lookup_whose_client_left(danelaw):
+def test_lookup_whose_client_left(lab):
     """R-DNS-44 and the design: it goes on for the cache, and nobody asks twice."""
-    with Smtp() as c:
-        c("MAIL FROM:<a@client.lab>", 250)
-        c.raw(b"RCPT TO:<b@left.h.lab>\r\n")
-        wait(lambda: LAB.left.relay.asked("MX"), 2, "the question")
-        assert not lookups(danelaw, "MX", "name=left.h.lab ")
-    LAB.client_left.set()
-    wait(lambda: lookups(danelaw, "MX", "name=left.h.lab "), 5, "the answer")
-    LAB.is_known.set()
-    assert send("b@left.h.lab").code == 250
-    assert danelaw.delivery_to("b@left.h.lab")["tls"] == "verified"
+    with Danelaw(lab, {"listener smarthost": {"listen": "127.0.0.4:2525"}}) as d:
+        with Smtp(d.server) as c:
+            c("MAIL FROM:<a@client.lab>", 250)
+            c.raw(b"RCPT TO:<b@left.h.lab>\r\n")
+            wait(lambda: LAB.left.relay.asked("MX"), 2, "the question")
+            assert not lookups(d, "MX", "name=left.h.lab ")
+        LAB.client_left.set()
+        wait(lambda: lookups(d, "MX", "name=left.h.lab "), 5, "the answer")
+        LAB.is_known.set()
+        assert send("b@left.h.lab", server=d.server).code == 250
+        assert d.delivery_to("b@left.h.lab")["tls"] == "verified"
 
 
 # ---- answers that change ----
