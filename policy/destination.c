@@ -367,7 +367,7 @@ static struct destination_lookup *start(
 }
 
 /* What was decided a moment ago; as fresh as if it were looked up, also in its order of hosts. */
-static struct destination *find_kept(struct policy *policy, const char *domain)
+struct destination *destination_find_kept(struct policy *policy, const char *domain)
 {
 	struct decisions *decisions = policy_decisions(policy);
 	const struct conf_domain *exception;
@@ -388,7 +388,7 @@ static struct destination *find_kept(struct policy *policy, const char *domain)
 struct destination_lookup *destination_lookup_start(
     struct policy *policy, const char *domain, destination_fn *callback, void *arg)
 {
-	struct destination *kept = find_kept(policy, domain);
+	struct destination *kept = destination_find_kept(policy, domain);
 	struct destination_lookup *lookup;
 
 	if (kept)

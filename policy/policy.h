@@ -82,6 +82,10 @@ typedef void destination_fn(struct destination *destination, void *arg);
 struct destination_lookup *destination_lookup_start(
     struct policy *policy, const char *domain, destination_fn *callback, void *arg);
 
+/* What that would come to where it was decided a moment ago (R-DNS-40): POLICY_CONNECT, the
+ * caller's. NULL: it must be looked up. */
+struct destination *destination_find_kept(struct policy *policy, const char *domain);
+
 /* The same under this policy, which must outlive the destination, in place of the configuration's:
  * for who asks what would be without an exception. */
 struct destination_lookup *destination_lookup_start_under(struct policy *policy, const char *domain,
@@ -173,6 +177,10 @@ typedef void route_fn(struct route *route, void *arg);
  */
 struct route_lookup *route_lookup_start(struct policy *policy, struct destination *destination,
     size_t index, route_fn *callback, void *arg);
+/* What that would come to where it was decided a moment ago: a host that may be dialled; the
+ * caller's. NULL: it must be looked up. */
+struct route *route_find_kept(
+    struct policy *policy, const struct destination *destination, size_t index);
 void route_lookup_cancel(struct route_lookup **lookup);
 void route_free(struct route **route);
 

@@ -321,12 +321,19 @@ static struct route *route_new(const struct destination *destination, size_t ind
 	return route;
 }
 
+struct route *route_find_kept(
+    struct policy *policy, const struct destination *destination, size_t index)
+{
+	struct decisions *decisions = policy_decisions(policy);
+
+	return decisions ? decisions_find_route(decisions, destination, index) : NULL;
+}
+
 struct route_lookup *route_lookup_start(struct policy *policy, struct destination *destination,
     size_t index, route_fn *callback, void *arg)
 {
 	struct route_lookup *lookup = mem_zero(1, sizeof *lookup);
-	struct decisions *decisions = policy_decisions(policy);
-	struct route *kept = decisions ? decisions_find_route(decisions, destination, index) : NULL;
+	struct route *kept = route_find_kept(policy, destination, index);
 
 	lookup->policy = policy;
 	lookup->dns_generation = policy->dns_generation;

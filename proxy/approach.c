@@ -19,6 +19,7 @@
 #include "proxy/proxy.h"
 #include "proxy/smtp/smtp_client.h"
 
+#include <assert.h>
 #include <ev.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -261,6 +262,20 @@ static void look_for_self(struct approach *a)
 	a->self_search = self_search_start(a->proxy->policy, a->destination, a->host, on_self, a);
 }
 
+/* What was decided a moment ago may be dialled, and leads to an attempt, which ends on a later
+ * turn: no callback comes from here. */
+static void take_route(struct approach *a)
+{
+	struct route *kept = route_find_kept(a->proxy->policy, a->destination, a->host);
+
+	assert(!kept || (kept->verdict == POLICY_CONNECT && !kept->is_self));
+	if (kept)
+		on_route(kept, a);
+	else
+		a->route_lookup =
+		    route_lookup_start(a->proxy->policy, a->destination, a->host, on_route, a);
+}
+
 static void try_next_host(struct approach *a)
 {
 	if (a->host >= a->destination->host_count) {
@@ -270,8 +285,7 @@ static void try_next_host(struct approach *a)
 	timer_refresh(a->proxy->loop);
 	share_time(a);
 	look_for_self(a);
-	a->route_lookup =
-	    route_lookup_start(a->proxy->policy, a->destination, a->host, on_route, a);
+	take_route(a);
 }
 
 static void leave_host(struct approach *a)
@@ -471,6 +485,18 @@ static void on_destination(struct destination *destination, void *arg)
 		try_next_host(a);
 }
 
+static void look_up_domain(struct approach *a, const char *domain)
+{
+	struct destination *kept = destination_find_kept(a->proxy->policy, domain);
+
+	assert(!kept || (kept->verdict == POLICY_CONNECT && kept->host_count > 0));
+	if (kept)
+		on_destination(kept, a);
+	else
+		a->destination_lookup =
+		    destination_lookup_start(a->proxy->policy, domain, on_destination, a);
+}
+
 struct approach *approach_start(
     struct proxy *proxy, const struct approach_task *task, approach_fn *callback, void *arg)
 {
@@ -495,7 +521,6 @@ struct approach *approach_start(
 		a->destination_lookup = destination_lookup_start_fixed(
 		    proxy->policy, task->domain, &a->interception->original, on_destination, a);
 	else
-		a->destination_lookup =
-		    destination_lookup_start(proxy->policy, task->domain, on_destination, a);
+		look_up_domain(a, task->domain);
 	return a;
 }

@@ -126,14 +126,35 @@ static void expect(const char *asked)
 	assert_int_equal(stage.destination->address_count, 1);
 }
 
+/* The same at once, for who need not wait. */
+static void expect_kept(bool is_kept)
+{
+	struct destination *destination = destination_find_kept(stage.policy, "example.org");
+	struct route *route = destination ? route_find_kept(stage.policy, destination, 0) : NULL;
+
+	assert_int_equal(destination != NULL, is_kept);
+	assert_int_equal(route != NULL, is_kept);
+	if (!is_kept)
+		return;
+	assert_int_equal(destination->verdict, POLICY_CONNECT);
+	assert_int_equal(route->verdict, POLICY_CONNECT);
+	assert_int_equal(route->rule.need, TLS_DANE);
+	assert_string_equal(route->host, "mx.example.org");
+	route_free(&route);
+	destination_free(&destination);
+}
+
 /* ---- the tests ---- */
 
 static void test_asked_once(void **state)
 {
 	(void)state;
+	expect_kept(false);
 	expect(MX ", " HOST);
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 3; i++) {
 		expect("");
+		expect_kept(true);
+	}
 	assert_int_equal(probe_waits, 1);
 }
 
