@@ -45,10 +45,10 @@ static void describe_recipient(
 	snprintf(out->domain, sizeof out->domain, "%s", r->path.domain);
 	out->dsn = r->dsn;
 	out->next_try = time(NULL);
-	if (r->delivery)
-		delivery_hop_text(r->delivery, out->last_hop, sizeof out->last_hop);
 	if (!outcome_is_known(last) || outcome_is_good(last))
 		return;
+	if (r->delivery)
+		delivery_hop_text(r->delivery, out->last_hop, sizeof out->last_hop);
 	out->last = *last;
 	out->last_try = out->next_try;
 	out->tries = !is_queueing(t) && last->reason != REASON_BUSY;

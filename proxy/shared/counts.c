@@ -11,6 +11,7 @@
 #include "proxy/shared/lock.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -90,15 +91,18 @@ bool count_key_equal(const struct count_key *a, const struct count_key *b)
 
 /* ---- the table ---- */
 
-/* FNV-1a from a secret start: who chooses his address must not choose whose row he fills. */
+/* From a secret start: who chooses his address must not choose whose row he fills. */
 static struct row *row_of(struct counts *counts, const struct count_key *key)
 {
-	const unsigned char *octets = (const unsigned char *)key;
-	uint32_t hash = counts->seed;
+	uint32_t words[sizeof *key / sizeof(uint32_t)];
+	uint64_t hash = counts->seed;
 
-	for (size_t i = 0; i < sizeof *key; i++)
-		hash = (hash ^ octets[i]) * 16777619U;
-	return &counts->rows[(hash ^ hash >> 16) % ROWS];
+	memcpy(words, key, sizeof words);
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+		hash = (hash ^ words[i]) * 0x9e3779b97f4a7c15; /* 2^64 over the golden ratio */
+		hash ^= hash >> 32;
+	}
+	return &counts->rows[hash % ROWS];
 }
 
 static uint32_t used(const struct row *row)
@@ -161,7 +165,8 @@ bool counts_claim(struct counts *counts, unsigned seat, const struct count_key *
 
 	lock_take(&counts->lock);
 	entry = find_or_make(row_of(counts, key), key);
-	has_room = entry && sum(entry) < most && entry->shares[seat] < UINT16_MAX;
+	has_room =
+	    entry && (most == UINT_MAX || sum(entry) < most) && entry->shares[seat] < UINT16_MAX;
 	if (has_room)
 		entry->shares[seat]++;
 	lock_release(&counts->lock);

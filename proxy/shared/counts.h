@@ -52,7 +52,8 @@ struct count_key count_key(uint32_t kind, const struct addr *address, const stru
 struct count_key count_key_of_name(uint32_t kind, const unsigned char digest[COUNT_DIGEST]);
 bool count_key_equal(const struct count_key *a, const struct count_key *b);
 
-/* One more, if there are fewer than most. false: there are not, or the table is full. */
+/* One more, if there are fewer than most (UINT_MAX: any number). false: there are not, or the table
+ * is full. */
 bool counts_claim(struct counts *counts, unsigned seat, const struct count_key *key, unsigned most);
 /* One less of this seat's. */
 void counts_return(struct counts *counts, unsigned seat, const struct count_key *key);

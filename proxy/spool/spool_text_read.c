@@ -21,12 +21,14 @@ struct reader {
  * not; *garbled: it is nothing that we wrote. */
 static char *take_value(struct reader *in, const char *key, bool *garbled)
 {
-	size_t len = strlen(key);
-	const char *end = memchr(in->at, '\n', (size_t)(in->end - in->at));
+	size_t len = strlen(key), left = (size_t)(in->end - in->at);
+	const char *end;
 	char *value, *to;
 
-	if (!end || (size_t)(end - in->at) <= len || memcmp(in->at, key, len) != 0 ||
-	    in->at[len] != ' ')
+	if (left <= len || memcmp(in->at, key, len) != 0 || in->at[len] != ' ')
+		return NULL;
+	end = memchr(in->at, '\n', left);
+	if (!end)
 		return NULL;
 	value = to = mem_alloc((size_t)(end - in->at));
 	for (const char *c = in->at + len + 1; c < end; c++) {
