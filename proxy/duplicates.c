@@ -166,21 +166,29 @@ static struct entry *find(const struct duplicates *d, const unsigned char digest
 	return entry;
 }
 
-static void add(const unsigned char digest[DIGEST_SIZE], time_t until, void *arg)
+static struct entry *add_new(
+    struct duplicates *d, const unsigned char digest[DIGEST_SIZE], time_t until)
 {
-	struct duplicates *d = arg;
-	struct entry *entry = find(d, digest);
+	struct entry *entry;
 
-	if (entry) {
-		entry->until = until;
-		return;
-	}
 	make_room(d);
 	entry = mem_zero(1, sizeof *entry);
 	memcpy(entry->digest, digest, DIGEST_SIZE);
 	entry->until = until;
 	HASH_ADD(hh, d->entries, digest, DIGEST_SIZE, entry);
 	count_who(d, digest);
+	return entry;
+}
+
+static void add(const unsigned char digest[DIGEST_SIZE], time_t until, void *arg)
+{
+	struct duplicates *d = arg;
+	struct entry *entry = find(d, digest);
+
+	if (entry)
+		entry->until = until;
+	else
+		add_new(d, digest, until);
 }
 
 /* ---- the other workers ---- */
@@ -309,14 +317,17 @@ time_t duplicates_find(struct duplicates *d, const struct duplicate_key *key,
 
 static void remember(struct duplicates *d, const unsigned char digest[DIGEST_SIZE])
 {
-	const struct entry *entry = find(d, digest);
+	struct entry *entry = find(d, digest);
 	time_t until = clock_wall() + KEEP;
 
 	if (entry && !is_over(entry))
 		return;
-	add(digest, until, d);
+	if (entry)
+		entry->until = until;
+	else
+		entry = add_new(d, digest, until);
 	tell_workers(d, digest, until);
-	begin_young(d, find(d, digest));
+	begin_young(d, entry);
 }
 
 void duplicates_remember(struct duplicates *d, const struct duplicate_key *key,
