@@ -405,7 +405,7 @@ void log_info(const char *format, ...)
 	va_end(args);
 }
 
-void log_debug(const char *format, ...)
+void log_debug_line(const char *format, ...)
 {
 	va_list args;
 

@@ -31,7 +31,13 @@ bool log_wants(enum log_level level);
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
-void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* A dozen for each message: nothing is made of the arguments unless somebody reads them. */
+#define log_debug(...)                                                                             \
+	do {                                                                                       \
+		if (log_wants(LOG_LEVEL_DEBUG))                                                    \
+			log_debug_line(__VA_ARGS__);                                               \
+	} while (0)
+void log_debug_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /*
  * One event with keys: log_begin, any number of values, log_end. Values are truncated at 2 KiB, the

@@ -17,6 +17,7 @@
 #include "conf/log.h"
 #include "conf/mem.h"
 #include "conf/reap.h"
+#include "conf/timer.h"
 #include "dnsval/resolver.h"
 #include "policy/dial.h"
 #include "policy/fetch_http.h"
@@ -168,7 +169,7 @@ static void start_get(struct fetch *fetch)
 	struct fetcher *fetcher = fetch->fetcher;
 	double left;
 
-	ev_now_update(fetcher->loop);
+	timer_refresh(fetcher->loop);
 	left = fetch->ends - ev_now(fetcher->loop);
 	enter(fetch, GET);
 	fetch->get = http_get_start(fetcher->http,
@@ -318,12 +319,11 @@ static void set_deadline(struct fetch *fetch, double timeout)
 {
 	struct ev_loop *loop = fetch->fetcher->loop;
 
-	ev_now_update(loop);
+	ev_init(&fetch->deadline, on_deadline);
+	fetch->deadline.data = fetch;
+	timer_start(loop, &fetch->deadline, timeout);
 	fetch->timeout = timeout;
 	fetch->ends = ev_now(loop) + timeout;
-	ev_timer_init(&fetch->deadline, on_deadline, timeout, 0);
-	fetch->deadline.data = fetch;
-	ev_timer_start(loop, &fetch->deadline);
 }
 
 struct fetch *fetch_start(

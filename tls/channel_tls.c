@@ -226,12 +226,20 @@ static enum channel_outcome outcome_of(struct channel *channel, int result)
 	return CHANNEL_FAILED;
 }
 
+/* What is in the queue would be taken for this call's. Clearing it looks at all its places, so that
+ * an empty one is left alone. */
+static void forget_errors(void)
+{
+	if (ERR_peek_error())
+		ERR_clear_error();
+}
+
 enum channel_outcome channel_handshake(struct channel *channel)
 {
 	struct tls_session *tls = channel->tls;
 	enum channel_outcome outcome;
 
-	ERR_clear_error();
+	forget_errors();
 	outcome = outcome_of(channel, SSL_do_handshake(tls->ssl));
 	if (outcome != CHANNEL_DONE)
 		return outcome;
@@ -264,7 +272,7 @@ enum channel_outcome channel_tls_read(struct channel *channel, void *data, size_
 	struct tls_session *tls = channel->tls;
 	enum channel_outcome outcome;
 
-	ERR_clear_error();
+	forget_errors();
 	outcome = outcome_of(channel, SSL_read_ex(tls->ssl, data, size, len));
 	channel->is_drained = !channel_has_pending(channel);
 	if (outcome == CHANNEL_FAILED || tls->late_messages <= LATE_MESSAGES_MAX)
@@ -295,7 +303,7 @@ static enum channel_outcome write_records(
 		const char *data = piece->iov_base;
 		size_t taken = 0;
 
-		ERR_clear_error();
+		forget_errors();
 		outcome = outcome_of(channel,
 		    SSL_write_ex(channel->tls->ssl, data + at, piece->iov_len - at, &taken));
 		at += taken;
@@ -330,7 +338,7 @@ enum channel_outcome channel_tls_shutdown(struct channel *channel)
 
 	if (!channel->tls->may_shutdown)
 		return CHANNEL_DONE;
-	ERR_clear_error();
+	forget_errors();
 	result = SSL_shutdown(channel->tls->ssl);
 	if (result < 0) {
 		enum channel_outcome outcome = outcome_of(channel, result);
@@ -347,7 +355,7 @@ void channel_tls_close(struct channel *channel)
 {
 	if (!channel->tls->may_shutdown)
 		return;
-	ERR_clear_error();
+	forget_errors();
 	SSL_shutdown(channel->tls->ssl);
 }
 
