@@ -325,8 +325,10 @@ static size_t watch_line(struct smtp_body *body, const char *in, size_t len)
 {
 	size_t n = 0;
 
-	while (n < len && body->flaw == BODY_FINE && !smtp_header_skips_line(&body->header))
+	while (n < len && body->flaw == BODY_FINE && !smtp_header_skips_line(&body->header)) {
 		watch_header(body, in[n++]);
+		n += smtp_header_skips_name(&body->header, in + n, len - n);
+	}
 	return n;
 }
 

@@ -37,6 +37,20 @@ bool smtp_header_skips_line(const struct smtp_header *header)
 	return header->state == VALUE && !(header->in_received && header->mark_len);
 }
 
+/* RFC 5322 section 3.6.8: printable ASCII without colon, of any length. */
+static bool is_of_name(char c) { return c > ' ' && c < 0x7f && c != ':'; }
+
+size_t smtp_header_skips_name(const struct smtp_header *header, const char *in, size_t len)
+{
+	size_t n = 0;
+
+	if (header->state != NAME || header->match != NO_MATCH || header->id_match != NO_MATCH)
+		return 0;
+	while (n < len && is_of_name(in[n]))
+		n++;
+	return n;
+}
+
 static bool is_blank(char c) { return c == ' ' || c == '\t'; }
 
 static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
@@ -94,7 +108,6 @@ static size_t match_name(size_t matched, const char *name, size_t len, char c)
 	return matched < len && lower(c) == name[matched] ? matched + 1 : NO_MATCH;
 }
 
-/* RFC 5322 section 3.6.8: printable ASCII without colon, of any length. */
 static enum smtp_header_event name_octet(struct smtp_header *header, char c)
 {
 	if (c == ':')
@@ -103,7 +116,7 @@ static enum smtp_header_event name_octet(struct smtp_header *header, char c)
 		header->state = NAME_BLANK;
 		return HEADER_NOTHING;
 	}
-	if (c <= ' ' || c >= 0x7f || header->state == NAME_BLANK) {
+	if (!is_of_name(c) || header->state == NAME_BLANK) {
 		header->state = BODY;
 		return HEADER_NOTHING;
 	}

@@ -37,6 +37,10 @@ bool smtp_header_is_open(const struct smtp_header *header);
 /* Nothing up to the end of this line matters: the octets before it need not be told. */
 bool smtp_header_skips_line(const struct smtp_header *header);
 
+/* How many of the octets that come next belong to the name of a field that is none of those looked
+ * for: they need not be told. */
+size_t smtp_header_skips_name(const struct smtp_header *header, const char *in, size_t len);
+
 /* One octet of content (no stuffed dot), '\n' for the end of a line. Only while it is open. */
 enum smtp_header_event smtp_header_octet(struct smtp_header *header, char c);
 
