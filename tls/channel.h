@@ -61,7 +61,8 @@ bool channel_offered_session(const struct channel *channel);
 /* Octets wait inside of OpenSSL, so that the socket need not become readable for more of them. */
 bool channel_has_pending(const struct channel *channel);
 
-/* The certificates of a completed handshake; nothing before it. chain holds nothing yet. */
+/* The certificates of a completed handshake; nothing before it. Where sessions are kept (peer), the
+ * server's own alone: resuming_pass(). chain holds nothing yet. */
 void channel_chain(const struct channel *channel, struct tls_chain *chain);
 
 enum channel_outcome channel_read(struct channel *channel, void *data, size_t size, size_t *len);

@@ -190,6 +190,17 @@ const struct tls_proof *resuming_proof(const struct resuming *resuming)
 	return resuming->offered;
 }
 
+/*
+ * What the server sent beside its own certificate has proven what it could, and is most of what a
+ * connection and a session weigh. OpenSSL has no call to give it up, but these lists are not copies
+ * (SSL_get_peer_cert_chain(3)), and nothing reads them again: a resumed handshake verifies nothing.
+ */
+static void forget_issuers(STACK_OF(X509) * chain)
+{
+	while (sk_X509_num(chain) > 1)
+		X509_free(sk_X509_pop(chain));
+}
+
 /* A server that made a full handshake of it will not take the session next time either. */
 void resuming_pass(struct resuming *resuming, SSL *ssl, struct tls_proof *proof)
 {
@@ -199,6 +210,8 @@ void resuming_pass(struct resuming *resuming, SSL *ssl, struct tls_proof *proof)
 		return;
 	if (!proof->is_resumed)
 		forget(resuming->resumption, resuming->key);
+	forget_issuers(SSL_get_peer_cert_chain(ssl));
+	forget_issuers(SSL_get0_verified_chain(ssl));
 	free(resuming->offered);
 	resuming->offered = NULL;
 	resuming->proof = proof;

@@ -49,7 +49,8 @@ void resuming_begin(struct resuming *resuming, struct resumption *resumption,
     const struct tls_rule *rule, const struct tls_peer *peer, SSL *ssl);
 /* For tls_rule_judge(): the proof of the session that was offered. NULL: none was. */
 const struct tls_proof *resuming_proof(const struct resuming *resuming);
-/* The rule is met. The proof, which must live as long as the handle, gets its moment here. */
+/* The rule is met. The proof, which must live as long as the handle, gets its moment here. Of the
+ * certificates that were sent only the server's own stays, here and in what is kept. */
 void resuming_pass(struct resuming *resuming, SSL *ssl, struct tls_proof *proof);
 /* Something is wrong with the connection: what is kept under its key goes. */
 void resuming_fail(struct resuming *resuming);

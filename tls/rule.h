@@ -75,16 +75,15 @@ struct tls_proof {
 	enum tls_failure failure; /* TLS_FINE unless the handshake or the proof failed */
 	char protocol[16];        /* "TLSv1.3" */
 	char cipher[64];
-	char key_digest[65];         /* SHA-256 of the SPKI presented, hex; "": none was */
-	char matched[TLSA_TEXT];     /* tlsa_brief of the record that matched; "" */
-	int depth;                   /* of the match; -1 */
-	char peer_name[DOMAIN_SIZE]; /* the reference identifier that matched; "" */
+	char key_digest[65];     /* SHA-256 of the SPKI presented, hex; "": none was */
+	char matched[TLSA_TEXT]; /* tlsa_brief of the record that matched; "" */
+	int depth;               /* of the match; -1 */
 	time_t not_after; /* TLS_PKIX and usage 2: earliest end in the verified chain; 0: no end */
 	char text[256];   /* failure in words: alert, verify error and its constant; not escaped */
 	char report[256]; /* rule's report_name: why TLS_PKIX would have failed; "": it would not */
 	unsigned ca_store; /* TLS_PKIX: which one proved it (tls_contexts_ca_store()); 0: none */
-	bool is_resumed;  /* all of this but protocol and cipher is of an earlier handshake, ... */
-	time_t proven;    /* ... of this moment; 0: this one has not passed yet */
+	bool is_resumed;   /* all of this but protocol and cipher is of an earlier handshake, ... */
+	time_t proven;     /* ... of this moment; 0: this one has not passed yet */
 };
 
 /*

@@ -69,7 +69,8 @@ void stream_accept_tls(struct stream *stream, struct tls_server *server);
 /* The proof of the handshake; NULL while the stream is in clear. Valid until stream_close(). */
 const struct tls_proof *stream_proof(const struct stream *stream);
 
-/* The certificates that came in it, once it was completed. chain holds nothing yet. */
+/* The certificates that came in it, once it was completed; the peer's own alone where sessions are
+ * kept. chain holds nothing yet. */
 void stream_chain(const struct stream *stream, struct tls_chain *chain);
 
 /* Input: what came and was not consumed yet. */

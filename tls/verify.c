@@ -238,14 +238,6 @@ static void note_match(SSL *ssl, int depth, struct tls_proof *proof)
 		proof->not_after = earliest_end(SSL_get0_verified_chain(ssl));
 }
 
-static void note_peer_name(SSL *ssl, struct tls_proof *proof)
-{
-	const char *name = SSL_get0_peername(ssl);
-
-	if (name)
-		snprintf(proof->peer_name, sizeof(proof->peer_name), "%s", name);
-}
-
 static bool has_only_trust_anchors(const struct tlsa_set *records)
 {
 	for (size_t i = 0; i < records->count; i++)
@@ -290,7 +282,6 @@ static void judge_demand(const struct tls_rule *rule, SSL *ssl, struct tls_proof
 		proof->verified = true;
 	if (!proof->verified)
 		return;
-	note_peer_name(ssl, proof);
 	if (rule->need == TLS_DANE)
 		note_match(ssl, depth, proof);
 	else

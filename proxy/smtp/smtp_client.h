@@ -84,7 +84,8 @@ const struct smtp_offer *smtp_client_offer(const struct smtp_client *client);
 const struct tls_proof *smtp_client_proof(const struct smtp_client *client); /* NULL: in clear */
 /* A TLS session was to be resumed: where that failed, a new connection makes a full handshake. */
 bool smtp_client_offered_session(const struct smtp_client *client);
-/* The certificates that the next hop sent, after a completed handshake. chain holds nothing yet. */
+/* The certificates that the next hop sent, after a completed handshake; with keeps_session, its own
+ * alone. chain holds nothing yet. */
 void smtp_client_chain(const struct smtp_client *client, struct tls_chain *chain);
 const struct addr *smtp_client_address(const struct smtp_client *client);
 const struct pool_hop *smtp_client_hop(const struct smtp_client *client);
