@@ -31,16 +31,14 @@ struct entry {
 	uint16_t shares[COUNT_SEATS];
 };
 
-struct row {
-	uint32_t used; /* entries that ever had a key */
-	struct entry entries[ENTRIES];
-};
-
 struct counts {
 	pthread_mutex_t lock;
 	uint32_t seed;
 	unsigned calls;
-	struct row rows[ROWS];
+	uint32_t used[ROWS]; /* entries of each row that ever had a key */
+	/* The first of each row, then the second, and so on: few rows are full, and a page that
+	 * nobody touches costs nothing. */
+	struct entry entries[ENTRIES][ROWS];
 };
 
 size_t counts_size(void) { return sizeof(struct counts); }
@@ -92,7 +90,7 @@ bool count_key_equal(const struct count_key *a, const struct count_key *b)
 /* ---- the table ---- */
 
 /* From a secret start: who chooses his address must not choose whose row he fills. */
-static struct row *row_of(struct counts *counts, const struct count_key *key)
+static size_t row_of(const struct counts *counts, const struct count_key *key)
 {
 	uint32_t words[sizeof *key / sizeof(uint32_t)];
 	uint64_t hash = counts->seed;
@@ -102,21 +100,21 @@ static struct row *row_of(struct counts *counts, const struct count_key *key)
 		hash = (hash ^ words[i]) * 0x9e3779b97f4a7c15; /* 2^64 over the golden ratio */
 		hash ^= hash >> 32;
 	}
-	return &counts->rows[hash % ROWS];
+	return hash % ROWS;
 }
 
-static uint32_t used(const struct row *row)
+static uint32_t used(const struct counts *counts, size_t row)
 {
-	uint32_t count = __atomic_load_n(&row->used, __ATOMIC_RELAXED);
+	uint32_t count = __atomic_load_n(&counts->used[row], __ATOMIC_RELAXED);
 
 	return count < ENTRIES ? count : ENTRIES;
 }
 
-static struct entry *find(struct row *row, const struct count_key *key)
+static struct entry *find(struct counts *counts, size_t row, const struct count_key *key)
 {
-	for (uint32_t i = 0; i < used(row); i++) {
-		if (count_key_equal(&row->entries[i].key, key))
-			return &row->entries[i];
+	for (uint32_t i = 0; i < used(counts, row); i++) {
+		if (count_key_equal(&counts->entries[i][row].key, key))
+			return &counts->entries[i][row];
 	}
 	return NULL;
 }
@@ -130,29 +128,30 @@ static unsigned sum(const struct entry *entry)
 	return total;
 }
 
-static struct entry *find_free(struct row *row)
+static struct entry *find_free(struct counts *counts, size_t row)
 {
-	for (uint32_t i = 0; i < used(row); i++) {
-		if (sum(&row->entries[i]) == 0)
-			return &row->entries[i];
+	for (uint32_t i = 0; i < used(counts, row); i++) {
+		if (sum(&counts->entries[i][row]) == 0)
+			return &counts->entries[i][row];
 	}
-	return used(row) < ENTRIES ? &row->entries[used(row)] : NULL;
+	return used(counts, row) < ENTRIES ? &counts->entries[used(counts, row)][row] : NULL;
 }
 
 /* The key is whole before the entry counts as used; one that is half written has no shares yet. */
-static struct entry *find_or_make(struct row *row, const struct count_key *key)
+static struct entry *find_or_make(struct counts *counts, size_t row, const struct count_key *key)
 {
-	struct entry *entry = find(row, key);
+	struct entry *entry = find(counts, row, key);
+	uint32_t count = used(counts, row);
 
 	if (entry)
 		return entry;
-	entry = find_free(row);
+	entry = find_free(counts, row);
 	if (!entry)
 		return NULL;
 	entry->key = *key;
 	entry->called = 0;
-	if (entry == &row->entries[used(row)])
-		row->used = used(row) + 1;
+	if (count < ENTRIES && entry == &counts->entries[count][row])
+		counts->used[row] = count + 1;
 	return entry;
 }
 
@@ -164,7 +163,7 @@ bool counts_claim(struct counts *counts, unsigned seat, const struct count_key *
 	bool has_room;
 
 	lock_take(&counts->lock);
-	entry = find_or_make(row_of(counts, key), key);
+	entry = find_or_make(counts, row_of(counts, key), key);
 	has_room =
 	    entry && (most == UINT_MAX || sum(entry) < most) && entry->shares[seat] < UINT16_MAX;
 	if (has_room)
@@ -178,7 +177,7 @@ void counts_return(struct counts *counts, unsigned seat, const struct count_key 
 	struct entry *entry;
 
 	lock_take(&counts->lock);
-	entry = find(row_of(counts, key), key);
+	entry = find(counts, row_of(counts, key), key);
 	if (entry && entry->shares[seat])
 		entry->shares[seat]--;
 	lock_release(&counts->lock);
@@ -190,7 +189,7 @@ unsigned counts_get(struct counts *counts, const struct count_key *key)
 	unsigned total;
 
 	lock_take(&counts->lock);
-	entry = find(row_of(counts, key), key);
+	entry = find(counts, row_of(counts, key), key);
 	total = entry ? sum(entry) : 0;
 	lock_release(&counts->lock);
 	return total;
@@ -199,9 +198,10 @@ unsigned counts_get(struct counts *counts, const struct count_key *key)
 /* Nobody but its owner, who is gone, writes a share: that needs no lock. */
 void counts_clear_seat(struct counts *counts, unsigned seat)
 {
-	for (struct row *row = counts->rows; row < counts->rows + ROWS; row++) {
-		for (uint32_t i = 0; i < used(row); i++)
-			__atomic_store_n(&row->entries[i].shares[seat], 0, __ATOMIC_RELAXED);
+	for (size_t row = 0; row < ROWS; row++) {
+		for (uint32_t i = 0; i < used(counts, row); i++)
+			__atomic_store_n(
+			    &counts->entries[i][row].shares[seat], 0, __ATOMIC_RELAXED);
 	}
 }
 
@@ -227,7 +227,7 @@ void counts_call(
 	struct entry *entry;
 
 	lock_take(&counts->lock);
-	entry = find(row_of(counts, key), key);
+	entry = find(counts, row_of(counts, key), key);
 	if (entry) {
 		if (!is_recent(entry, now))
 			memset(entry->callers, 0, sizeof entry->callers);
@@ -245,7 +245,7 @@ bool counts_is_called(struct counts *counts, unsigned seat, const struct count_k
 	bool called;
 
 	lock_take(&counts->lock);
-	entry = find(row_of(counts, key), key);
+	entry = find(counts, row_of(counts, key), key);
 	called = entry && entry->wanted && is_recent(entry, now) && is_other_caller(entry, seat);
 	lock_release(&counts->lock);
 	return called;
@@ -256,7 +256,7 @@ void counts_answer(struct counts *counts, const struct count_key *key)
 	struct entry *entry;
 
 	lock_take(&counts->lock);
-	entry = find(row_of(counts, key), key);
+	entry = find(counts, row_of(counts, key), key);
 	if (entry && entry->wanted)
 		entry->wanted--;
 	lock_release(&counts->lock);
