@@ -30,7 +30,7 @@ struct attempt {
 	ev_timer turn; /* the first address is tried on a turn of its own */
 
 	size_t address_count, address; /* index of the one under way */
-	enum pool_room room; /* that was found there */
+	enum pool_room room;           /* that was found there */
 	struct addr *addresses;
 	struct pool_place place;
 	struct smtp_client *client;
@@ -331,7 +331,8 @@ static void on_421(struct attempt *a)
 	hop_explain(a->plan.route, a->client, &refusal);
 	note_failure(a, &refusal);
 	smtp_client_close(&a->client);
-	a->room = pool_serves(a->proxy->pool, &hop, source_of(a)) ? POOL_BACKED_OFF : POOL_TURNED_AWAY;
+	a->room =
+	    pool_serves(a->proxy->pool, &hop, source_of(a)) ? POOL_BACKED_OFF : POOL_TURNED_AWAY;
 	if (!stand_in_queue(a, &hop))
 		try_next_address(a);
 }
