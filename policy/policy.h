@@ -179,8 +179,7 @@ struct route_lookup *route_lookup_start(struct policy *policy, struct destinatio
     size_t index, route_fn *callback, void *arg);
 /* What that would come to where it was decided a moment ago: a host that may be dialled; the
  * caller's. NULL: it must be looked up. */
-struct route *route_find_kept(
-    struct policy *policy, const struct destination *destination, size_t index);
+struct route *route_find_kept(struct policy *policy, struct destination *destination, size_t index);
 void route_lookup_cancel(struct route_lookup **lookup);
 void route_free(struct route **route);
 

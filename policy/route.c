@@ -321,7 +321,7 @@ static struct route *route_new(const struct destination *destination, size_t ind
 	return route;
 }
 
-struct route *route_find_kept(
+static struct route *find_kept(
     struct policy *policy, const struct destination *destination, size_t index)
 {
 	struct decisions *decisions = policy_decisions(policy);
@@ -329,11 +329,20 @@ struct route *route_find_kept(
 	return decisions ? decisions_find_route(decisions, destination, index) : NULL;
 }
 
+struct route *route_find_kept(struct policy *policy, struct destination *destination, size_t index)
+{
+	struct route *kept = find_kept(policy, destination, index);
+
+	if (kept)
+		destination->address_count += kept->address_count;
+	return kept;
+}
+
 struct route_lookup *route_lookup_start(struct policy *policy, struct destination *destination,
     size_t index, route_fn *callback, void *arg)
 {
 	struct route_lookup *lookup = mem_zero(1, sizeof *lookup);
-	struct route *kept = route_find_kept(policy, destination, index);
+	struct route *kept = find_kept(policy, destination, index);
 
 	lookup->policy = policy;
 	lookup->dns_generation = policy->dns_generation;

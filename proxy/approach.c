@@ -378,14 +378,6 @@ static void on_attempt(const struct attempt_result *result, void *arg)
 	leave_host(a);
 }
 
-/* While another host may have room nobody queues up for this one. */
-static enum pool_want want_of_host(const struct approach *a)
-{
-	bool is_last = a->host + 1 >= a->destination->host_count;
-
-	return a->want != POOL_MODEST && !is_last ? POOL_NOW : a->want;
-}
-
 static void try_addresses(struct approach *a)
 {
 	struct attempt_plan plan = {
@@ -396,7 +388,9 @@ static void try_addresses(struct approach *a)
 	    .interception = a->interception,
 	    .is_anew = a->how == APPROACH_ANEW || a->is_relaxed,
 	    .is_relaxed = a->is_relaxed,
-	    .want = want_of_host(a),
+	    .want = a->want,
+	    .further = &a->destination->hosts[a->host + 1],
+	    .further_count = a->destination->host_count - a->host - 1,
 	};
 
 	a->attempt = attempt_start(a->proxy, &plan, on_attempt, a);

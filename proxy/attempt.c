@@ -245,11 +245,36 @@ static void on_call(void *arg)
 	ev_feed_event(a->proxy->loop, &a->turn, EV_TIMER);
 }
 
-/* Only for the last address: another one may have room. */
+static bool is_of_one_provider(const struct attempt *a)
+{
+	const char *provider = pool_hop_provider(a->plan.route->host);
+
+	for (size_t i = 0; i < a->plan.further_count; i++) {
+		if (strcmp(pool_hop_provider(a->plan.further[i].name), provider) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* Another address may have room, or another host. Not where all of them are one provider's, which
+ * is full: then the best of them is waited for. */
+static bool may_have_room_elsewhere(const struct attempt *a)
+{
+	if (a->room == POOL_PROVIDER_FULL && is_of_one_provider(a))
+		return false;
+	return a->address + 1 < a->address_count || a->plan.further_count > 0;
+}
+
+/* What an address said to one client that keeps its own is not for others to wait behind. */
+static bool may_wait(const struct attempt *a)
+{
+	return a->room != POOL_TURNED_AWAY && !(a->room == POOL_BACKED_OFF && source_of(a)) &&
+	       (a->plan.want == POOL_WAITS || a->plan.want == POOL_SPOOL);
+}
+
 static bool stand_in_queue(struct attempt *a, const struct pool_hop *hop)
 {
-	if ((a->plan.want != POOL_WAITS && a->plan.want != POOL_SPOOL) ||
-	    a->address + 1 < a->address_count || a->room == POOL_TURNED_AWAY)
+	if (!may_wait(a) || may_have_room_elsewhere(a))
 		return false;
 	a->place.is_of_spool = a->plan.want == POOL_SPOOL;
 	return pool_queue_up(a->proxy->pool, &a->place, hop, a->room);
@@ -344,7 +369,7 @@ static void on_failed(struct attempt *a)
 
 	if (a->is_reused) { /* it died while idle: replaced in silence (R-SMTP-81) */
 		smtp_client_close(&a->client);
-		connect_anew(a);
+		connect_or_wait(a);
 		return;
 	}
 	if (smtp_client_said_421(a->client)) {

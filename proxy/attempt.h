@@ -28,6 +28,8 @@ struct attempt_plan {
 	bool is_anew;                            /* no idle connection */
 	bool is_relaxed; /* less than the policy asks (enforce = no): no TLS session is kept */
 	enum pool_want want;
+	const struct destination_host *further; /* hosts that are tried after this one */
+	size_t further_count;
 };
 
 struct attempt_failure {

@@ -35,7 +35,6 @@ bool pool_is_own(const struct pool *pool, const struct addr *near, const struct 
 
 /* What is done where an address has as many connections as it may. */
 enum pool_want {
-	POOL_NOW,    /* nothing: there is another address */
 	POOL_WAITS,  /* a client waits for its turn */
 	POOL_SPOOL,  /* the same while few of the spool wait; else its mail comes again by itself */
 	POOL_MODEST, /* nothing, and from the moment half of them are at work: the other half is not

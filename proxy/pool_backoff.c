@@ -1,7 +1,7 @@
 /*
  * pool_backoff.c - which addresses said 421 lately, and how each is spared (backoff.h).
  *
- * Of this worker alone: the others hear it from the same address. Bounded.
+ * Of this worker and its own connections alone: the others hear it from the same address. Bounded.
  */
 #include "proxy/pool_internal.h"
 
@@ -87,9 +87,8 @@ static struct backoff *find_or_make(struct pool *pool, const struct smtp_client 
 /* Those that leave with a client's address are not counted apart from others. */
 static unsigned count_open(const struct pool *pool, const struct smtp_client *client)
 {
-	return smtp_client_source(client)
-		   ? 0
-		   : pool_count_open(pool, &smtp_client_hop(client)->address);
+	return smtp_client_source(client) ? 0
+					  : pool_count_own(pool, &smtp_client_hop(client)->address);
 }
 
 static void tell(const struct pool *pool, const struct smtp_client *client, const struct backoff *b)
@@ -118,7 +117,7 @@ void pool_shed(struct pool *pool, const struct smtp_client *client, double since
 {
 	struct backoff *backoff;
 
-	if (clock_steady() - since > impatience)
+	if (clock_rough() - since > impatience)
 		return;
 	backoff = find_or_make(pool, client);
 	if (backoff_shed(backoff, count_open(pool, client), clock_steady()))

@@ -47,8 +47,11 @@ void pool_call_next(struct pool *pool, const struct count_key *key);
 /* ---- pool_room.c ---- */
 
 unsigned pool_count_open(const struct pool *pool, const struct count_key *key);
+unsigned pool_count_own(const struct pool *pool, const struct count_key *key); /* this worker's */
 unsigned pool_most_open(struct pool *pool, const struct count_key *key);
-bool pool_is_pausing(struct pool *pool, const struct count_key *key); /* for it said 421 */
+/* For it said 421: there is no new one, or this worker has as many as are left of its limit. */
+bool pool_is_pausing(struct pool *pool, const struct count_key *key);
+bool pool_is_backed_off(struct pool *pool, const struct count_key *key);
 /* One of ours becomes idle, or is no longer. */
 void pool_count_idle(struct pool *pool, const struct pool_hop *hop);
 void pool_uncount_idle(struct pool *pool, const struct pool_hop *hop);
@@ -64,7 +67,7 @@ void pool_answer_call(struct pool *pool, const struct count_key *key);
 struct count_key pool_backoff_key(const struct pool_hop *hop, const struct addr *source);
 /* NULL: it did not say 421 lately. key: of the above, or of an address. */
 const struct backoff *pool_find_backoff(struct pool *pool, const struct count_key *key);
-/* An idle connection said 421. since: when it became idle, by the steady clock. */
+/* An idle connection said 421. since: when it became idle, by the rough clock. */
 void pool_shed(struct pool *pool, const struct smtp_client *client, double since);
 void pool_forget_backoffs(struct pool *pool);
 

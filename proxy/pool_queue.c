@@ -92,7 +92,8 @@ bool pool_queue_up(
 	place->full = room == POOL_PROVIDER_FULL ? hop->provider : hop->address;
 	place->is_called = false;
 	place->is_queued = true;
-	ev_timer_again(pool->proxy->loop, &pool->look);
+	if (!ev_is_active(&pool->look)) /* whoever comes does not put off when others are called */
+		ev_timer_again(pool->proxy->loop, &pool->look);
 	return true;
 }
 
@@ -135,7 +136,7 @@ static void on_look(struct ev_loop *loop, ev_timer *w, int revents)
 	{
 		if (first_in_queue(pool, &place->full) != place)
 			continue;
-		if (pool_is_pausing(pool, &place->full))
+		if (pool_is_pausing(pool, &place->full) || pool_is_backed_off(pool, &place->full))
 			continue;
 		if (pool_count_open(pool, &place->full) < pool_most_open(pool, &place->full))
 			pool_call_next(pool, &place->full);

@@ -33,6 +33,11 @@ unsigned pool_count_open(const struct pool *pool, const struct count_key *key)
 	return counts_get(counts_of(pool), key);
 }
 
+unsigned pool_count_own(const struct pool *pool, const struct count_key *key)
+{
+	return counts_get_share(counts_of(pool), pool->proxy->seat, key);
+}
+
 /* ---- those that there are ---- */
 
 static struct count_key idle_key(const struct count_key *key)
@@ -139,11 +144,17 @@ void pool_return_further(struct pool *pool) { pool->further--; }
 unsigned pool_most_open(struct pool *pool, const struct count_key *key)
 {
 	unsigned most = pool->proxy->conf->limits.next_hop_connections;
+
+	return key->kind == COUNT_PROVIDER ? PROVIDER_SHARE * most : most;
+}
+
+/* What said 421 to this worker is given fewer of this worker's own. */
+bool pool_is_backed_off(struct pool *pool, const struct count_key *key)
+{
 	const struct backoff *backoff = pool_find_backoff(pool, key);
 
-	if (key->kind == COUNT_PROVIDER)
-		return PROVIDER_SHARE * most;
-	return backoff ? backoff_most(backoff, most) : most;
+	return backoff &&
+	       pool_count_own(pool, key) >= backoff_most(backoff, pool_most_open(pool, key));
 }
 
 bool pool_is_pausing(struct pool *pool, const struct count_key *key)
@@ -163,9 +174,7 @@ bool pool_serves(struct pool *pool, const struct pool_hop *hop, const struct add
 
 static enum pool_room why_full(struct pool *pool, const struct count_key *address)
 {
-	return pool_most_open(pool, address) < pool->proxy->conf->limits.next_hop_connections
-		   ? POOL_BACKED_OFF
-		   : POOL_ADDRESS_FULL;
+	return pool_is_backed_off(pool, address) ? POOL_BACKED_OFF : POOL_ADDRESS_FULL;
 }
 
 /* What is idle takes nothing from others: it is given up when somebody waits for room. Two workers
@@ -188,7 +197,7 @@ static enum pool_room find_modest_room(struct pool *pool, const struct pool_hop 
 
 static bool claim_one(struct pool *pool, const struct count_key *key)
 {
-	return claim(pool, key, pool_most_open(pool, key));
+	return !pool_is_backed_off(pool, key) && claim(pool, key, pool_most_open(pool, key));
 }
 
 static enum pool_room claim_both(struct pool *pool, const struct pool_hop *hop)

@@ -151,7 +151,8 @@ void relay_write_tail(struct relay *r)
 {
 	if (r->tail.len)
 		write_outlets(r, r->tail.octets, r->tail.len, delivery_write);
-	r->tail.len = 0;
+	free(r->tail.octets);
+	r->tail = (struct relay_tail){0};
 }
 
 void relay_begin(struct relay *r, const struct proxy *proxy, const struct conf_listener *listener,

@@ -58,6 +58,7 @@ bool counts_claim(struct counts *counts, unsigned seat, const struct count_key *
 /* One less of this seat's. */
 void counts_return(struct counts *counts, unsigned seat, const struct count_key *key);
 unsigned counts_get(struct counts *counts, const struct count_key *key);
+unsigned counts_get_share(struct counts *counts, unsigned seat, const struct count_key *key);
 
 /* For the supervisor: whoever had the seat is gone. Takes no lock, and copes with damaged memory.
  */

@@ -140,6 +140,10 @@ static void expect_kept(bool is_kept)
 	assert_int_equal(route->verdict, POLICY_CONNECT);
 	assert_int_equal(route->rule.need, TLS_DANE);
 	assert_string_equal(route->host, "mx.example.org");
+	/* R-DNS-30: what its hosts have together is bounded, however they are found. */
+	assert_int_equal(destination->address_count, route->address_count);
+	destination->address_count = ROUTE_ADDR_MAX;
+	assert_null(route_find_kept(stage.policy, destination, 0));
 	route_free(&route);
 	destination_free(&destination);
 }
