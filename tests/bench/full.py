@@ -123,10 +123,10 @@ class Full:
                  [r["danelaw"]["lat50"] / (r["plain"]["lat50"] + r["tls"]["lat50"]) for r in rounds], close=True)
 
     def fan_out(self):
-        one = ["-c", "10", "-n", "2000", "-P", "-s", "1000", "-D", "50"]
-        fan = ["-c", "10", "-n", "40", "-P", "-s", "1000", "-R", "50", "-D", "50"]
+        one = ["-c", "10", "-n", "10000", "-P", "-s", "1000", "-D", "50"]
+        fan = ["-c", "10", "-n", "200", "-P", "-s", "1000", "-R", "50", "-D", "50"]
         self.rig.measure("danelaw", fan, nrcpt=50)
-        pairs = [(self.rig.measure("tls", one), self.rig.measure("danelaw", fan, nrcpt=50)) for _ in range(self.few)]
+        pairs = [(self.rig.measure("tls", one), self.rig.measure("danelaw", fan, nrcpt=50)) for _ in range(self.many)]
         self.add("one message to 50 domains: CPU over 50 direct TLS envelopes", 2.5, 1.5,
                  [d["cpu"] / (50 * t["cpu"]) for t, d in pairs])
 
