@@ -6,6 +6,7 @@
  * ranges: the IANA special-purpose address registries (RFC 6890). Pure.
  */
 #include "conf/addr.h"
+
 #include "conf/join.h"
 
 #include <arpa/inet.h>

@@ -7,6 +7,7 @@
  * transaction.
  */
 #include "proxy/received.h"
+
 #include "conf/join.h"
 #include "proxy/smtp/smtp_text.h"
 

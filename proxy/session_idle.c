@@ -3,8 +3,8 @@
  * has time limits of its own.
  */
 #include "proxy/session_internal.h"
-#include "conf/timer.h"
 
+#include "conf/timer.h"
 #include "proxy/listener.h"
 #include "proxy/proxy.h"
 #include "proxy/transaction.h"

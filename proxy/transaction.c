@@ -6,8 +6,8 @@
  * transaction_final.c. Called by session.c.
  */
 #include "proxy/transaction.h"
-#include "conf/join.h"
 
+#include "conf/join.h"
 #include "conf/log.h"
 #include "conf/mem.h"
 #include "conf/reap.h"

@@ -7,6 +7,7 @@
  * too much, never by counting too little.
  */
 #include "proxy/smtp/smtp_header.h"
+
 #include "conf/join.h"
 
 #include <assert.h>
