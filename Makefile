@@ -280,6 +280,7 @@ PACKAGE_TEST_PACKAGES := debootstrap rpm
 
 .PHONY: check-package
 check-package: test-deps deb
+	@$(build) all
 	@packaging/install-packages $(PACKAGE_TEST_PACKAGES)
 	@tests/lab/package/run
 
