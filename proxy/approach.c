@@ -21,7 +21,6 @@
 
 #include <assert.h>
 #include <ev.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

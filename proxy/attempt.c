@@ -18,7 +18,6 @@
 #include "proxy/smtp/smtp_client.h"
 
 #include <ev.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
