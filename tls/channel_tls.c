@@ -294,18 +294,20 @@ static enum channel_outcome outcome_of_wire(struct channel *channel, enum wire_o
 
 /* As many records as are gathered at a time; each call of OpenSSL's makes one. */
 static enum channel_outcome write_records(
-    struct channel *channel, const struct iovec *piece, size_t *len)
+    struct channel *channel, const struct iovec *piece, bool is_last, size_t *len)
 {
 	enum channel_outcome outcome = CHANNEL_DONE;
 	size_t at = 0;
 
 	while (outcome == CHANNEL_DONE && at < piece->iov_len && wire_has_room()) {
 		const char *data = piece->iov_base;
-		size_t taken = 0;
+		size_t left = piece->iov_len - at, taken = 0;
 
+		if (is_last && left <= SSL3_RT_MAX_PLAIN_LENGTH)
+			wire_expect_last();
 		forget_errors();
-		outcome = outcome_of(channel,
-		    SSL_write_ex(channel->tls->ssl, data + at, piece->iov_len - at, &taken));
+		outcome = outcome_of(
+		    channel, SSL_write_ex(channel->tls->ssl, data + at, left, &taken));
 		at += taken;
 	}
 	*len += at;
@@ -323,7 +325,7 @@ enum channel_outcome channel_tls_write(
 		return outcome;
 	wire_begin(wire);
 	for (size_t i = 0; i < count && outcome == CHANNEL_DONE; i++)
-		outcome = write_records(channel, &pieces[i], len);
+		outcome = write_records(channel, &pieces[i], i + 1 == count, len);
 	sent = outcome_of_wire(channel, wire_end(wire));
 	return outcome == CHANNEL_DONE ? sent : outcome;
 }

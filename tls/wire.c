@@ -16,7 +16,10 @@
 enum { RECORD_MAX = WIRE_GATHER_MAX / 4 };
 
 static struct {
-	const struct wire *wire; /* whose records these are; NULL: nobody's */
+	const struct wire *wire;   /* whose records these are; NULL: nobody's */
+	bool is_last;              /* what is written now leaves with them */
+	enum wire_outcome outcome; /* of that, ... */
+	int error;                 /* ... if it failed */
 	size_t len;
 	char data[WIRE_GATHER_MAX];
 } gathered;
@@ -29,20 +32,28 @@ void wire_init(struct wire *wire, int fd)
 
 void wire_release(struct wire *wire) { buf_release(&wire->rest); }
 
-static ssize_t put(const struct wire *wire, const void *data, size_t len)
+static ssize_t put(const struct wire *wire, struct iovec *pieces, size_t count)
 {
+	struct msghdr message = {.msg_iov = pieces, .msg_iovlen = count};
 	ssize_t sent;
 
 	do
-		sent = send(wire->fd, data, len, MSG_NOSIGNAL);
+		sent = sendmsg(wire->fd, &message, MSG_NOSIGNAL);
 	while (sent < 0 && errno == EINTR);
 	return sent;
+}
+
+static ssize_t put_one(const struct wire *wire, const void *data, size_t len)
+{
+	struct iovec piece = {(void *)data, len};
+
+	return put(wire, &piece, 1);
 }
 
 enum wire_outcome wire_flush(struct wire *wire)
 {
 	while (buf_len(&wire->rest)) {
-		ssize_t sent = put(wire, buf_data(&wire->rest), buf_len(&wire->rest));
+		ssize_t sent = put_one(wire, buf_data(&wire->rest), buf_len(&wire->rest));
 
 		if (sent < 0)
 			return errno == EAGAIN ? WIRE_FULL : WIRE_FAILED;
@@ -55,34 +66,69 @@ void wire_begin(struct wire *wire)
 {
 	assert(!gathered.wire && !buf_len(&wire->rest));
 	gathered.wire = wire;
+	gathered.is_last = false;
+	gathered.outcome = WIRE_DONE;
 	gathered.len = 0;
 }
 
 bool wire_has_room(void) { return sizeof(gathered.data) - gathered.len >= RECORD_MAX; }
 
+void wire_expect_last(void) { gathered.is_last = true; }
+
+/* What the kernel, which took `sent` octets, did not take of a piece. How many were behind it. */
+static size_t keep(struct wire *wire, const struct iovec *piece, size_t sent)
+{
+	size_t gone = sent < piece->iov_len ? sent : piece->iov_len;
+	bool is_kept = buf_append(
+	    &wire->rest, (const char *)piece->iov_base + gone, piece->iov_len - gone);
+
+	assert(is_kept);
+	return sent - gone;
+}
+
+/* What was gathered, and data behind it. */
+static void send_off(struct wire *wire, const void *data, size_t len)
+{
+	struct iovec pieces[] = {{gathered.data, gathered.len}, {(void *)data, len}};
+	ssize_t sent = 0;
+	size_t left;
+
+	gathered.len = 0;
+	if (gathered.outcome == WIRE_FAILED)
+		return;
+	if (!buf_len(&wire->rest)) /* else the kernel was full a moment ago */
+		sent = put(wire, pieces, 2);
+	if (sent < 0 && errno != EAGAIN) {
+		gathered.outcome = WIRE_FAILED;
+		gathered.error = errno;
+		return;
+	}
+	left = keep(wire, &pieces[0], sent < 0 ? 0 : (size_t)sent);
+	keep(wire, &pieces[1], left);
+	gathered.outcome = buf_len(&wire->rest) ? WIRE_FULL : WIRE_DONE;
+}
+
 enum wire_outcome wire_end(struct wire *wire)
 {
-	ssize_t sent = 0;
-	bool is_kept;
-
 	assert(gathered.wire == wire);
-	gathered.wire = NULL;
 	if (gathered.len)
-		sent = put(wire, gathered.data, gathered.len);
-	if (sent < 0 && errno != EAGAIN)
-		return WIRE_FAILED;
-	if (sent < 0)
-		sent = 0;
-	is_kept = buf_append(&wire->rest, gathered.data + sent, gathered.len - (size_t)sent);
-	assert(is_kept);
-	return buf_len(&wire->rest) ? WIRE_FULL : WIRE_DONE;
+		send_off(wire, NULL, 0);
+	gathered.wire = NULL;
+	if (gathered.outcome == WIRE_FAILED)
+		errno = gathered.error;
+	return gathered.outcome;
 }
 
 /* ---- the BIO ---- */
 
-static int gather(const char *data, int len)
+/* The last record need not be copied; a failure is told at the end, as for those before it. */
+static int gather(struct wire *wire, const char *data, int len)
 {
 	assert(len >= 0 && (size_t)len <= sizeof(gathered.data) - gathered.len);
+	if (gathered.is_last) {
+		send_off(wire, data, (size_t)len);
+		return len;
+	}
 	memcpy(gathered.data + gathered.len, data, (size_t)len);
 	gathered.len += (size_t)len;
 	return len;
@@ -97,10 +143,10 @@ static int on_write(BIO *bio, const char *data, int len)
 
 	BIO_clear_retry_flags(bio);
 	if (gathered.wire == wire)
-		return gather(data, len);
+		return gather(wire, data, len);
 	outcome = wire_flush(wire);
 	if (outcome == WIRE_DONE)
-		sent = put(wire, data, (size_t)len);
+		sent = put_one(wire, data, (size_t)len);
 	if (sent < 0 && outcome != WIRE_FAILED && errno == EAGAIN)
 		BIO_set_retry_write(bio);
 	return (int)sent;
