@@ -15,15 +15,20 @@
 #include <unistd.h>
 
 /* write(2) alone: stdio might want the memory that is not there. */
-static void *or_end(void *p)
+void mem_exhausted(void)
 {
 	static const char message[] = "danelaw: error out of memory\n";
 
-	if (p)
-		return p;
 	if (write(STDERR_FILENO, message, sizeof message - 1) < 0)
 		abort();
 	abort();
+}
+
+static void *or_end(void *p)
+{
+	if (!p)
+		mem_exhausted();
+	return p;
 }
 
 /* malloc(0) may give NULL, which is not a failure; realloc(p, 0) frees. */

@@ -18,4 +18,7 @@ char *mem_strdup(const char *s);
 char *mem_strndup(const char *s, size_t len); /* always ends in NUL */
 char *mem_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* For who allocates otherwise, and failed: ends the process. */
+void mem_exhausted(void) __attribute__((noreturn));
+
 #endif

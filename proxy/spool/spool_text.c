@@ -169,13 +169,13 @@ static void begin(struct text *text)
 {
 	text->out = open_memstream(&text->data, &text->len);
 	if (!text->out)
-		mem_alloc(SIZE_MAX); /* ends the process, with its usual words */
+		mem_exhausted();
 }
 
 static char *finish(struct text *text, size_t *len)
 {
 	if (fclose(text->out) != 0)
-		mem_alloc(SIZE_MAX);
+		mem_exhausted();
 	if (len)
 		*len = text->len;
 	return text->data;
