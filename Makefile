@@ -119,7 +119,7 @@ $(OUT)/libdanelaw.a: $(LIBRARY:%.c=$(OUT)/%.o)
 
 $(OUT)/danelaw: $(OUT)/proxy/main.o $(OUT)/libdanelaw.a
 	$(call say,LD,$@)
-	$(quiet)$(CC) $(LTO) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(quiet)$(CC) $(or $(LTO),-fno-lto) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # ---- dependencies ----
 
@@ -163,13 +163,13 @@ units: $(UNITS:%.c=$(OUT)/%)
 
 $(UNITS:%.c=$(OUT)/%): $(OUT)/%: $(OUT)/%.o $(OUT)/libdanelaw.a
 	$(call say,LD,$@)
-	$(quiet)$(CC) $(LDFLAGS) $(if $(LTO),-fno-lto) -o $@ $^ -lcmocka $(LDLIBS)
+	$(quiet)$(CC) $(LDFLAGS) -fno-lto -o $@ $^ -lcmocka $(LDLIBS)
 
 # The replayer runs seeds through a fuzzer's entry without libFuzzer: any compiler, any sanitizer.
 fuzz-replay: $(FUZZERS:%.c=$(OUT)/%-replay)
 $(OUT)/tests/fuzz/%-replay: $(OUT)/tests/fuzz/%.o $(OUT)/tests/fuzz/replay.o $(OUT)/libdanelaw.a
 	$(call say,LD,$@)
-	$(quiet)$(CC) $(LDFLAGS) $(if $(LTO),-fno-lto) -o $@ $^ $(LDLIBS)
+	$(quiet)$(CC) $(LDFLAGS) -fno-lto -o $@ $^ $(LDLIBS)
 
 FUZZ_SAN    := address,undefined
 FUZZ_CFLAGS := -std=gnu11 -O1 -g -fsanitize=fuzzer-no-link,$(FUZZ_SAN) -fno-sanitize-recover=all

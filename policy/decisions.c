@@ -20,7 +20,7 @@
 
 struct kept_route {
 	double until; /* of the steady clock */
-	struct route *route;
+	const struct route *route;
 };
 
 struct decision {
@@ -131,22 +131,56 @@ struct destination *decisions_find_destination(struct decisions *d, const char *
 
 /* ---- routes ---- */
 
-/* The hosts of a copy may stand in another order. NULL: it is not of this decision (any more). */
-static struct kept_route *find_place(
-    struct decisions *d, const struct destination *destination, const char *host)
+static const struct route *hold(const struct route *route)
+{
+	((struct route *)route)->further_holders++;
+	return route;
+}
+
+/* The hosts of a copy may stand in another order, and a name may be there twice. NULL: it is not of
+ * this decision (any more). */
+static struct kept_route *find_place(struct decisions *d, const struct destination *destination,
+    const char *name, uint16_t preference)
 {
 	struct decision *decision = destination->decision ? find(d, destination->domain) : NULL;
 
 	if (!decision || decision->destination->decision != destination->decision)
 		return NULL;
 	for (size_t i = 0; i < decision->destination->host_count; i++) {
-		if (!strcmp(decision->destination->hosts[i].name, host))
+		const struct destination_host *host = &decision->destination->hosts[i];
+
+		if (host->preference == preference && !strcmp(host->name, name))
 			return &decision->routes[i];
 	}
 	return NULL;
 }
 
-/* Name servers rotate their answers so that addresses share the load: what is kept must, too. */
+void decisions_keep_route(struct decisions *d, const struct destination *destination,
+    struct route *route, double until)
+{
+	struct kept_route *place = find_place(d, destination, route->host, route->preference);
+
+	if (!place)
+		return;
+	route_free(&place->route);
+	if (until <= clock_steady() || route->verdict != POLICY_CONNECT)
+		return;
+	tls_rule_seal(&route->rule);
+	place->route = hold(route);
+	place->until = until;
+}
+
+/* ---- addresses take turns ---- */
+
+static size_t count_addresses(const struct route *route, sa_family_t family)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < route->address_count; i++)
+		count += route->addresses[i].sa.sa_family == family;
+	return count;
+}
+
 static void rotate_addresses(struct route *route, sa_family_t family)
 {
 	struct addr first, *last = NULL;
@@ -171,39 +205,37 @@ static struct route *copy_route(const struct route *from)
 	struct route *copy = mem_copy(from, sizeof *from);
 
 	tls_rule_copy(&copy->rule, &from->rule);
+	copy->further_holders = 0;
 	return copy;
 }
 
-void decisions_keep_route(struct decisions *d, const struct destination *destination,
-    const struct route *route, double until)
+/* Name servers rotate their answers so that addresses share the load: what is kept must, too. Most
+ * hosts have one address of a family, and nothing to rotate. */
+static void rotate(struct kept_route *place)
 {
-	struct kept_route *place = find_place(d, destination, route->host);
+	struct route *next;
 
-	if (!place)
+	if (count_addresses(place->route, AF_INET) < 2 &&
+	    count_addresses(place->route, AF_INET6) < 2)
 		return;
+	next = copy_route(place->route);
+	rotate_addresses(next, AF_INET);
+	rotate_addresses(next, AF_INET6);
 	route_free(&place->route);
-	if (until <= clock_steady() || route->verdict != POLICY_CONNECT)
-		return;
-	place->route = copy_route(route);
-	tls_rule_seal(&place->route->rule);
-	place->until = until;
+	place->route = next;
 }
 
-struct route *decisions_find_route(
+const struct route *decisions_find_route(
     struct decisions *d, const struct destination *destination, size_t index)
 {
 	const struct destination_host *host = &destination->hosts[index];
-	struct kept_route *place = find_place(d, destination, host->name);
-	struct route *route;
+	struct kept_route *place = find_place(d, destination, host->name, host->preference);
 
 	if (!place || !place->route || clock_steady() >= place->until)
 		return NULL;
 	/* No more are tried for one destination, over all its hosts (R-DNS-30). */
 	if (place->route->address_count > ROUTE_ADDR_MAX - destination->address_count)
 		return NULL;
-	rotate_addresses(place->route, AF_INET);
-	rotate_addresses(place->route, AF_INET6);
-	route = copy_route(place->route);
-	route->preference = host->preference; /* a host may be named twice */
-	return route;
+	rotate(place);
+	return hold(place->route);
 }

@@ -4,7 +4,7 @@
  *
  * A decision rests on four to six answers of DNS; composing it for each message costs more than
  * passing the message on. Kept are destinations with hosts and routes that may be dialled, never a
- * refusal. Who finds one gets a copy as if it had been looked up. Bounded: the one that was not
+ * refusal. Who finds one gets it as if it had been looked up: a destination as a copy, a route as the one that all have. Bounded: the one that was not
  * used for longest makes room. Pure but for the steady clock. Owner: policy.
  */
 #ifndef POLICY_DECISIONS_H
@@ -38,10 +38,10 @@ struct destination *decisions_find_destination(struct decisions *decisions, cons
 /* One host of a destination that was kept or found. until: as above, of the first of its answers.
  */
 void decisions_keep_route(struct decisions *decisions, const struct destination *destination,
-    const struct route *route, double until);
+    struct route *route, double until);
 
-/* A copy, the caller's: route_free(). NULL: none. */
-struct route *decisions_find_route(
+/* The caller's, too: route_free(). NULL: none. */
+const struct route *decisions_find_route(
     struct decisions *decisions, const struct destination *destination, size_t index);
 
 #endif

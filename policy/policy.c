@@ -76,13 +76,19 @@ void destination_free(struct destination **destination)
 	*destination = NULL;
 }
 
-void route_free(struct route **route)
+void route_free(const struct route **route)
 {
-	if (!*route)
-		return;
-	tls_rule_release(&(*route)->rule);
-	free(*route);
+	struct route *held = (struct route *)*route;
+
 	*route = NULL;
+	if (!held)
+		return;
+	if (held->further_holders) {
+		held->further_holders--;
+		return;
+	}
+	tls_rule_release(&held->rule);
+	free(held);
 }
 
 void route_recheck_sts(struct policy *policy, const struct route *route)

@@ -149,6 +149,7 @@ void address_search_cancel(struct address_search **search);
 
 enum { ROUTE_ADDR_MAX = DNS_ADDR_MAX }; /* of one destination, over all its hosts (R-DNS-30) */
 
+/* Not to be changed once it was decided: whoever asks for a route that is kept gets the same one. */
 struct route {
 	enum verdict verdict;
 	struct refusal refusal; /* unless POLICY_CONNECT */
@@ -167,9 +168,10 @@ struct route {
 	enum sts_mode sts_mode;       /* of the MTA-STS policy that applies; NONE: none does */
 	char sts_domain[DOMAIN_SIZE]; /* whose policy that is */
 	struct refusal would_fail;    /* mode testing: sts-mx if the host is not listed */
+	unsigned further_holders;     /* policy's own: who else has it */
 };
 
-typedef void route_fn(struct route *route, void *arg);
+typedef void route_fn(const struct route *route, void *arg);
 
 /*
  * index < destination->host_count. The destination must outlive the lookup, and have only one at a
@@ -179,9 +181,10 @@ struct route_lookup *route_lookup_start(struct policy *policy, struct destinatio
     size_t index, route_fn *callback, void *arg);
 /* What that would come to where it was decided a moment ago: a host that may be dialled; the
  * caller's. NULL: it must be looked up. */
-struct route *route_find_kept(struct policy *policy, struct destination *destination, size_t index);
+const struct route *route_find_kept(
+    struct policy *policy, struct destination *destination, size_t index);
 void route_lookup_cancel(struct route_lookup **lookup);
-void route_free(struct route **route);
+void route_free(const struct route **route); /* the last one that has it, its memory */
 
 /* Refused for a TLS reason alone, which `enforce = no` turns into delivery as `may`: such a route
  * keeps its addresses. */

@@ -321,7 +321,7 @@ static struct route *route_new(const struct destination *destination, size_t ind
 	return route;
 }
 
-static struct route *find_kept(
+static const struct route *find_kept(
     struct policy *policy, const struct destination *destination, size_t index)
 {
 	struct decisions *decisions = policy_decisions(policy);
@@ -329,9 +329,10 @@ static struct route *find_kept(
 	return decisions ? decisions_find_route(decisions, destination, index) : NULL;
 }
 
-struct route *route_find_kept(struct policy *policy, struct destination *destination, size_t index)
+const struct route *route_find_kept(
+    struct policy *policy, struct destination *destination, size_t index)
 {
-	struct route *kept = find_kept(policy, destination, index);
+	const struct route *kept = find_kept(policy, destination, index);
 
 	if (kept)
 		destination->address_count += kept->address_count;
@@ -342,12 +343,13 @@ struct route_lookup *route_lookup_start(struct policy *policy, struct destinatio
     size_t index, route_fn *callback, void *arg)
 {
 	struct route_lookup *lookup = mem_zero(1, sizeof *lookup);
-	struct route *kept = find_kept(policy, destination, index);
+	const struct route *kept = find_kept(policy, destination, index);
 
 	lookup->policy = policy;
 	lookup->dns_generation = policy->dns_generation;
 	lookup->destination = destination;
-	lookup->route = kept ? kept : route_new(destination, index);
+	/* One that is kept is handed on as it is. */
+	lookup->route = kept ? (struct route *)kept : route_new(destination, index);
 	lookup->callback = callback;
 	lookup->arg = arg;
 	ev_init(&lookup->turn, kept ? on_kept : on_literal);
@@ -367,10 +369,13 @@ struct route_lookup *route_lookup_start(struct policy *policy, struct destinatio
 
 void route_lookup_cancel(struct route_lookup **lookup)
 {
+	const struct route *route;
+
 	if (!*lookup)
 		return;
+	route = (*lookup)->route;
 	stop(*lookup);
-	route_free(&(*lookup)->route);
+	route_free(&route);
 	free(*lookup);
 	*lookup = NULL;
 }

@@ -41,7 +41,7 @@ struct approach {
 	size_t host;                     /* index of the one under way */
 	struct self_search *self_search; /* beside the host, among its equals */
 	struct route_lookup *route_lookup;
-	struct route *route;
+	const struct route *route;
 	struct attempt *attempt;
 	struct tls_rule *relaxed_rule; /* TLS_MAY, for the second round of enforce = no */
 
@@ -51,7 +51,7 @@ struct approach {
 
 	struct attempt_failure failure; /* what the refusal will be, ... */
 	uint16_t failed_preference;     /* ... and of which host */
-	struct route *failed_route;
+	const struct route *failed_route;
 };
 
 static void try_next_host(struct approach *a);
@@ -237,7 +237,7 @@ static void hosts_exhausted(struct approach *a)
 
 /* ---- hosts ---- */
 
-static void on_route(struct route *route, void *arg);
+static void on_route(const struct route *route, void *arg);
 static void on_self(const struct refusal *refusal, void *arg);
 
 static void share_time(struct approach *a)
@@ -265,7 +265,7 @@ static void look_for_self(struct approach *a)
  * turn: no callback comes from here. */
 static void take_route(struct approach *a)
 {
-	struct route *kept = route_find_kept(a->proxy->policy, a->destination, a->host);
+	const struct route *kept = route_find_kept(a->proxy->policy, a->destination, a->host);
 
 	assert(!kept || (kept->verdict == POLICY_CONNECT && !kept->is_self));
 	if (kept)
@@ -329,7 +329,7 @@ static bool is_dialled(const struct approach *a, const struct route *route)
 	return route->verdict == POLICY_CONNECT || (a->is_relaxed && route_may_be_relaxed(route));
 }
 
-static void on_route(struct route *route, void *arg)
+static void on_route(const struct route *route, void *arg)
 {
 	struct approach *a = arg;
 

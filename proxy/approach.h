@@ -26,7 +26,7 @@ struct approach_result {
 	struct refusal refusal;     /* if refused */
 	struct destination
 	    *destination; /* never NULL once the MX step answered; NULL if time ran out before */
-	struct route
+	const struct route
 	    *route; /* of the client; else of the host that the refusal speaks of, or NULL */
 	struct addr address; /* of that host, if has_address */
 	bool has_address;

@@ -65,7 +65,7 @@ struct check_address {
 
 /* Answers are kept copies, NULL where nothing was asked. */
 struct check_host {
-	struct route *route;
+	const struct route *route;
 	struct dns_answer *a, *aaaa, *tlsa;
 	char tlsa_owner[DOMAIN_SIZE + 16];
 	size_t address_count; /* every address of both families */

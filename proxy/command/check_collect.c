@@ -249,7 +249,7 @@ static void on_address(const struct dns_answer *answer, void *arg)
 
 static void ask_route(struct collection *run, size_t index);
 
-static void on_route(struct route *route, void *arg)
+static void on_route(const struct route *route, void *arg)
 {
 	struct seat *seat = arg;
 	struct collection *run = seat->run;

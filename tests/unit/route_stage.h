@@ -32,7 +32,7 @@ static struct {
 	struct policy *policy;
 	struct destination destination;
 	struct route_lookup *lookup;
-	struct route *route;
+	const struct route *route;
 	size_t callbacks;
 } stage;
 
@@ -86,7 +86,7 @@ static void renew(void **state)
 	set_up(state);
 }
 
-static void on_route(struct route *route, void *arg)
+static void on_route(const struct route *route, void *arg)
 {
 	assert_ptr_equal(arg, &stage);
 	stage.lookup = NULL;
@@ -101,7 +101,7 @@ static void start(void)
 	assert_int_equal(stage.callbacks, 0);
 }
 
-static struct route *run(void)
+static const struct route *run(void)
 {
 	start();
 	ev_run(stage.loop, 0);

@@ -98,11 +98,8 @@ static void refuse(struct route *route, enum reason reason)
 	refusal_set(&route->refusal, reason, "as told");
 }
 
-static void meet(struct check_host *host, enum fate fate)
+static void meet(struct check_address *address, struct route *route, enum fate fate)
 {
-	struct route *route = host->route;
-	struct check_address *address = host->addresses;
-
 	route->verdict = POLICY_CONNECT;
 	route->policy_label = "as told";
 	route->rule.need = TLS_DANE;
@@ -140,7 +137,7 @@ static void judge_row(const struct row *row)
 		routes[i].preference = (uint16_t)row->hosts[i].preference;
 		hosts[i] = (struct check_host){
 		    .route = &routes[i], .address_count = 1, .addresses = &addresses[i]};
-		meet(&hosts[i], row->hosts[i].fate);
+		meet(&addresses[i], &routes[i], row->hosts[i].fate);
 	}
 	verdict = check_judge(&check);
 	assert_int_equal(verdict.result, row->result);

@@ -30,7 +30,7 @@ static struct {
 	struct conf conf;
 	struct policy *policy;
 	struct destination *destination;
-	struct route *route;
+	const struct route *route;
 } stage;
 
 /* ---- the world: each answer with its own TTL ---- */
@@ -90,7 +90,7 @@ static int tear_down(void **state)
 	return in_flight == 0 ? 0 : -1;
 }
 
-static void on_route(struct route *route, void *arg)
+static void on_route(const struct route *route, void *arg)
 {
 	(void)arg;
 	stage.route = route;
@@ -130,7 +130,7 @@ static void expect(const char *asked)
 static void expect_kept(bool is_kept)
 {
 	struct destination *destination = destination_find_kept(stage.policy, "example.org");
-	struct route *route = destination ? route_find_kept(stage.policy, destination, 0) : NULL;
+	const struct route *route = destination ? route_find_kept(stage.policy, destination, 0) : NULL;
 
 	assert_int_equal(destination != NULL, is_kept);
 	assert_int_equal(route != NULL, is_kept);
@@ -356,6 +356,39 @@ static void test_addresses_take_turns(void **state)
 	assert_false(addr_equal(&first[1], &first[2]));
 }
 
+/* Who has a route goes on with it, whatever the next one gets and however long it is kept. */
+static void test_a_route_that_is_held_stays(void **state)
+{
+	const struct route *held;
+	struct addr first;
+
+	(void)state;
+	add_address(a, "198.41.0.5");
+	route_to("example.org");
+	held = stage.route;
+	stage.route = NULL;
+	first = held->addresses[0];
+	route_to("example.org");
+	assert_false(addr_equal(&stage.route->addresses[0], &first));
+	assert_true(addr_equal(&held->addresses[0], &first));
+	fake_generation++;
+	route_to("example.org");
+	assert_int_equal(held->rule.tlsa.count, 1);
+	assert_string_equal(held->host, "mx.example.org");
+	route_free(&held);
+}
+
+static void test_a_host_with_two_preferences(void **state)
+{
+	(void)state;
+	add_mx(mx, 20, "mx.example.org");
+	for (size_t i = 0; i < 2; i++) {
+		route_to("example.org");
+		assert_int_equal(stage.route->preference, 10);
+	}
+	assert_null(route_find_kept(stage.policy, stage.destination, 1));
+}
+
 /* ---- bounded ---- */
 
 static void keep(struct decisions *decisions, size_t n)
@@ -429,6 +462,8 @@ int main(void)
 	    TEST(test_with_mta_sts_policy),
 	    TEST(test_r_dns_25_order_of_equal_hosts),
 	    TEST(test_addresses_take_turns),
+	    TEST(test_a_route_that_is_held_stays),
+	    TEST(test_a_host_with_two_preferences),
 	    TEST(test_the_longest_unused_makes_room),
 	    TEST(test_other_settings),
 	};
