@@ -13,28 +13,48 @@
 #include <ev.h>
 #include <stdlib.h>
 
+enum { KEPT_MAX = 4096 }; /* places in the queue while it is empty */
+
 struct dead {
-	struct dead *next;
 	void *object;
 	void (*release)(void *object);
 };
 
-static struct dead *first, **last = &first;
+/* In the order of coming. */
+static struct {
+	struct dead *items;
+	size_t count, size;
+} queue;
 static struct ev_loop *fed_loop;
 static ev_prepare reaper;
+
+static void append(struct dead dead)
+{
+	if (queue.count == queue.size) {
+		queue.size = queue.size ? 2 * queue.size : 64;
+		queue.items = mem_resize(queue.items, queue.size, sizeof *queue.items);
+	}
+	queue.items[queue.count++] = dead;
+}
+
+static void give_back_room(void)
+{
+	free(queue.items);
+	queue.items = NULL;
+	queue.size = 0;
+}
 
 /* A release may hand over more objects; they are appended and go in the same sweep. */
 static void release_all(void)
 {
-	struct dead *dead;
+	for (size_t i = 0; i < queue.count; i++) {
+		struct dead dead = queue.items[i];
 
-	while ((dead = first)) {
-		first = dead->next;
-		if (!first)
-			last = &first;
-		dead->release(dead->object);
-		free(dead);
+		dead.release(dead.object);
 	}
+	queue.count = 0;
+	if (queue.size > KEPT_MAX)
+		give_back_room();
 }
 
 static void on_reap(struct ev_loop *loop, ev_prepare *watcher, int events)
@@ -46,11 +66,7 @@ static void on_reap(struct ev_loop *loop, ev_prepare *watcher, int events)
 
 void reap_later(struct ev_loop *loop, void *object, void (*release)(void *object))
 {
-	struct dead *dead = mem_alloc(sizeof *dead);
-
-	*dead = (struct dead){.object = object, .release = release};
-	*last = dead;
-	last = &dead->next;
+	append((struct dead){.object = object, .release = release});
 	if (fed_loop)
 		return;
 	ev_prepare_init(&reaper, on_reap);
@@ -69,4 +85,5 @@ void reap_now(void)
 	if (fed_loop)
 		ev_clear_pending(fed_loop, &reaper);
 	fed_loop = NULL;
+	give_back_room();
 }

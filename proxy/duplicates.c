@@ -68,7 +68,7 @@ struct duplicates {
 	ev_timer grow_up; /* while there are some */
 	struct who *whos;
 	struct ev_loop *loop;
-	struct fingerprint *model;
+	struct fingerprints *fingerprints;
 };
 
 /* ---- keys ---- */
@@ -263,7 +263,7 @@ struct duplicates *duplicates_new(struct ev_loop *loop, struct spool *spool,
 	ev_init(&d->grow_up, on_grow_up);
 	d->grow_up.data = d;
 	d->journal = journal;
-	d->model = fingerprint_new(secret);
+	d->fingerprints = fingerprints_new(secret);
 	if (spool)
 		spool_recall(spool, add, d);
 	catch_up(d);
@@ -281,13 +281,13 @@ void duplicates_free(struct duplicates **duplicates)
 	ev_timer_stop(d->loop, &d->grow_up);
 	while (d->entries)
 		forget(d, d->entries);
-	fingerprint_free(&d->model);
+	fingerprints_free(&d->fingerprints);
 	free(d);
 }
 
-struct fingerprint *duplicates_fingerprint(const struct duplicates *d)
+struct fingerprint *duplicates_fingerprint(struct duplicates *d)
 {
-	return fingerprint_like(d->model);
+	return fingerprint_begin(d->fingerprints);
 }
 
 bool duplicates_may_know(struct duplicates *d, const struct duplicate_key *key)

@@ -50,7 +50,7 @@ struct duplicates *duplicates_new(struct ev_loop *loop, struct spool *spool,
 void duplicates_free(struct duplicates **duplicates);
 
 /* To be given a message as its client sends it, its Message-ID included. */
-struct fingerprint *duplicates_fingerprint(const struct duplicates *duplicates);
+struct fingerprint *duplicates_fingerprint(struct duplicates *duplicates);
 
 /* Whether anything of this sender for this recipient is remembered: before the body is known. */
 bool duplicates_may_know(struct duplicates *duplicates, const struct duplicate_key *key);

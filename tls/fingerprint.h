@@ -13,12 +13,15 @@
 
 enum { FINGERPRINT_SIZE = 16, FINGERPRINT_SECRET = 16 };
 
+struct fingerprints;
 struct fingerprint;
 
-/* The one that others are copies of. */
-struct fingerprint *fingerprint_new(const unsigned char secret[FINGERPRINT_SECRET]);
-/* Under the same secret, of nothing yet; the model has been given nothing, either. */
-struct fingerprint *fingerprint_like(const struct fingerprint *model);
+/* All under one secret. */
+struct fingerprints *fingerprints_new(const unsigned char secret[FINGERPRINT_SECRET]);
+/* Those begun may outlive it. NULL inside is welcome. */
+void fingerprints_free(struct fingerprints **fingerprints);
+
+struct fingerprint *fingerprint_begin(struct fingerprints *fingerprints); /* of nothing yet */
 void fingerprint_add(struct fingerprint *fingerprint, const void *data, size_t len);
 void fingerprint_end(struct fingerprint **fingerprint, unsigned char out[FINGERPRINT_SIZE]);
 void fingerprint_free(struct fingerprint **fingerprint); /* NULL inside is welcome */

@@ -26,8 +26,8 @@ static const unsigned char secret[FINGERPRINT_SECRET] = {1, 2, 3};
 static void print(const unsigned char with[FINGERPRINT_SECRET], const char *text, size_t len,
     size_t piece, unsigned char out[FINGERPRINT_SIZE])
 {
-	struct fingerprint *model = fingerprint_new(with);
-	struct fingerprint *fingerprint = fingerprint_like(model);
+	struct fingerprints *fingerprints = fingerprints_new(with);
+	struct fingerprint *fingerprint = fingerprint_begin(fingerprints);
 
 	for (size_t at = 0; at < len; at += piece) {
 		fingerprint_add(fingerprint, text + at, piece < len - at ? piece : len - at);
@@ -35,8 +35,8 @@ static void print(const unsigned char with[FINGERPRINT_SECRET], const char *text
 	}
 	fingerprint_end(&fingerprint, out);
 	assert_null(fingerprint);
-	fingerprint_free(&model);
-	fingerprint_free(&model);
+	fingerprints_free(&fingerprints);
+	fingerprints_free(&fingerprints);
 }
 
 /* The tag of test case 1 of the GCM specification: nothing, under a key and a nonce of zeros. */
@@ -65,6 +65,44 @@ static void pieces_do_not_matter(void **state)
 		print(secret, text, sizeof text, piece, out);
 		assert_memory_equal(out, whole, sizeof out);
 	}
+}
+
+/* Nothing of one text is left in the next one's, also where it was given up half-way, ... */
+static void one_after_the_other(void **state)
+{
+	struct fingerprints *fingerprints = fingerprints_new(secret);
+	unsigned char first[FINGERPRINT_SIZE], again[FINGERPRINT_SIZE];
+
+	(void)state;
+	print(secret, "a text", 6, 6, first);
+	for (size_t i = 0; i < 3; i++) {
+		struct fingerprint *ended = fingerprint_begin(fingerprints);
+		struct fingerprint *left = fingerprint_begin(fingerprints);
+
+		fingerprint_add(left, "another", 7);
+		fingerprint_add(ended, "a text", 6);
+		fingerprint_free(&left);
+		fingerprint_end(&ended, again);
+		assert_memory_equal(again, first, sizeof first);
+	}
+	fingerprints_free(&fingerprints);
+}
+
+/* ... and those under way may outlive what began them. */
+static void the_last_one_leaves(void **state)
+{
+	struct fingerprints *fingerprints = fingerprints_new(secret);
+	struct fingerprint *ended = fingerprint_begin(fingerprints);
+	struct fingerprint *left = fingerprint_begin(fingerprints);
+	unsigned char whole[FINGERPRINT_SIZE], out[FINGERPRINT_SIZE];
+
+	(void)state;
+	print(secret, "a text", 6, 6, whole);
+	fingerprints_free(&fingerprints);
+	fingerprint_add(ended, "a text", 6);
+	fingerprint_end(&ended, out);
+	assert_memory_equal(out, whole, sizeof out);
+	fingerprint_free(&left);
 }
 
 static void texts_are_told_apart(void **state)
@@ -176,6 +214,8 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_published_tag),
 		cmocka_unit_test(pieces_do_not_matter),
+		cmocka_unit_test(one_after_the_other),
+		cmocka_unit_test(the_last_one_leaves),
 		cmocka_unit_test(texts_are_told_apart),
 		cmocka_unit_test_setup_teardown(a_secret_outlives_its_process, make_directory, remove_directory),
 		cmocka_unit_test_setup_teardown(a_damaged_one_is_replaced, make_directory, remove_directory),
