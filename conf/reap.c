@@ -10,7 +10,9 @@
 
 #include "conf/mem.h"
 
+#include <assert.h>
 #include <ev.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 enum { KEPT_MAX = 4096 }; /* places in the queue while it is empty */
@@ -47,12 +49,17 @@ static void give_back_room(void)
 /* A release may hand over more objects; they are appended and go in the same sweep. */
 static void release_all(void)
 {
+	static bool is_sweeping;
+
+	assert(!is_sweeping);
+	is_sweeping = true;
 	for (size_t i = 0; i < queue.count; i++) {
 		struct dead dead = queue.items[i];
 
 		dead.release(dead.object);
 	}
 	queue.count = 0;
+	is_sweeping = false;
 	if (queue.size > KEPT_MAX)
 		give_back_room();
 }

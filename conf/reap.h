@@ -13,7 +13,8 @@ struct ev_loop;
 /* Calls release(object) once, after the callbacks of this turn. Order of calls is kept. */
 void reap_later(struct ev_loop *loop, void *object, void (*release)(void *object));
 
-/* Releases all that waits, at once; at the end of the program, before the loop is destroyed. */
+/* Releases all that waits, at once; at the end of the program, before the loop is destroyed. Never
+ * from inside a release. */
 void reap_now(void);
 
 #endif

@@ -155,8 +155,8 @@ static struct kept_route *find_place(struct decisions *d, const struct destinati
 	return NULL;
 }
 
-void decisions_keep_route(struct decisions *d, const struct destination *destination,
-    struct route *route, double until)
+void decisions_keep_route(
+    struct decisions *d, const struct destination *destination, struct route *route, double until)
 {
 	struct kept_route *place = find_place(d, destination, route->host, route->preference);
 

@@ -4,7 +4,8 @@
  *
  * A decision rests on four to six answers of DNS; composing it for each message costs more than
  * passing the message on. Kept are destinations with hosts and routes that may be dialled, never a
- * refusal. Who finds one gets it as if it had been looked up: a destination as a copy, a route as the one that all have. Bounded: the one that was not
+ * refusal. Who finds one gets it as if it had been looked up: a
+ * destination as a copy, a route as the one that all have. Bounded: the one that was not
  * used for longest makes room. Pure but for the steady clock. Owner: policy.
  */
 #ifndef POLICY_DECISIONS_H
@@ -36,7 +37,7 @@ struct destination *decisions_find_destination(struct decisions *decisions, cons
     const struct conf_policy *conf, const struct conf_domain *exception);
 
 /* One host of a destination that was kept or found. until: as above, of the first of its answers.
- */
+ * A route that may be dialled is shared from now on, and must not be changed any more. */
 void decisions_keep_route(struct decisions *decisions, const struct destination *destination,
     struct route *route, double until);
 

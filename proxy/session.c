@@ -311,7 +311,7 @@ static void on_stream(struct stream *stream, enum stream_event event, void *arg)
 	}
 	if (event == STREAM_SECURED)
 		on_secured(s);
-	if (event == STREAM_READABLE) /* right after a reply left nothing can have come back */
+	if (event == STREAM_READABLE) /* right after a reply left hardly anything can have come back */
 		session_settle_if_heard(s);
 	advance(s);
 }

@@ -306,8 +306,8 @@ static enum channel_outcome write_records(
 		if (is_last && left <= SSL3_RT_MAX_PLAIN_LENGTH)
 			wire_expect_last();
 		forget_errors();
-		outcome = outcome_of(
-		    channel, SSL_write_ex(channel->tls->ssl, data + at, left, &taken));
+		outcome =
+		    outcome_of(channel, SSL_write_ex(channel->tls->ssl, data + at, left, &taken));
 		at += taken;
 	}
 	*len += at;

@@ -17,7 +17,7 @@ enum { RECORD_MAX = WIRE_GATHER_MAX / 4 };
 
 static struct {
 	const struct wire *wire;   /* whose records these are; NULL: nobody's */
-	bool is_last;              /* what is written now leaves with them */
+	bool is_last;              /* the next record leaves with them */
 	enum wire_outcome outcome; /* of that, ... */
 	int error;                 /* ... if it failed */
 	size_t len;
@@ -71,7 +71,13 @@ void wire_begin(struct wire *wire)
 	gathered.len = 0;
 }
 
-bool wire_has_room(void) { return sizeof(gathered.data) - gathered.len >= RECORD_MAX; }
+/* Whatever is gathered may have to be kept, behind what is. */
+bool wire_has_room(void)
+{
+	size_t used = gathered.len + buf_len(&gathered.wire->rest);
+
+	return used + RECORD_MAX <= sizeof(gathered.data);
+}
 
 void wire_expect_last(void) { gathered.is_last = true; }
 
@@ -79,8 +85,8 @@ void wire_expect_last(void) { gathered.is_last = true; }
 static size_t keep(struct wire *wire, const struct iovec *piece, size_t sent)
 {
 	size_t gone = sent < piece->iov_len ? sent : piece->iov_len;
-	bool is_kept = buf_append(
-	    &wire->rest, (const char *)piece->iov_base + gone, piece->iov_len - gone);
+	bool is_kept =
+	    buf_append(&wire->rest, (const char *)piece->iov_base + gone, piece->iov_len - gone);
 
 	assert(is_kept);
 	return sent - gone;
@@ -112,7 +118,7 @@ enum wire_outcome wire_end(struct wire *wire)
 {
 	assert(gathered.wire == wire);
 	if (gathered.len)
-		send_off(wire, NULL, 0);
+		send_off(wire, "", 0);
 	gathered.wire = NULL;
 	if (gathered.outcome == WIRE_FAILED)
 		errno = gathered.error;
@@ -121,11 +127,13 @@ enum wire_outcome wire_end(struct wire *wire)
 
 /* ---- the BIO ---- */
 
-/* The last record need not be copied; a failure is told at the end, as for those before it. */
+/* The last record need not be copied; a failure is told at the end, as for those before it. Should
+ * another one follow after all (a peer may ask for short ones), it is gathered again. */
 static int gather(struct wire *wire, const char *data, int len)
 {
 	assert(len >= 0 && (size_t)len <= sizeof(gathered.data) - gathered.len);
 	if (gathered.is_last) {
+		gathered.is_last = false;
 		send_off(wire, data, (size_t)len);
 		return len;
 	}

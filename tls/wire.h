@@ -37,7 +37,8 @@ BIO *wire_bio(struct wire *wire);
  * wire be gathered. */
 void wire_begin(struct wire *wire);
 bool wire_has_room(void); /* for one more record */
-/* The record that is written next ends what is gathered: it leaves without being copied. */
+/* The record that is written next is likely the last: it leaves at once, behind what was gathered,
+ * without being copied. */
 void wire_expect_last(void);
 enum wire_outcome wire_end(struct wire *wire);
 

@@ -130,7 +130,8 @@ static void expect(const char *asked)
 static void expect_kept(bool is_kept)
 {
 	struct destination *destination = destination_find_kept(stage.policy, "example.org");
-	const struct route *route = destination ? route_find_kept(stage.policy, destination, 0) : NULL;
+	const struct route *route =
+	    destination ? route_find_kept(stage.policy, destination, 0) : NULL;
 
 	assert_int_equal(destination != NULL, is_kept);
 	assert_int_equal(route != NULL, is_kept);

@@ -75,15 +75,35 @@ static void one_after_the_other(void **state)
 
 	(void)state;
 	print(secret, "a text", 6, 6, first);
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < 4; i++) { /* the last that was given up is the next to be used */
 		struct fingerprint *ended = fingerprint_begin(fingerprints);
 		struct fingerprint *left = fingerprint_begin(fingerprints);
 
 		fingerprint_add(left, "another", 7);
 		fingerprint_add(ended, "a text", 6);
-		fingerprint_free(&left);
 		fingerprint_end(&ended, again);
+		fingerprint_free(&left);
 		assert_memory_equal(again, first, sizeof first);
+	}
+	fingerprints_free(&fingerprints);
+}
+
+static void many_at_once(void **state)
+{
+	struct fingerprints *fingerprints = fingerprints_new(secret);
+	struct fingerprint *all[40];
+	unsigned char whole[FINGERPRINT_SIZE], out[FINGERPRINT_SIZE];
+
+	(void)state;
+	print(secret, "a text", 6, 6, whole);
+	for (size_t round = 0; round < 2; round++) {
+		for (size_t i = 0; i < 40; i++)
+			all[i] = fingerprint_begin(fingerprints);
+		for (size_t i = 0; i < 40; i++) {
+			fingerprint_add(all[i], "a text", 6);
+			fingerprint_end(&all[i], out);
+			assert_memory_equal(out, whole, sizeof out);
+		}
 	}
 	fingerprints_free(&fingerprints);
 }
@@ -215,6 +235,7 @@ int main(void)
 		cmocka_unit_test(a_published_tag),
 		cmocka_unit_test(pieces_do_not_matter),
 		cmocka_unit_test(one_after_the_other),
+		cmocka_unit_test(many_at_once),
 		cmocka_unit_test(the_last_one_leaves),
 		cmocka_unit_test(texts_are_told_apart),
 		cmocka_unit_test_setup_teardown(a_secret_outlives_its_process, make_directory, remove_directory),

@@ -121,6 +121,29 @@ static void what_a_release_hands_over_goes_too(void **unused)
 	assert_string_equal(order, "bcc");
 }
 
+enum { MANY = 10000 };
+static size_t released;
+
+/* Each hands over two. */
+static void release_and_multiply(void *object)
+{
+	released++;
+	for (size_t i = 0; i < 2 && released < MANY; i++)
+		reap_later(ev_default_loop(0), object, release_and_multiply);
+}
+
+static void the_queue_grows_while_it_is_swept(void **unused)
+{
+	(void)unused;
+	for (int round = 0; round < 2; round++) {
+		released = 0;
+		reap_later(ev_default_loop(0), letter_a, release_and_multiply);
+		ev_run(ev_default_loop(0), EVRUN_NOWAIT);
+		assert_true(released >= MANY);
+	}
+	reap_now();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -128,6 +151,7 @@ int main(void)
 	    {"mem: an overflow ends the process", overflow_ends_the_process, NULL, NULL, NULL},
 	    {"reap: after every callback of the turn", released_after_the_turn, NULL, NULL, NULL},
 	    {"reap: in order, once, at the end", released_in_order_at_the_end, NULL, NULL, NULL},
+	    {"reap: many at once", the_queue_grows_while_it_is_swept, NULL, NULL, NULL},
 	    {"reap: what a release hands over", what_a_release_hands_over_goes_too, NULL, NULL,
 		NULL},
 	};

@@ -3,8 +3,10 @@
  * (R-TLSSEC-01, -11, -12, -14; catalogue T-04, T-05, T-21, T-24).
  */
 #include "stream_client.h"
+#include "tls/server.h"
 #include "tls/wire.h"
 
+#include <errno.h>
 #include <sys/syscall.h>
 
 /* ---- TLS ---- */
@@ -316,22 +318,25 @@ static void back_pressure_in_tls(void **state)
 /* ---- output in TLS ---- */
 
 static unsigned sends;
+static bool is_kernel_full;
 
-/* In place of the C library's, so that the writes of this process can be counted. */
+/* In place of the C library's, so that the writes of this process can be counted, and refused. */
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
 	sends++;
+	if (is_kernel_full) {
+		errno = EAGAIN;
+		return -1;
+	}
 	return syscall(SYS_sendmsg, fd, message, flags);
 }
 
-static void take_flood(int fd, const void *arg)
+static void read_flood(SSL *ssl, size_t most)
 {
-	SSL *ssl = secured(fd);
-	const size_t *most = arg;
 	char data[16384];
 	size_t taken = 0;
 
-	while (taken < *most) {
+	while (taken < most) {
 		int n = SSL_read(ssl, data, sizeof(data));
 
 		for (int i = 0; i < n; i++)
@@ -345,6 +350,20 @@ static void take_flood(int fd, const void *arg)
 	}
 	SSL_shutdown(ssl);
 	expect_close_notify(ssl);
+}
+
+static void take_flood(int fd, const void *arg) { read_flood(secured(fd), *(const size_t *)arg); }
+
+/* As a client that has no room for more than 512 octets of a record (RFC 6066 section 4). */
+static void take_short_records(int fd, const void *arg)
+{
+	SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+	SSL *ssl = SSL_new(context);
+
+	if (!SSL_set_tlsext_max_fragment_length(ssl, TLSEXT_max_fragment_length_512) ||
+	    !SSL_set_fd(ssl, fd) || SSL_connect(ssl) != 1)
+		_exit(16);
+	read_flood(ssl, *(const size_t *)arg);
 }
 
 /* A client that is secured, and of which the kernel takes no more than so much at a time. */
@@ -415,6 +434,49 @@ static void what_the_kernel_refuses_waits(void **state)
 	RUN_UNTIL(stream_at_eof(client.stream));
 	assert_true(waited > 0);
 	end(&client, &peer);
+}
+
+static struct tls_server *serve_identity(void)
+{
+	char path[] = "/tmp/danelaw-server-XXXXXX", *error = NULL;
+	FILE *file = fdopen(mkstemp(path), "w");
+	struct tls_server *made;
+
+	assert_true(file && PEM_write_X509(file, identity.certificate) &&
+		    PEM_write_PrivateKey(file, identity.key, NULL, NULL, 0, NULL, NULL) &&
+		    fclose(file) == 0);
+	made = tls_server_new(path, path, &error);
+	unlink(path);
+	if (!made)
+		fail_msg("%s", error);
+	return made;
+}
+
+/* The same where each write is many records, of which the last ones no longer fit. */
+static void short_records_wait(void **state)
+{
+	enum { PIECE = 64000, PIECES = 4 };
+	static const size_t len = PIECE * PIECES;
+	struct client client = {0};
+	struct peer peer = start_peer(take_short_records, &len);
+	struct tls_server *ours = serve_identity();
+
+	(void)state;
+	begin(&client, &peer);
+	stream_accept_tls(client.stream, ours);
+	RUN_UNTIL(has(&client, STREAM_SECURED));
+	for (size_t i = 0; i < PIECES; i++) {
+		is_kernel_full = true;
+		send_flood(&client, i * PIECE, PIECE);
+		memset(client.events, 0, sizeof(client.events));
+		idle(0.01);
+		assert_false(has(&client, STREAM_DRAINED));
+		is_kernel_full = false;
+		RUN_UNTIL(has(&client, STREAM_DRAINED));
+	}
+	RUN_UNTIL(stream_at_eof(client.stream));
+	end(&client, &peer);
+	tls_server_free(&ours);
 }
 
 /* What is pushed leaves at once, behind what was written, in the same write. */
@@ -509,6 +571,7 @@ int main(void)
 	    {"pushed to nobody", pushed_to_nobody, NULL, NULL, NULL},
 	    {"R-SMTP-76: what the kernel refuses waits", what_the_kernel_refuses_waits, NULL, NULL,
 		NULL},
+	    {"R-SMTP-76: short records wait, too", short_records_wait, NULL, NULL, NULL},
 	    {"R-TLSSEC-01, T-04: injection with the reply", injection_in_buffer, NULL, NULL, NULL},
 	    {"connection lost in the handshake", lost_in_handshake, NULL, NULL, NULL},
 	    {"R-TLSSEC-11: handshake octets", handshake_octets_are_limited, NULL, NULL, NULL},
