@@ -19,16 +19,16 @@ def interval(values):
 
 class Figure:
     """`more`: the higher the better. `close`: asks for less than 1.3, which only the interval of many
-    pairs can tell."""
+    pairs can tell. `limit`: what the values would be if all CPUs did nothing but what no proxy can avoid."""
 
-    def __init__(self, name, must, aim, values, unit="", more=False, close=False):
+    def __init__(self, name, must, aim, values, unit="", more=False, close=False, limit=()):
         self.name, self.must, self.aim = name, must, aim
-        self.values = [x for x in values if x is not None]
+        self.values, self.limit = [x for x in values if x is not None], list(limit)
         self.unit, self.more, self.close = unit, more, close
 
     def plain(self):
         return {"row": [self.name, self.must, self.aim], "values": self.values,
-                "how": {"unit": self.unit, "more": self.more, "close": self.close}}
+                "how": {"unit": self.unit, "more": self.more, "close": self.close, "limit": self.limit}}
 
     @property
     def median(self):
@@ -42,12 +42,12 @@ class Figure:
 
     def row(self):
         if not self.values:
-            return "| %s | %s | %s | not measured | |" % (self.name, self.text(self.must), self.text(self.aim))
+            return "| %s | %s | %s | not measured | - | |" % (self.name, self.text(self.must), self.text(self.aim))
         low, high = interval(self.values)
         verdict = "aim" if self.reaches(self.aim) else "must" if self.reaches(self.must) else "missed"
-        return "| %s | %s | %s | **%s** (%s to %s, n = %d) | %s |" % (
-            self.name, self.text(self.must), self.text(self.aim), self.text(self.median),
-            self.text(low), self.text(high), len(self.values), verdict)
+        return "| %s | %s | %s | **%s** (%s to %s, n = %d) | %s | %s |" % (
+            self.name, self.text(self.must), self.text(self.aim), self.text(self.median), self.text(low), self.text(high),
+            len(self.values), self.text(statistics.median(self.limit)) if self.limit else "-", verdict)
 
     def text(self, value):
         if value is None:
@@ -58,5 +58,6 @@ class Figure:
 
 def table(figures, machine, date):
     lines = ["Measured on %s, %s; `make bench-full`. Ratios within one run: the median, and its 95 %% interval." % (date, machine),
-             "", "| figure | must | aim | measured | reached |", "| --- | --- | --- | --- | --- |"]
+             "", "| figure | must | aim | measured | limit of the machine | reached |",
+             "| --- | --- | --- | --- | --- | --- |"]
     return "\n".join(lines + [f.row() for f in figures]) + "\n"

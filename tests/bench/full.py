@@ -24,9 +24,11 @@ class Full:
         self.rig, self.tools = rig, tools
         self.only = [x for x in (options.rows or "").split(",") if x]
         self.few = options.rounds or 5
+        self.steady = max(5, self.few)  # where the peers' messages/s count
         self.many = 3 * self.few        # pairs, where the interval counts
         self.secs = str(options.secs or 1)
         self.peers = list(rig.sub)
+        self.disturbed = []
         self.figures, self.plots = [], {"cpu": {}, "memory": {}}
         if self.only:
             self.keep_others()
@@ -53,12 +55,20 @@ class Full:
         print(figure.row(), flush=True)
         return figure
 
+    def add_rate(self, name, must, aim, rounds, other):
+        """danelaw's messages/s over another's, and what the machine's limit would be over it."""
+        limits = [(self.tools.limit(r["plain"], r["tls"]), r[other]["rate"]) for r in rounds if other in r]
+        limits = [limit / rate for limit, rate in limits if limit and rate]
+        return self.add(name, must, aim, ratios(rounds, "danelaw", other, "rate"), more=True, limit=limits)
+
     def load(self, size, domains=1, conns=None):
         conns = conns or (20 if size <= 100000 else 4)
         return ["-c", str(conns), "-d", self.secs, "-P", "-D", str(domains), "-s", str(size)]
 
     def rounds(self, argv, names, count):
-        return [{n: self.rig.measure(n, argv) for n in names} for _ in range(count)]
+        rounds = [{n: self.rig.measure(n, argv) for n in names} for _ in range(count)]
+        self.disturbed += [r[n]["others"] / r[n]["busy"] for r in rounds for n in ("plain", "tls")]
+        return rounds
 
     def start(self, name, **settings):
         """A fresh one, that nothing has happened to."""
@@ -88,14 +98,14 @@ class Full:
     def message_path(self):
         alone, beside = ["plain", "tls", "danelaw"], [p for p in PEERS if p in self.rig.sub]
         for size in SIZES:
-            rounds = self.rounds(self.load(size), alone + beside, self.few)
+            rounds = self.rounds(self.load(size), alone + beside, self.steady if size == 1000 else self.few)
             close = size >= 100000
             if close:
                 rounds += self.rounds(self.load(size), alone, self.many - self.few)
             self.compare(size, rounds, close)
-        rounds = self.rounds(self.load(1000, 50), alone + beside, self.few)
+        rounds = self.rounds(self.load(1000, 50), alone + beside, self.steady)
         if "postfix" in beside:
-            self.add("messages/s over Postfix's, 1 kB, 50 domains", 20, 28, ratios(rounds, "danelaw", "postfix", "rate"), more=True)
+            self.add_rate("messages/s over Postfix's, 1 kB, 50 domains", 20, 28, rounds, "postfix")
         self.add("handshakes per message, 50 domains", 0.05, 0.05, [r["danelaw"]["hs"] / r["danelaw"]["n"] for r in rounds])
 
     def compare(self, size, rounds, close):
@@ -105,14 +115,14 @@ class Full:
                  [r["danelaw"]["cpu"] / (r["plain"]["sink_cpu"] + r["tls"]["cpu"]) for r in rounds], close=close)
         rate = {1000: (0.4, 0.5), 100000: (0.65, 0.8), 5000000: (0.75, 0.95)}.get(size)
         if rate:
-            self.add("messages/s over the direct TLS path's, " + name, *rate, ratios(rounds, "danelaw", "tls", "rate"), more=True)
+            self.add_rate("messages/s over the direct TLS path's, " + name, *rate, rounds, "tls")
         cpu = {1000: (16, 25), 100000: (15, 20), 5000000: (10, 14)}.get(size)
         if cpu and "postfix" in self.rig.sub:
             self.add("Postfix's CPU per message over danelaw's, " + name, *cpu, ratios(rounds, "postfix", "danelaw", "cpu"), more=True)
         if size == 1000:
             for peer, must, aim in (("postfix", 12, 18), ("exim-cut", 35, 50)):
                 if peer in self.rig.sub:
-                    self.add("messages/s over %s's, 1 kB" % self.title(peer), must, aim, ratios(rounds, "danelaw", peer, "rate"), more=True)
+                    self.add_rate("messages/s over %s's, 1 kB" % self.title(peer), must, aim, rounds, peer)
             self.add("handshakes per message, 1 domain", 0.005, 0.005, [r["danelaw"]["hs"] / r["danelaw"]["n"] for r in rounds])
         self.plots["cpu"][name] = {self.title(n): self.tools.med([r[n]["cpu"] for r in rounds if n in r])
                                    for n in ["danelaw"] + PEERS if n in self.rig.sub}
@@ -236,6 +246,9 @@ class Full:
         self.stop(*PEERS)
         self.each(self.latency, self.fan_out, self.many_domains, self.stalled_next_hop, self.crowd)
         self.stop("danelaw")
+        if self.disturbed:
+            print("# other programs had %.0f %% of the CPU that the references' rounds took, at most %.0f %%" % (
+                100 * self.tools.med(self.disturbed), 100 * max(self.disturbed)))
         self.each(self.idle_clients, self.pooled_connections, self.many_clients)
         print(open(self.tools.WORK + "/full.md").read())
 
