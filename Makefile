@@ -73,7 +73,7 @@ say    = $(if $(V),,@printf '  %-5s%s\n' $(1) $(2))
 # Targets that install first start a make of their own, with a job for each processor.
 build := $(MAKE) --no-print-directory -j$(shell nproc)
 
-.PHONY: all deps test-deps run check units demo demo-transparent bench bench-full bench-deps fuzz fuzz-build fuzz-replay install uninstall deb clean dist help FORCE
+.PHONY: all deps test-deps run check units demo demo-transparent bench bench-full bench-profile bench-deps fuzz fuzz-build fuzz-replay install uninstall deb clean dist help FORCE
 .DELETE_ON_ERROR:
 .SECONDARY: $(OUT)/tests/fuzz/replay.o $(FUZZERS:%.c=$(OUT)/%.o) $(FUZZERS:%.c=build/fuzz/%.o)
 
@@ -92,6 +92,7 @@ help:
 	@echo "make demo-transparent   a mail server behind danelaw as its router, no setting of it changed"
 	@echo "make bench      CPU per message and messages/s beside Postfix and Exim, under a minute"
 	@echo "make bench-full the whole table of figures and a plot; takes long"
+	@echo "make bench-profile   where danelaw's CPU goes; needs perf (linux-perf)"
 	@echo "make fuzz       all fuzzers, FUZZ_SECONDS=$(FUZZ_SECONDS) each"
 	@echo "make deb        a package for Debian, in build/deb"
 	@echo "make soak       mixed mail, dying next hops, flipping DNS, kill -9, for MINUTES=$(MINUTES)"
@@ -238,6 +239,10 @@ bench: bench-deps
 # The whole table, in nine minutes; README shows its result. More rounds: tests/bench/run --help.
 bench-full: bench-deps
 	@tests/bench/run --suite full --rounds 3
+
+# Needs perf, which is not installed for it.
+bench-profile: bench-deps
+	@tests/bench/run --suite profile
 
 # ---- installing ----
 
