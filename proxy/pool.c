@@ -191,9 +191,9 @@ static void on_client(struct smtp_client *client, enum smtp_client_event event,
 
 /* To another worker; whoever waits here may have the connection for some messages more. */
 static bool must_yield(
-    const struct pool *pool, const struct smtp_client *client, const struct count_key *key)
+    struct pool *pool, const struct smtp_client *client, const struct count_key *key)
 {
-	return pool_is_called(pool, key) &&
+	return pool_has_too_many(pool, key) &&
 	       (!pool_is_awaited(pool, key) || smtp_client_messages(client) >= FAIR_SHARE);
 }
 
@@ -235,6 +235,13 @@ static void on_sweep(struct ev_loop *loop, ev_timer *w, int revents)
 	watch_idle(pool);
 }
 
+/* What was used a moment ago, and is within this worker's part, it will need again. */
+static bool can_be_spared(struct pool *pool, const struct idle *entry, const struct count_key *key)
+{
+	return pool_is_called(pool, key) &&
+	       (clock_rough() - entry->since >= listen_pause || pool_has_too_many(pool, key));
+}
+
 /* One at a time: whoever still waits calls again. */
 static void on_listen(struct ev_loop *loop, ev_timer *w, int revents)
 {
@@ -253,9 +260,9 @@ static void on_listen(struct ev_loop *loop, ev_timer *w, int revents)
 		struct pool_hop hop = *smtp_client_hop(entry->client);
 		const struct count_key *wanted = NULL;
 
-		if (pool_is_called(pool, &hop.address))
+		if (can_be_spared(pool, entry, &hop.address))
 			wanted = &hop.address;
-		else if (pool_is_called(pool, &hop.provider))
+		else if (can_be_spared(pool, entry, &hop.provider))
 			wanted = &hop.provider;
 		if (wanted) {
 			drop(entry);

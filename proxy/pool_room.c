@@ -139,6 +139,51 @@ bool pool_claim_further(struct pool *pool)
 
 void pool_return_further(struct pool *pool) { pool->further--; }
 
+/* ---- calls between workers ---- */
+
+void pool_answer_call(struct pool *pool, const struct count_key *key)
+{
+	counts_answer(counts_of(pool), key);
+}
+
+static unsigned callers(const struct pool *pool, const struct count_key *key)
+{
+	struct counts *counts = counts_of(pool);
+
+	return counts_calls(counts) > 0
+		   ? counts_callers(counts, pool->proxy->seat, key, clock_steady())
+		   : 0;
+}
+
+bool pool_is_called(const struct pool *pool, const struct count_key *key)
+{
+	return callers(pool, key) > 0;
+}
+
+/* Equal parts, rounded up: who gave up one more would want it back. 0: there is not one for each
+ * worker that waits, and they take turns. UINT_MAX: no other waits. */
+static unsigned own_part(struct pool *pool, const struct count_key *key)
+{
+	unsigned workers = callers(pool, key) + 1, most = pool_most_open(pool, key);
+
+	if (workers == 1)
+		return UINT_MAX;
+	return most < workers ? 0 : (most + workers - 1) / workers;
+}
+
+bool pool_has_too_many(struct pool *pool, const struct count_key *key)
+{
+	return pool_count_own(pool, key) > own_part(pool, key);
+}
+
+/* What was given up for another worker is not to be taken before it looks. */
+static bool has_its_part(struct pool *pool, const struct count_key *key)
+{
+	unsigned part = own_part(pool, key);
+
+	return part && pool_count_own(pool, key) >= part;
+}
+
 /* ---- room for one more ---- */
 
 unsigned pool_most_open(struct pool *pool, const struct count_key *key)
@@ -197,7 +242,8 @@ static enum pool_room find_modest_room(struct pool *pool, const struct pool_hop 
 
 static bool claim_one(struct pool *pool, const struct count_key *key)
 {
-	return !pool_is_backed_off(pool, key) && claim(pool, key, pool_most_open(pool, key));
+	return !pool_is_backed_off(pool, key) && !has_its_part(pool, key) &&
+	       claim(pool, key, pool_most_open(pool, key));
 }
 
 static enum pool_room claim_both(struct pool *pool, const struct pool_hop *hop)
@@ -238,19 +284,4 @@ enum pool_room pool_find_room(
 	if (want == POOL_MODEST)
 		room = find_modest_room(pool, hop);
 	return room == POOL_ROOM ? make_room(pool, hop) : room;
-}
-
-/* ---- calls between workers ---- */
-
-void pool_answer_call(struct pool *pool, const struct count_key *key)
-{
-	counts_answer(counts_of(pool), key);
-}
-
-bool pool_is_called(const struct pool *pool, const struct count_key *key)
-{
-	struct counts *counts = counts_of(pool);
-
-	return counts_calls(counts) > 0 &&
-	       counts_is_called(counts, pool->proxy->seat, key, clock_steady());
 }

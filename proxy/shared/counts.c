@@ -224,13 +224,14 @@ static bool is_recent(const struct entry *entry, double now)
 	return entry->called > 0 && now - entry->called < call_lasts;
 }
 
-static bool is_other_caller(const struct entry *entry, unsigned seat)
+static unsigned other_callers(const struct entry *entry, unsigned seat)
 {
-	uint64_t others = 0;
+	unsigned others = 0;
 
 	for (unsigned i = 0; i < COUNT_SEATS / 64; i++)
-		others |= entry->callers[i] & ~(i == seat / 64 ? 1ULL << seat % 64 : 0);
-	return others != 0;
+		others += (unsigned)__builtin_popcountll(
+		    entry->callers[i] & ~(i == seat / 64 ? 1ULL << seat % 64 : 0));
+	return others;
 }
 
 void counts_call(
@@ -251,16 +252,18 @@ void counts_call(
 	lock_release(&counts->lock);
 }
 
-bool counts_is_called(struct counts *counts, unsigned seat, const struct count_key *key, double now)
+unsigned counts_callers(
+    struct counts *counts, unsigned seat, const struct count_key *key, double now)
 {
 	const struct entry *entry;
-	bool called;
+	unsigned callers = 0;
 
 	lock_take(&counts->lock);
 	entry = find(counts, row_of(counts, key), key);
-	called = entry && entry->wanted && is_recent(entry, now) && is_other_caller(entry, seat);
+	if (entry && entry->wanted && is_recent(entry, now))
+		callers = other_callers(entry, seat);
 	lock_release(&counts->lock);
-	return called;
+	return callers;
 }
 
 void counts_answer(struct counts *counts, const struct count_key *key)

@@ -71,8 +71,8 @@ void counts_clear_seat(struct counts *counts, unsigned seat);
  */
 void counts_call(
     struct counts *counts, unsigned seat, const struct count_key *key, unsigned wanted, double now);
-/* By another seat than this one, and not answered yet. */
-bool counts_is_called(
+/* How many other seats than this one called; 0: none, or all that was wanted has been given up. */
+unsigned counts_callers(
     struct counts *counts, unsigned seat, const struct count_key *key, double now);
 /* One that was wanted has been given up; who still waits calls again. */
 void counts_answer(struct counts *counts, const struct count_key *key);

@@ -27,6 +27,7 @@ def declare(lab):
     lab.domain("crew.lab", "3 1 1", fake={})
     lab.domain("crew-load.lab", "3 1 1", fake={"replies": {".": unhurried}})
     lab.domain("crew-slow.lab", "3 1 1", fake={"replies": {".": when_client_is_gone}})
+    lab.domain("crew-parts.lab", "3 1 1", fake={"replies": {".": unhurried}})
     lab.domain("crew-narrow.lab", "3 1 1", fake={"replies": {".": NARROW.final}})
     for n in range(HOSTS):
         lab.domain("h%d.crew-hoster.lab" % n, fake={"replies": {".": HOSTER.final}})
@@ -212,6 +213,31 @@ def test_next_hop_limit(crew, lab):
     another worker makes."""
     assert send_at_once(crew.server, ["b@crew-narrow.lab"] * 24) == [250] * 24
     assert NARROW.most == 3
+
+
+def test_equal_parts(crew, lab):
+    """R-SMTP-81: where all workers wait for the next hop, each goes on with its part of the connections: none is
+    closed so that another worker may open it."""
+    found = sessions_of_all(crew)
+    while min(map(len, found.values())) < 2:
+        for pid, some in sessions_of_all(crew).items():
+            found[pid] += some
+    clients = [c for some in found.values() for c in some[:2]]
+
+    def send_many(client):
+        for _ in range(60):
+            client("MAIL FROM:<a@client.lab>", 250)
+            client("RCPT TO:<b@crew-parts.lab>", 250)
+            client.data(MESSAGE, 250)
+    threads = [threading.Thread(target=send_many, args=(c,)) for c in clients]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(60)
+    close_all(sum(found.values(), []))
+    mx = lab["crew-parts.lab"].receiver
+    assert len(mx.messages) == 60 * len(clients)
+    assert len(mx.connections) < len(mx.messages) / 15  # while no more than ten went over each
 
 
 def test_provider_limit(crew, lab):

@@ -123,18 +123,19 @@ static void calls(void **state)
 	assert_true(counts_claim(counts, 0, &other, 1));
 	counts_call(counts, 0, &key, 2, 100);
 	assert_int_not_equal(counts_calls(counts), before);
-	assert_true(counts_is_called(counts, 1, &key, 100.5));
-	assert_false(counts_is_called(counts, 0, &key, 100.5));
-	assert_false(counts_is_called(counts, 1, &key, 101.5));
-	assert_false(counts_is_called(counts, 1, &other, 100.5));
+	assert_int_equal(counts_callers(counts, 1, &key, 100.5), 1);
+	assert_int_equal(counts_callers(counts, 0, &key, 100.5), 0);
+	assert_int_equal(counts_callers(counts, 1, &key, 101.5), 0);
+	assert_int_equal(counts_callers(counts, 1, &other, 100.5), 0);
 	counts_answer(counts, &key);
-	assert_true(counts_is_called(counts, 1, &key, 100.5));
+	assert_int_equal(counts_callers(counts, 1, &key, 100.5), 1);
 	counts_answer(counts, &key);
-	assert_false(counts_is_called(counts, 1, &key, 100.5)); /* as many as were wanted */
+	assert_int_equal(counts_callers(counts, 1, &key, 100.5), 0); /* as many as were wanted */
 	counts_call(counts, 100, &key, 1, 100.5);
-	assert_true(counts_is_called(counts, 0, &key, 101));
+	assert_int_equal(counts_callers(counts, 0, &key, 101), 1);
+	assert_int_equal(counts_callers(counts, 1, &key, 101), 2);
 	counts_call(counts, 0, &key, 1, 102);
-	assert_false(counts_is_called(counts, 0, &key, 102.5));
+	assert_int_equal(counts_callers(counts, 0, &key, 102.5), 0);
 }
 
 /* Claims and returns until it is killed. */
