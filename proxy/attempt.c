@@ -161,7 +161,7 @@ static void connect_anew(struct attempt *a)
 	struct smtp_client_target target = target_of(a);
 
 	a->is_reused = false;
-	a->place.is_called = false;
+	pool_got_room(a->proxy->pool, &a->place);
 	a->client = smtp_client_start(a->proxy, &target, on_client, a);
 }
 
@@ -175,7 +175,7 @@ static bool reuse(struct attempt *a)
 	if (!a->client)
 		return false;
 	a->is_reused = true;
-	a->place.is_called = false;
+	pool_got_room(a->proxy->pool, &a->place);
 	smtp_client_set_owner(a->client, on_client, a);
 	/*
 	 * Nothing is asked first. The last envelope ended with a reply and the connection was quiet

@@ -204,11 +204,9 @@ static bool yield_room(struct pool *pool, struct smtp_client **client)
 				      : must_yield(pool, *client, &hop.provider) ? &hop.provider
 										 : NULL;
 
-	if (!key)
-		return false;
-	smtp_client_close(client);
-	pool_answer_call(pool, key);
-	return true;
+	if (key)
+		smtp_client_close(client);
+	return key != NULL;
 }
 
 /* One timer for all, which is not touched while connections come and go: it looks whose time is
@@ -235,7 +233,7 @@ static void on_sweep(struct ev_loop *loop, ev_timer *w, int revents)
 	watch_idle(pool);
 }
 
-/* What was used a moment ago, and is within this worker's part, it will need again. */
+/* What was used a moment ago, and is not too many, this worker will need again. */
 static bool can_be_spared(struct pool *pool, const struct idle *entry, const struct count_key *key)
 {
 	return pool_is_called(pool, key) &&
@@ -258,15 +256,10 @@ static void on_listen(struct ev_loop *loop, ev_timer *w, int revents)
 	DL_FOREACH_SAFE(pool->idle, entry, next)
 	{
 		struct pool_hop hop = *smtp_client_hop(entry->client);
-		const struct count_key *wanted = NULL;
 
-		if (can_be_spared(pool, entry, &hop.address))
-			wanted = &hop.address;
-		else if (can_be_spared(pool, entry, &hop.provider))
-			wanted = &hop.provider;
-		if (wanted) {
+		if (can_be_spared(pool, entry, &hop.address) ||
+		    can_be_spared(pool, entry, &hop.provider)) {
 			drop(entry);
-			pool_answer_call(pool, wanted);
 			return;
 		}
 	}

@@ -85,6 +85,8 @@ bool pool_queue_up(
 /* Somebody waits for room there, who goes first; POOL_ROOM: nobody. host: as for pool_hop_of(). */
 enum pool_room pool_awaited_room(
     const struct pool *pool, const struct addr *address, const char *host);
+/* What a place was called for has been found. */
+void pool_got_room(struct pool *pool, struct pool_place *place);
 /* From the queue; a call that was not used is the next one's. */
 void pool_leave(struct pool *pool, struct pool_place *place);
 

@@ -56,13 +56,10 @@ bool pool_is_backed_off(struct pool *pool, const struct count_key *key);
 void pool_count_idle(struct pool *pool, const struct pool_hop *hop);
 void pool_uncount_idle(struct pool *pool, const struct pool_hop *hop);
 void pool_unclaim(struct pool *pool); /* room that was found and then not used */
-/* By a worker that waits for room there. */
-bool pool_is_called(const struct pool *pool, const struct count_key *key);
-/* And this worker has more than its part of them. */
+/* By a worker that waits for room there; and there is none. */
+bool pool_is_called(struct pool *pool, const struct count_key *key);
+/* And of what there is this worker has more than one that waits (pool_share.h). */
 bool pool_has_too_many(struct pool *pool, const struct count_key *key);
-/* Each call is answered so often as it asked: whoever gives up more opens them again a moment
- * later, and calls in turn. */
-void pool_answer_call(struct pool *pool, const struct count_key *key);
 
 /* ---- pool_backoff.c ---- */
 

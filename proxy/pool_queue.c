@@ -97,31 +97,58 @@ bool pool_queue_up(
 	return true;
 }
 
+static void withdraw(struct pool *pool, const struct count_key *key)
+{
+	counts_withdraw(shared_counts(pool->proxy->shared), pool->proxy->seat, key);
+}
+
+/* Others need make no room for a worker where nobody waits. */
+static void withdraw_if_over(struct pool *pool, const struct count_key *key)
+{
+	if (!pool_is_awaited(pool, key))
+		withdraw(pool, key);
+}
+
+void pool_got_room(struct pool *pool, struct pool_place *place)
+{
+	if (place->is_called)
+		withdraw_if_over(pool, &place->full);
+	place->is_called = false;
+}
+
 void pool_leave(struct pool *pool, struct pool_place *place)
 {
-	bool was_called = place->is_called;
+	bool was_called = place->is_called, was_waiting = was_called || place->is_queued;
 
 	if (place->is_queued)
 		DL_DELETE(pool->queue, place);
 	place->is_queued = place->is_called = false;
 	if (was_called)
 		pool_call_next(pool, &place->full);
+	if (was_waiting)
+		withdraw_if_over(pool, &place->full);
 }
 
-static unsigned count_waiting(const struct pool *pool, const struct count_key *key)
-{
-	const struct pool_place *place;
-	unsigned count = 0;
-
-	DL_FOREACH(pool->queue, place) { count += count_key_equal(&place->full, key); }
-	return count;
-}
-
-/* Who holds connections there without need hears how many are wanted. */
+/* Who holds connections there without need, or too many, hears that one is wanted. */
 static void call_others(struct pool *pool, const struct count_key *key)
 {
-	counts_call(shared_counts(pool->proxy->shared), pool->proxy->seat, key,
-	    count_waiting(pool, key), clock_steady());
+	counts_call(shared_counts(pool->proxy->shared), pool->proxy->seat, key, clock_steady());
+}
+
+/* What said 421 takes nothing for now, whoever makes room. */
+static bool must_wait(struct pool *pool, const struct count_key *key)
+{
+	return pool_is_pausing(pool, key) || pool_is_backed_off(pool, key);
+}
+
+static void look(struct pool *pool, const struct count_key *key)
+{
+	if (must_wait(pool, key))
+		withdraw(pool, key);
+	else if (pool_count_open(pool, key) < pool_most_open(pool, key))
+		pool_call_next(pool, key);
+	else
+		call_others(pool, key);
 }
 
 static void on_look(struct ev_loop *loop, ev_timer *w, int revents)
@@ -134,14 +161,10 @@ static void on_look(struct ev_loop *loop, ev_timer *w, int revents)
 		ev_timer_stop(loop, w);
 	DL_FOREACH_SAFE(pool->queue, place, next)
 	{
-		if (first_in_queue(pool, &place->full) != place)
-			continue;
-		if (pool_is_pausing(pool, &place->full) || pool_is_backed_off(pool, &place->full))
-			continue;
-		if (pool_count_open(pool, &place->full) < pool_most_open(pool, &place->full))
-			pool_call_next(pool, &place->full);
-		else
-			call_others(pool, &place->full);
+		struct count_key key = place->full;
+
+		if (first_in_queue(pool, &key) == place)
+			look(pool, &key);
 	}
 }
 

@@ -9,6 +9,7 @@
 #include "conf/clock.h"
 #include "conf/conf.h"
 #include "proxy/metrics.h"
+#include "proxy/pool_share.h"
 #include "proxy/shared/shared.h"
 
 #include <limits.h>
@@ -101,13 +102,6 @@ void pool_opened(struct pool *pool, const struct pool_hop *hop, const struct add
 	metrics_next_hop_opened();
 }
 
-/* Where another worker waits, too, chance decides who is next, there or here. */
-static void call_next_here(struct pool *pool, const struct count_key *key)
-{
-	if (!pool_is_called(pool, key))
-		pool_call_next(pool, key);
-}
-
 void pool_closed(struct pool *pool, const struct pool_hop *hop, const struct addr *address,
     const struct addr *near)
 {
@@ -118,8 +112,8 @@ void pool_closed(struct pool *pool, const struct pool_hop *hop, const struct add
 	give_back(pool, &hop->provider);
 	if (near)
 		give_back(pool, &flow);
-	call_next_here(pool, &hop->address);
-	call_next_here(pool, &hop->provider);
+	pool_call_next(pool, &hop->address);
+	pool_call_next(pool, &hop->provider);
 }
 
 bool pool_is_own(const struct pool *pool, const struct addr *near, const struct addr *address)
@@ -141,47 +135,34 @@ void pool_return_further(struct pool *pool) { pool->further--; }
 
 /* ---- calls between workers ---- */
 
-void pool_answer_call(struct pool *pool, const struct count_key *key)
-{
-	counts_answer(counts_of(pool), key);
-}
-
-static unsigned callers(const struct pool *pool, const struct count_key *key)
+static struct pool_rivals rivals(const struct pool *pool, const struct count_key *key)
 {
 	struct counts *counts = counts_of(pool);
+	struct pool_rivals found = {0};
 
-	return counts_calls(counts) > 0
-		   ? counts_callers(counts, pool->proxy->seat, key, clock_steady())
-		   : 0;
+	if (counts_calls(counts) > 0)
+		found.count =
+		    counts_callers(counts, pool->proxy->seat, key, clock_steady(), &found.least);
+	return found;
 }
 
-bool pool_is_called(const struct pool *pool, const struct count_key *key)
+bool pool_is_called(struct pool *pool, const struct count_key *key)
 {
-	return callers(pool, key) > 0;
-}
-
-/* Equal parts, rounded up: who gave up one more would want it back. 0: there is not one for each
- * worker that waits, and they take turns. UINT_MAX: no other waits. */
-static unsigned own_part(struct pool *pool, const struct count_key *key)
-{
-	unsigned workers = callers(pool, key) + 1, most = pool_most_open(pool, key);
-
-	if (workers == 1)
-		return UINT_MAX;
-	return most < workers ? 0 : (most + workers - 1) / workers;
+	return rivals(pool, key).count > 0 &&
+	       pool_count_open(pool, key) >= pool_most_open(pool, key);
 }
 
 bool pool_has_too_many(struct pool *pool, const struct count_key *key)
 {
-	return pool_count_own(pool, key) > own_part(pool, key);
+	return pool_is_called(pool, key) &&
+	       pool_share_is_too_large(pool_count_own(pool, key), rivals(pool, key));
 }
 
-/* What was given up for another worker is not to be taken before it looks. */
-static bool has_its_part(struct pool *pool, const struct count_key *key)
+static bool has_enough(const struct pool *pool, const struct count_key *key)
 {
-	unsigned part = own_part(pool, key);
+	struct pool_rivals others = rivals(pool, key);
 
-	return part && pool_count_own(pool, key) >= part;
+	return others.count && pool_share_is_enough(pool_count_own(pool, key), others);
 }
 
 /* ---- room for one more ---- */
@@ -242,7 +223,7 @@ static enum pool_room find_modest_room(struct pool *pool, const struct pool_hop 
 
 static bool claim_one(struct pool *pool, const struct count_key *key)
 {
-	return !pool_is_backed_off(pool, key) && !has_its_part(pool, key) &&
+	return !pool_is_backed_off(pool, key) && !has_enough(pool, key) &&
 	       claim(pool, key, pool_most_open(pool, key));
 }
 

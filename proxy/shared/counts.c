@@ -26,8 +26,7 @@ static_assert(COUNT_DIGEST <= sizeof((struct count_key){0}).ends, "a digest is w
 struct entry {
 	struct count_key key;
 	double called;                      /* last */
-	uint64_t callers[COUNT_SEATS / 64]; /* a bit for each seat, lately */
-	uint16_t wanted;                    /* of the last call, and not given up since */
+	uint64_t callers[COUNT_SEATS / 64]; /* a bit for each seat that waits */
 	uint16_t shares[COUNT_SEATS];
 };
 
@@ -207,13 +206,20 @@ unsigned counts_get_share(struct counts *counts, unsigned seat, const struct cou
 	return share;
 }
 
-/* Nobody but its owner, who is gone, writes a share: that needs no lock. */
+static uint64_t bit_of(unsigned seat) { return 1ULL << seat % 64; }
+
+static void clear_seat(struct entry *entry, unsigned seat)
+{
+	__atomic_store_n(&entry->shares[seat], 0, __ATOMIC_RELAXED);
+	__atomic_and_fetch(&entry->callers[seat / 64], ~bit_of(seat), __ATOMIC_RELAXED);
+}
+
+/* Nobody but its owner, who is gone, writes a share: that needs no lock. Nor does a single bit. */
 void counts_clear_seat(struct counts *counts, unsigned seat)
 {
 	for (size_t row = 0; row < ROWS; row++) {
 		for (uint32_t i = 0; i < used(counts, row); i++)
-			__atomic_store_n(
-			    &counts->entries[i][row].shares[seat], 0, __ATOMIC_RELAXED);
+			clear_seat(&counts->entries[i][row], seat);
 	}
 }
 
@@ -224,18 +230,7 @@ static bool is_recent(const struct entry *entry, double now)
 	return entry->called > 0 && now - entry->called < call_lasts;
 }
 
-static unsigned other_callers(const struct entry *entry, unsigned seat)
-{
-	unsigned others = 0;
-
-	for (unsigned i = 0; i < COUNT_SEATS / 64; i++)
-		others += (unsigned)__builtin_popcountll(
-		    entry->callers[i] & ~(i == seat / 64 ? 1ULL << seat % 64 : 0));
-	return others;
-}
-
-void counts_call(
-    struct counts *counts, unsigned seat, const struct count_key *key, unsigned wanted, double now)
+void counts_call(struct counts *counts, unsigned seat, const struct count_key *key, double now)
 {
 	struct entry *entry;
 
@@ -244,37 +239,50 @@ void counts_call(
 	if (entry) {
 		if (!is_recent(entry, now))
 			memset(entry->callers, 0, sizeof entry->callers);
-		entry->callers[seat / 64] |= 1ULL << seat % 64;
+		__atomic_or_fetch(&entry->callers[seat / 64], bit_of(seat), __ATOMIC_RELAXED);
 		entry->called = now;
-		entry->wanted = (uint16_t)(wanted < UINT16_MAX ? wanted : UINT16_MAX);
 		counts->calls++;
 	}
 	lock_release(&counts->lock);
 }
 
-unsigned counts_callers(
-    struct counts *counts, unsigned seat, const struct count_key *key, double now)
-{
-	const struct entry *entry;
-	unsigned callers = 0;
-
-	lock_take(&counts->lock);
-	entry = find(counts, row_of(counts, key), key);
-	if (entry && entry->wanted && is_recent(entry, now))
-		callers = other_callers(entry, seat);
-	lock_release(&counts->lock);
-	return callers;
-}
-
-void counts_answer(struct counts *counts, const struct count_key *key)
+void counts_withdraw(struct counts *counts, unsigned seat, const struct count_key *key)
 {
 	struct entry *entry;
 
 	lock_take(&counts->lock);
 	entry = find(counts, row_of(counts, key), key);
-	if (entry && entry->wanted)
-		entry->wanted--;
+	if (entry)
+		__atomic_and_fetch(&entry->callers[seat / 64], ~bit_of(seat), __ATOMIC_RELAXED);
 	lock_release(&counts->lock);
+}
+
+static unsigned look_at_callers(const struct entry *entry, unsigned seat, unsigned *least)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < COUNT_SEATS; i++) {
+		if (i == seat || !(entry->callers[i / 64] & bit_of(i)))
+			continue;
+		if (!count++ || entry->shares[i] < *least)
+			*least = entry->shares[i];
+	}
+	return count;
+}
+
+unsigned counts_callers(
+    struct counts *counts, unsigned seat, const struct count_key *key, double now, unsigned *least)
+{
+	const struct entry *entry;
+	unsigned count = 0;
+
+	*least = 0;
+	lock_take(&counts->lock);
+	entry = find(counts, row_of(counts, key), key);
+	if (entry && is_recent(entry, now))
+		count = look_at_callers(entry, seat, least);
+	lock_release(&counts->lock);
+	return count;
 }
 
 unsigned counts_calls(const struct counts *counts)

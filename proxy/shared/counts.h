@@ -65,17 +65,16 @@ unsigned counts_get_share(struct counts *counts, unsigned seat, const struct cou
 void counts_clear_seat(struct counts *counts, unsigned seat);
 
 /*
- * A worker waits for room at an address that others hold, perhaps with idle connections: so many
- * are wanted. The call is remembered for about a second; counts_calls() changes with each, so that
- * nobody has to look for what was not called. now: clock_steady().
+ * A worker waits for room at an address that others hold, perhaps with idle connections. The call
+ * is remembered until it is withdrawn, and for about a second after the last one of anybody's;
+ * counts_calls() changes with each, so that nobody has to look for what was not called. now:
+ * clock_steady().
  */
-void counts_call(
-    struct counts *counts, unsigned seat, const struct count_key *key, unsigned wanted, double now);
-/* How many other seats than this one called; 0: none, or all that was wanted has been given up. */
+void counts_call(struct counts *counts, unsigned seat, const struct count_key *key, double now);
+void counts_withdraw(struct counts *counts, unsigned seat, const struct count_key *key);
+/* How many other seats than this one wait; *least: the least share among them. */
 unsigned counts_callers(
-    struct counts *counts, unsigned seat, const struct count_key *key, double now);
-/* One that was wanted has been given up; who still waits calls again. */
-void counts_answer(struct counts *counts, const struct count_key *key);
+    struct counts *counts, unsigned seat, const struct count_key *key, double now, unsigned *least);
 unsigned counts_calls(const struct counts *counts);
 
 #endif

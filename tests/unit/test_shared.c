@@ -114,28 +114,36 @@ static void calls(void **state)
 {
 	struct counts *counts = shared_counts(shared);
 	struct count_key key = key_of("192.0.2.1"), other = key_of("192.0.2.2");
-	unsigned before = counts_calls(counts);
+	struct count_key nobodys = key_of("192.0.2.3");
+	unsigned before = counts_calls(counts), least;
 
 	(void)state;
-	counts_call(counts, 0, &key, 1, 100); /* nobody has a connection there */
+	counts_call(counts, 0, &key, 100); /* nobody has a connection there */
 	assert_int_equal(counts_calls(counts), before);
 	assert_true(counts_claim(counts, 0, &key, 1));
 	assert_true(counts_claim(counts, 0, &other, 1));
-	counts_call(counts, 0, &key, 2, 100);
+	counts_call(counts, 0, &key, 100);
 	assert_int_not_equal(counts_calls(counts), before);
-	assert_int_equal(counts_callers(counts, 1, &key, 100.5), 1);
-	assert_int_equal(counts_callers(counts, 0, &key, 100.5), 0);
-	assert_int_equal(counts_callers(counts, 1, &key, 101.5), 0);
-	assert_int_equal(counts_callers(counts, 1, &other, 100.5), 0);
-	counts_answer(counts, &key);
-	assert_int_equal(counts_callers(counts, 1, &key, 100.5), 1);
-	counts_answer(counts, &key);
-	assert_int_equal(counts_callers(counts, 1, &key, 100.5), 0); /* as many as were wanted */
-	counts_call(counts, 100, &key, 1, 100.5);
-	assert_int_equal(counts_callers(counts, 0, &key, 101), 1);
-	assert_int_equal(counts_callers(counts, 1, &key, 101), 2);
-	counts_call(counts, 0, &key, 1, 102);
-	assert_int_equal(counts_callers(counts, 0, &key, 102.5), 0);
+	assert_int_equal(counts_callers(counts, 1, &key, 100.5, &least), 1);
+	assert_int_equal(least, 1);
+	assert_int_equal(counts_callers(counts, 0, &key, 100.5, &least), 0);
+	assert_int_equal(counts_callers(counts, 1, &key, 101.5, &least), 0);
+	assert_int_equal(counts_callers(counts, 1, &other, 100.5, &least), 0);
+	counts_call(counts, 100, &key, 100.5);
+	assert_int_equal(counts_callers(counts, 0, &key, 101, &least), 1);
+	assert_int_equal(least, 0);
+	assert_int_equal(counts_callers(counts, 1, &key, 101, &least), 2);
+	assert_int_equal(counts_callers(counts, 100, &key, 101, &least), 1);
+	assert_int_equal(least, 1);
+	counts_withdraw(counts, 0, &key);
+	assert_int_equal(counts_callers(counts, 100, &key, 101, &least), 0);
+	assert_int_equal(counts_callers(counts, 1, &key, 101, &least), 1);
+	counts_clear_seat(counts, 100); /* dead workers wait for nothing */
+	assert_int_equal(counts_callers(counts, 1, &key, 101, &least), 0);
+	counts_call(counts, 0, &key, 102);
+	assert_int_equal(counts_callers(counts, 0, &key, 102.5, &least), 0);
+	counts_withdraw(counts, 0, &other);
+	counts_withdraw(counts, 0, &nobodys);
 }
 
 /* Claims and returns until it is killed. */
