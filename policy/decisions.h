@@ -4,9 +4,9 @@
  *
  * A decision rests on four to six answers of DNS; composing it for each message costs more than
  * passing the message on. Kept are destinations with hosts and routes that may be dialled, never a
- * refusal. Who finds one gets it as if it had been looked up: a
- * destination as a copy, a route as the one that all have. Bounded: the one that was not
- * used for longest makes room. Pure but for the steady clock. Owner: policy.
+ * refusal. Who finds one gets it as if it had been looked up: a destination as a copy, a route as
+ * the one that all have. Bounded: the one that was not used for longest makes room. Pure but for
+ * the steady clock. Owner: policy.
  */
 #ifndef POLICY_DECISIONS_H
 #define POLICY_DECISIONS_H

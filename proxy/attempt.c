@@ -292,7 +292,8 @@ static void connect_or_wait(struct attempt *a)
 	struct pool_hop hop = pool_hop_of(current_address(a), a->plan.route->host);
 
 	if (a->room == POOL_ROOM)
-		a->room = pool_find_room(a->proxy->pool, &hop, source_of(a), a->plan.want);
+		a->room = pool_find_room(
+		    a->proxy->pool, &hop, source_of(a), a->plan.want, a->place.is_called);
 	if (a->room == POOL_ROOM) {
 		connect_anew(a);
 	} else if (!stand_in_queue(a, &hop)) {

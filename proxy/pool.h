@@ -53,11 +53,12 @@ enum { PROVIDER_SHARE = 5 };
 
 /*
  * Over all workers. source: the client's address with which it would leave (preserve_source); NULL:
- * our own. Closes idle ones of other keys to make room. Room that is found is kept for the
- * next pool_opened() of that next hop, which must come before the next question.
+ * our own. has_waited: it was called out of the queue; what comes in between gives way to workers
+ * as poor. Closes idle ones of other keys to make room. Room that is found is kept for the next
+ * pool_opened() of that next hop, which must come before the next question.
  */
-enum pool_room pool_find_room(
-    struct pool *pool, const struct pool_hop *hop, const struct addr *source, enum pool_want want);
+enum pool_room pool_find_room(struct pool *pool, const struct pool_hop *hop,
+    const struct addr *source, enum pool_want want, bool has_waited);
 
 /* What smtp_client hears from its next hop: 421 in place of service (backoff.h), or that a message
  * was taken. */

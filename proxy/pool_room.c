@@ -39,6 +39,38 @@ unsigned pool_count_own(const struct pool *pool, const struct count_key *key)
 	return counts_get_share(counts_of(pool), pool->proxy->seat, key);
 }
 
+/* ---- calls between workers ---- */
+
+static struct pool_rivals rivals(const struct pool *pool, const struct count_key *key)
+{
+	struct counts *counts = counts_of(pool);
+	struct pool_rivals found = {0};
+
+	if (counts_calls(counts) > 0)
+		found.count =
+		    counts_callers(counts, pool->proxy->seat, key, clock_steady(), &found.least);
+	return found;
+}
+
+bool pool_is_called(struct pool *pool, const struct count_key *key)
+{
+	return rivals(pool, key).count > 0 &&
+	       pool_count_open(pool, key) >= pool_most_open(pool, key);
+}
+
+bool pool_has_too_many(struct pool *pool, const struct count_key *key)
+{
+	return pool_is_called(pool, key) &&
+	       pool_share_is_too_large(pool_count_own(pool, key), rivals(pool, key));
+}
+
+static bool has_enough(const struct pool *pool, const struct count_key *key, bool has_waited)
+{
+	struct pool_rivals others = rivals(pool, key);
+
+	return others.count && pool_share_is_enough(pool_count_own(pool, key), others, has_waited);
+}
+
 /* ---- those that there are ---- */
 
 static struct count_key idle_key(const struct count_key *key)
@@ -102,6 +134,13 @@ void pool_opened(struct pool *pool, const struct pool_hop *hop, const struct add
 	metrics_next_hop_opened();
 }
 
+/* Where another worker that waits is as poor, chance decides who is next, there or here. */
+static void call_next_here(struct pool *pool, const struct count_key *key)
+{
+	if (!has_enough(pool, key, false))
+		pool_call_next(pool, key);
+}
+
 void pool_closed(struct pool *pool, const struct pool_hop *hop, const struct addr *address,
     const struct addr *near)
 {
@@ -112,8 +151,8 @@ void pool_closed(struct pool *pool, const struct pool_hop *hop, const struct add
 	give_back(pool, &hop->provider);
 	if (near)
 		give_back(pool, &flow);
-	pool_call_next(pool, &hop->address);
-	pool_call_next(pool, &hop->provider);
+	call_next_here(pool, &hop->address);
+	call_next_here(pool, &hop->provider);
 }
 
 bool pool_is_own(const struct pool *pool, const struct addr *near, const struct addr *address)
@@ -132,38 +171,6 @@ bool pool_claim_further(struct pool *pool)
 }
 
 void pool_return_further(struct pool *pool) { pool->further--; }
-
-/* ---- calls between workers ---- */
-
-static struct pool_rivals rivals(const struct pool *pool, const struct count_key *key)
-{
-	struct counts *counts = counts_of(pool);
-	struct pool_rivals found = {0};
-
-	if (counts_calls(counts) > 0)
-		found.count =
-		    counts_callers(counts, pool->proxy->seat, key, clock_steady(), &found.least);
-	return found;
-}
-
-bool pool_is_called(struct pool *pool, const struct count_key *key)
-{
-	return rivals(pool, key).count > 0 &&
-	       pool_count_open(pool, key) >= pool_most_open(pool, key);
-}
-
-bool pool_has_too_many(struct pool *pool, const struct count_key *key)
-{
-	return pool_is_called(pool, key) &&
-	       pool_share_is_too_large(pool_count_own(pool, key), rivals(pool, key));
-}
-
-static bool has_enough(const struct pool *pool, const struct count_key *key)
-{
-	struct pool_rivals others = rivals(pool, key);
-
-	return others.count && pool_share_is_enough(pool_count_own(pool, key), others);
-}
 
 /* ---- room for one more ---- */
 
@@ -221,17 +228,17 @@ static enum pool_room find_modest_room(struct pool *pool, const struct pool_hop 
 	return is_half_at_work(pool, &hop->provider) ? POOL_PROVIDER_FULL : POOL_ROOM;
 }
 
-static bool claim_one(struct pool *pool, const struct count_key *key)
+static bool claim_one(struct pool *pool, const struct count_key *key, bool has_waited)
 {
-	return !pool_is_backed_off(pool, key) && !has_enough(pool, key) &&
+	return !pool_is_backed_off(pool, key) && !has_enough(pool, key, has_waited) &&
 	       claim(pool, key, pool_most_open(pool, key));
 }
 
-static enum pool_room claim_both(struct pool *pool, const struct pool_hop *hop)
+static enum pool_room claim_both(struct pool *pool, const struct pool_hop *hop, bool has_waited)
 {
-	if (!claim_one(pool, &hop->address))
+	if (!claim_one(pool, &hop->address, has_waited))
 		return why_full(pool, &hop->address);
-	if (!claim_one(pool, &hop->provider)) {
+	if (!claim_one(pool, &hop->provider, has_waited)) {
 		give_back(pool, &hop->address);
 		return POOL_PROVIDER_FULL;
 	}
@@ -241,20 +248,20 @@ static enum pool_room claim_both(struct pool *pool, const struct pool_hop *hop)
 }
 
 /* Of the address first, which makes room at its provider, too. */
-static enum pool_room make_room(struct pool *pool, const struct pool_hop *hop)
+static enum pool_room make_room(struct pool *pool, const struct pool_hop *hop, bool has_waited)
 {
-	enum pool_room room = claim_both(pool, hop);
+	enum pool_room room = claim_both(pool, hop, has_waited);
 
 	if ((room == POOL_ADDRESS_FULL || room == POOL_BACKED_OFF) &&
 	    pool_drop_idle(pool, &hop->address))
-		room = claim_both(pool, hop);
+		room = claim_both(pool, hop, has_waited);
 	if (room == POOL_PROVIDER_FULL && pool_drop_idle(pool, &hop->provider))
-		room = claim_both(pool, hop);
+		room = claim_both(pool, hop, has_waited);
 	return room;
 }
 
-enum pool_room pool_find_room(
-    struct pool *pool, const struct pool_hop *hop, const struct addr *source, enum pool_want want)
+enum pool_room pool_find_room(struct pool *pool, const struct pool_hop *hop,
+    const struct addr *source, enum pool_want want, bool has_waited)
 {
 	struct count_key key = pool_backoff_key(hop, source);
 	enum pool_room room = POOL_ROOM;
@@ -264,5 +271,5 @@ enum pool_room pool_find_room(
 		return pool_serves(pool, hop, source) ? POOL_BACKED_OFF : POOL_TURNED_AWAY;
 	if (want == POOL_MODEST)
 		room = find_modest_room(pool, hop);
-	return room == POOL_ROOM ? make_room(pool, hop) : room;
+	return room == POOL_ROOM ? make_room(pool, hop, has_waited) : room;
 }

@@ -23,10 +23,11 @@ static inline bool pool_share_is_too_large(unsigned own, struct pool_rivals riva
 	return rivals.count && own > (rivals.least ? rivals.least + 1 : 0);
 }
 
-/* Room that there is is for a poorer one, who has not looked yet. */
-static inline bool pool_share_is_enough(unsigned own, struct pool_rivals rivals)
+/* Room that there is is for a poorer one, who has not looked yet; and for one that is as poor, if
+ * nobody here has waited. */
+static inline bool pool_share_is_enough(unsigned own, struct pool_rivals rivals, bool has_waited)
 {
-	return rivals.count && own > rivals.least;
+	return rivals.count && (has_waited ? own > rivals.least : own >= rivals.least);
 }
 
 #endif

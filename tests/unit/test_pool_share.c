@@ -52,6 +52,16 @@ static struct pool_rivals rivals(const struct crew *crew, unsigned self)
 	return found;
 }
 
+/* A message that has waited for nothing, sooner than anybody can look. */
+static void arrive(struct crew *crew, unsigned self)
+{
+	struct worker *worker = &crew->all[self];
+
+	if (waits(worker) && count_open(crew) < crew->most &&
+	    !pool_share_is_enough(worker->own, rivals(crew, self), false))
+		worker->own++;
+}
+
 /* A message is over: its connection is given up, or goes on. */
 static void give(struct crew *crew, unsigned self)
 {
@@ -63,6 +73,7 @@ static void give(struct crew *crew, unsigned self)
 		return;
 	worker->own--;
 	worker->closed++;
+	arrive(crew, self);
 }
 
 static void look(struct crew *crew, unsigned self)
@@ -70,7 +81,7 @@ static void look(struct crew *crew, unsigned self)
 	struct worker *worker = &crew->all[self];
 
 	if (waits(worker) && count_open(crew) < crew->most &&
-	    !pool_share_is_enough(worker->own, rivals(crew, self)))
+	    !pool_share_is_enough(worker->own, rivals(crew, self), true))
 		worker->own++;
 }
 
@@ -169,7 +180,8 @@ static void nobody_waits(void **state)
 
 	(void)state;
 	assert_false(pool_share_is_too_large(20, none));
-	assert_false(pool_share_is_enough(20, none));
+	assert_false(pool_share_is_enough(20, none, true));
+	assert_false(pool_share_is_enough(0, none, false));
 }
 
 int main(void)
