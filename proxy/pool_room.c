@@ -52,16 +52,22 @@ static struct pool_rivals rivals(const struct pool *pool, const struct count_key
 	return found;
 }
 
+static bool is_full(struct pool *pool, const struct count_key *key)
+{
+	return pool_count_open(pool, key) >= pool_most_open(pool, key);
+}
+
 bool pool_is_called(struct pool *pool, const struct count_key *key)
 {
-	return rivals(pool, key).count > 0 &&
-	       pool_count_open(pool, key) >= pool_most_open(pool, key);
+	return rivals(pool, key).count > 0 && is_full(pool, key);
 }
 
 bool pool_has_too_many(struct pool *pool, const struct count_key *key)
 {
-	return pool_is_called(pool, key) &&
-	       pool_share_is_too_large(pool_count_own(pool, key), rivals(pool, key));
+	struct pool_rivals others = rivals(pool, key);
+
+	return others.count && is_full(pool, key) &&
+	       pool_share_is_too_large(pool_count_own(pool, key), others);
 }
 
 static bool has_enough(const struct pool *pool, const struct count_key *key, bool has_waited)
